@@ -1,14 +1,14 @@
-//! What notifiers and the cluster's events tell.
+//! What notifiers and the cluster's Events report.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{brief, digest::Digester};
 
-/// How many findings or objects an event has at most: one about thousands would be more than can be sent.
+/// The maximum number of findings or objects in an event. An event about thousands of them would be too large to send.
 const LISTED: usize = 200;
 
-/// How much an event matters.
+/// The severity of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EventSeverity {
@@ -20,13 +20,13 @@ pub enum EventSeverity {
     Error,
 }
 
-/// Why an event happens. The names are stable: filters and dashboards use them.
+/// The reason for an event. The names are stable: filters and dashboards use them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
     /// A revision is in the cluster and healthy.
     Converged,
-    /// Somebody changed an owned field, and it was put right.
+    /// Somebody changed an owned field, and it was repaired.
     DriftRepaired,
     /// Somebody changed an owned field, and it is left as it is.
     DriftDetected,
@@ -38,25 +38,25 @@ pub enum Reason {
     PolicyDenied,
     /// A revision could not be rendered.
     RenderFailed,
-    /// The source could not be fetched.
+    /// The cluster rejected something.
     SourceFailed,
     /// The cluster refused something.
     ApplyFailed,
     /// A plugin could not be loaded.
     PluginFailed,
-    /// A hook did not do what it was for.
+    /// A hook did not succeed.
     HookFailed,
-    /// Tests that somebody asked for have failed.
+    /// Tests that somebody requested failed.
     TestFailed,
-    /// The render would delete too much; waiting for a confirmation.
+    /// The render would delete too much; it waits for confirmation.
     PruneRefused,
     /// There is no room to record all objects; nothing was written.
     InventoryTooLarge,
     /// Objects did not become healthy in time, or failed.
     Degraded,
-    /// An earlier revision runs instead of the one that the source gives.
+    /// An earlier revision runs instead of the source's current one.
     RolledBack,
-    /// A revision is in the cluster and healthy, after it, or one before it, was told to fail.
+    /// A revision is in the cluster and healthy, after it or an earlier one was reported as failed.
     Recovered,
     /// The application and its objects are gone.
     Removed,
@@ -87,7 +87,7 @@ impl Reason {
         }
     }
 
-    /// Returns the name in the form of Kubernetes events and conditions: `DriftRepaired`.
+    /// Returns the name in the form used for Kubernetes Events and conditions: `DriftRepaired`.
     pub fn camel(self) -> String {
         self.name()
             .split('-')
@@ -95,13 +95,13 @@ impl Reason {
             .collect()
     }
 
-    /// Says whether it is a Kubernetes Event too. That a revision converged is in the Application's history already, and is
-    /// what happens most: docs/decisions/0022-no-event-for-success.md
+    /// Returns whether this is also reported as a Kubernetes Event. A converged revision is not: the Application's history
+    /// already has it, and it is what happens most often: docs/decisions/0022-no-event-for-success.md
     pub const fn is_kubernetes_event(self) -> bool {
         !matches!(self, Self::Converged)
     }
 
-    /// Returns how much it matters.
+    /// Returns the severity.
     pub const fn severity(self) -> EventSeverity {
         match self {
             Self::Converged | Self::Recovered | Self::Removed | Self::DriftFightEnded => {
@@ -117,24 +117,24 @@ impl Reason {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
-    /// Unique; the same on every retry, so that receivers can drop repeats.
+    /// Unique id; the same on every retry, so that receivers can drop duplicates.
     pub id: String,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
-    /// How much it matters.
+    /// The severity.
     pub severity: EventSeverity,
-    /// One line for people. Which application it is about is in the details.
+    /// One line for people. The details say which application it is about.
     pub message: String,
-    /// Milliseconds since the epoch.
+    /// Time in milliseconds since the epoch.
     pub time_ms: u64,
-    /// Application, revision, digests, findings, objects: as documented for the reason.
+    /// Application, revision, digests, findings and objects, as documented for the reason.
     pub details: Value,
 }
 
 impl Event {
-    /// Makes an event. Its id is derived from what it tells, so the same happening told twice has one id. What is null in the
-    /// details is left out: receivers are promised that everything is there only where it applies. Of long lists the beginning is
-    /// there, and how many more there are.
+    /// Creates an event. Its id is derived from its content, so the same occurrence reported twice has one id. Null values are
+    /// left out of the details: receivers are promised that a field is present only where it applies. A long list is cut to its
+    /// beginning and the number of items left out.
     pub fn new(
         reason: Reason,
         message: impl Into<String>,

@@ -1,7 +1,7 @@
-//! Why an object is not ready, read from what its pods, their events and their logs say.
+//! The reasons why an object is not ready, taken from its pods, their events and their logs.
 //!
-//! A workload says how many of its replicas are there; why one is not, its pods say. Everything here is a pure function
-//! over what the API server answers; who asks for it is another crate.
+//! A workload reports how many of its replicas exist; why one is missing, its pods report. Everything here is a pure function
+//! over the API server's answers. Another crate sends the requests.
 
 use std::{cmp::Reverse, collections::BTreeSet, fmt};
 
@@ -10,11 +10,11 @@ use serde_json::Value;
 
 use crate::{hook, plain};
 
-/// Most events that are told of one object.
+/// The maximum number of events reported for one object.
 pub const EVENT_LIMIT: usize = 3;
-/// Most bytes of one event's text.
+/// The maximum number of bytes of one event's text.
 const EVENT_BYTES: usize = 300;
-/// Most bytes of a cause. Kubelets quote whole answers of registries.
+/// The maximum number of bytes of a cause. Kubelets quote whole answers of registries.
 const CAUSE_BYTES: usize = 400;
 
 /// Why an object is not ready, as far as the cluster tells.
@@ -41,19 +41,19 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    /// Says whether it says anything.
+    /// Returns whether this explanation has no content.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Returns the one thing that tells most, for where there is room for one line: the cause, or the newest event.
+    /// Returns the most telling single item, for places with room for one line: the cause, or else the newest event.
     pub fn gist(&self) -> Option<&str> {
         let event = || self.events.first().map(String::as_str);
         self.cause.as_deref().or_else(event)
     }
 }
 
-/// All of it, one line for each thing: the pod with the cause, the events, the log, and what is not known.
+/// Writes everything, one line per item: the pod with the cause, the events, the log, and what is not known.
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines = Vec::new();
@@ -73,25 +73,25 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// Which log of a container says why it is in trouble.
+/// The log of a container that shows why it is in trouble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Log {
-    /// That of the container as it is, or as it ended last.
+    /// The log of the container as it runs now, or as it last ended.
     Current,
-    /// That of the one before it was started again: the one that runs now has nothing to say yet.
+    /// The log from before the last restart: the container that runs now has nothing to say yet.
     Previous,
 }
 
 /// What keeps a pod from being ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodTrouble {
-    /// What it is, as a fragment.
+    /// The trouble, as a sentence fragment.
     pub cause: String,
-    /// The container whose log may say more, and which log. Absent if none has run.
+    /// The container whose log may say more, and which of its logs. Absent if no container has run.
     pub log: Option<(String, Log)>,
 }
 
-/// Says what keeps a pod from being ready; nothing if it is ready, is done, or has not been looked at yet.
+/// Returns what keeps a pod from being ready, or `None` if it is ready, has completed, or has not been looked at yet.
 ///
 /// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#container-states>
 pub fn trouble(pod: &Value) -> Option<PodTrouble> {
@@ -131,7 +131,7 @@ fn ran(container: &Value) -> bool {
     state("state", "running") || state("state", "terminated") || state("lastState", "terminated")
 }
 
-/// A container that is started again and again. The kubelet's own message says only how long it waits.
+/// Returns the trouble of a container that keeps restarting. The kubelet's own message says only how long it waits.
 fn crashing(container: &Value) -> Option<PodTrouble> {
     if container["state"]["waiting"]["reason"] != "CrashLoopBackOff" {
         return None;
@@ -147,7 +147,7 @@ fn crashing(container: &Value) -> Option<PodTrouble> {
     })
 }
 
-/// A container that runs and does not say that it is ready.
+/// Returns the trouble of a container that runs but does not report that it is ready.
 fn unready(container: &Value) -> Option<PodTrouble> {
     let is_running = !container["state"]["running"].is_null();
     if !is_running || container["ready"] != false {
@@ -192,8 +192,10 @@ fn restarts(container: &Value) -> String {
     }
 }
 
-/// Returns the pod that says most about why a workload is not ready: of those that `owners` control, one in trouble, else
-/// one that is not ready; the oldest, so that the answer does not jump between pods. None if all are ready.
+/// Returns the pod that says most about why a workload is not ready, or `None` if all are ready.
+///
+/// Of the pods that `owners` control, this is one in trouble, or else one that is not ready. The oldest is chosen, so that the
+/// answer does not jump between pods.
 pub fn failing_pod<'a>(pods: &'a [Value], owners: &BTreeSet<String>) -> Option<&'a Value> {
     let is_owned = |pod: &&Value| controller(pod).is_some_and(|owner| owners.contains(owner));
     let live = |pod: &&Value| pod["metadata"]["deletionTimestamp"].is_null();
@@ -217,7 +219,7 @@ fn is_ready(pod: &Value) -> bool {
     pod["status"]["phase"] == "Succeeded" || ready.any(|one| one["status"] == "True")
 }
 
-/// Returns the unique id of what controls an object.
+/// Returns the UID of an object's controller.
 ///
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/owners-dependents/>
 pub fn controller(object: &Value) -> Option<&str> {
@@ -226,7 +228,7 @@ pub fn controller(object: &Value) -> Option<&str> {
     owner["uid"].as_str()
 }
 
-/// Returns the newest of the `ReplicaSet`s that a Deployment controls: the one that it rolls out.
+/// Returns the newest of the `ReplicaSet`s that a Deployment controls: the one that it is rolling out.
 pub fn newest_replica_set<'a>(sets: &'a [Value], deployment: &str) -> Option<&'a Value> {
     let revision = |set: &Value| {
         let revision = &set["metadata"]["annotations"]["deployment.kubernetes.io/revision"];
@@ -238,7 +240,7 @@ pub fn newest_replica_set<'a>(sets: &'a [Value], deployment: &str) -> Option<&'a
     ours.max_by_key(|set| revision(set))
 }
 
-/// Says why a workload cannot make its pods: a quota, or an admission that refuses them.
+/// Returns why a workload cannot create its pods: a quota, or an admission check that rejects them.
 pub fn replica_failure(workload: &Value) -> Option<String> {
     let conditions = workload["status"]["conditions"].as_array()?;
     let failure = conditions
@@ -251,7 +253,7 @@ pub fn replica_failure(workload: &Value) -> Option<String> {
     ))
 }
 
-/// Writes the newest events, warnings first: `Failed: Error: ErrImagePull (7 times)`.
+/// Formats the newest events, warnings first: `Failed: Error: ErrImagePull (7 times)`.
 pub fn events(events: &[Value]) -> Vec<String> {
     let mut events: Vec<&Value> = events.iter().collect();
     events.sort_by_key(|event| (event["type"] != "Warning", Reverse(when(event))));
@@ -279,7 +281,7 @@ fn event_text(event: &Value) -> String {
     format!("{}: {message}{times}", plain::of(&reason))
 }
 
-/// When an event was seen last. Older clients write `lastTimestamp`, newer ones `eventTime` and a series.
+/// Returns when an event was last seen. Older clients write `lastTimestamp`, newer ones `eventTime` and a series.
 fn when(event: &Value) -> String {
     let times = [
         &event["series"]["lastObservedTime"],

@@ -1,7 +1,7 @@
-//! The fields of an object that one manager owns, and the digest over them: drift is a change of that digest.
+//! The fields of an object that one manager owns, and the digest over them. A change of that digest is drift.
 //!
-//! Server-side apply answers with `managedFields`; an entry's `fieldsV1` names exactly the paths its manager owns, so
-//! no schema is needed to project an object onto them.
+//! Responses to server-side apply contain `managedFields`. The `fieldsV1` of an entry names exactly the paths that its manager
+//! owns, so projecting an object onto them needs no schema.
 //! <https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>
 
 mod items;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 pub use self::items::{Items, KEY_SETS, Keys, key_of, keys_of, keys_text, select};
 use crate::{canonical, digest::Digest, drift::Ignored, object, seed::Seed};
 
-/// Returns what `manager` owns by apply in an object: the entry's `fieldsV1`.
+/// Returns the fields of an object that `manager` owns by apply: the entry's `fieldsV1`.
 ///
 /// Fields of the status subresource are not counted: a deploy agent applies none.
 pub fn owned_by<'a>(object: &'a Value, manager: &str) -> Option<&'a Value> {
@@ -28,9 +28,9 @@ pub fn owned_by<'a>(object: &'a Value, manager: &str) -> Option<&'a Value> {
 
 /// Projects an object onto a `fieldsV1` set.
 ///
-/// List items are written under their key (`k:{…}`) and set members under their value (`v:…`), so the order of a list
-/// whose order the server does not keep never matters. What is owned but gone from the object is left out, which
-/// changes the digest.
+/// List items are written under their key (`k:{…}`) and set members under their value (`v:…`), so the order never matters for a
+/// list whose order the server does not preserve. An owned field that is gone from the object is left out, which changes the
+/// digest.
 pub fn project(object: &Value, fields: &Value) -> Value {
     let Some(fields) = fields.as_object() else {
         return Value::Null;
@@ -51,8 +51,8 @@ pub fn project(object: &Value, fields: &Value) -> Value {
     Value::Object(out)
 }
 
-/// Returns the digest over the fields that `manager` owns, as the server stored them, without what is ignored; nothing if
-/// it owns none.
+/// Returns the digest over the fields that `manager` owns, as the server stored them and without what is ignored, or `None` if it
+/// owns none.
 pub fn stored_digest(
     object: &Value,
     manager: &str,
@@ -70,20 +70,19 @@ pub fn stored_digest(
     Some(Digest::of(canonical::to_string(&projected)))
 }
 
-/// Says whether a field manager is one by which Helm writes: its own command, Flux' controller, or Terraform's provider.
+/// Returns whether a field manager is one that Helm uses: its own command, Flux's controller, or Terraform's provider.
 ///
-/// Helm's default is the name of its executable; the others set theirs.
+/// Helm's default is the name of its executable. The others set their own.
 pub fn is_helm(manager: &str) -> bool {
     matches!(manager, "helm" | "Helm" | "helm-controller")
         || manager.starts_with("terraform-provider-helm")
 }
 
-/// Returns `managedFields` without some managers, of whose fields another one owns by apply what `taken` leaves of them;
-/// nothing if those managers own nothing.
+/// Returns `managedFields` after some managers have handed their fields over to `to`, or `None` if those managers own nothing.
 ///
-/// Without it, a field that the new manager gives up would stay because of the old one, which nobody applies any more. What
-/// was written through subresources stays as it is, and so does what was written in another version of the API, of which
-/// the fields may have other names.
+/// `to` then owns by apply what `taken` leaves of their fields. Without this, a field that the new manager gives up would stay
+/// because the old manager, which nobody runs any more, still owns it. Entries written through subresources stay as they are, and
+/// so do entries in another API version, whose fields may have other names.
 /// <https://kubernetes.io/docs/reference/using-api/server-side-apply/#transferring-ownership>
 pub fn handed_over(
     object: &Value,
@@ -125,7 +124,7 @@ pub fn handed_over(
     Some(all)
 }
 
-/// Adds the fields of a `fieldsV1` to another. A leaf stays one only where both are: what is within it is owned all the same.
+/// Adds the fields of a `fieldsV1` to another. A leaf stays a leaf only if it is one in both; what is inside it is owned anyway.
 pub(crate) fn unite(fields: &mut Value, more: &Value) {
     let (Some(fields), Some(more)) = (fields.as_object_mut(), more.as_object()) else {
         return;
@@ -138,7 +137,7 @@ pub(crate) fn unite(fields: &mut Value, more: &Value) {
     }
 }
 
-/// Who else changed an object last: its other managers, newest first, without those that only write the status.
+/// Returns who else last changed an object: its other managers, newest first, without those that only write the status.
 ///
 /// Other subresources count: `kubectl scale` writes owned fields through one.
 pub fn other_managers<'a>(object: &'a Value, manager: &str) -> Vec<&'a str> {
@@ -156,7 +155,7 @@ pub fn other_managers<'a>(object: &'a Value, manager: &str) -> Vec<&'a str> {
         })
         .filter(|(_, name)| *name != manager)
         .collect();
-    // RFC 3339 in UTC sorts as text.
+    // RFC 3339 timestamps in UTC sort correctly as text.
     others.sort_by(|a, b| b.cmp(a));
     others.dedup_by(|a, b| a.1 == b.1);
     others.into_iter().map(|(_, name)| name).collect()

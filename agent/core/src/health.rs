@@ -1,4 +1,4 @@
-//! How an object, and a whole application, is.
+//! The health of an object and of a whole application.
 
 use std::{fmt, time::Duration};
 
@@ -35,12 +35,12 @@ pub enum Status {
 }
 
 impl Status {
-    /// Says whether waiting for this is over with success.
+    /// Returns whether a wait for health ends here with success.
     pub const fn is_settled(self) -> bool {
         matches!(self, Self::Healthy | Self::Suspended)
     }
 
-    /// Returns the name as in status and metrics.
+    /// Returns the name used in statuses and metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
@@ -58,21 +58,21 @@ impl fmt::Display for Status {
     }
 }
 
-/// How an object is, and why.
+/// The health of an object, and the reason for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assessment {
-    /// How it is.
+    /// The health.
     pub status: Status,
-    /// Why, in a fragment: `2 of 3 replicas are available`.
+    /// The reason, as a sentence fragment: `2 of 3 replicas are available`.
     pub message: String,
-    /// After which time the same object would be judged otherwise, or its check, which could not be asked, may be asked again; absent
-    /// if only a change of the object can change the verdict.
+    /// The time after which the same object would be judged differently, or after which a check that could not be asked may be
+    /// asked again. Absent if only a change of the object can change the verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recheck_after: Option<Duration>,
 }
 
 impl Assessment {
-    /// Makes an assessment.
+    /// Creates an assessment.
     pub fn new(status: Status, message: impl Into<String>) -> Self {
         Self {
             status,
@@ -85,14 +85,15 @@ impl Assessment {
 /// A group and kind that a health plugin judges.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupKind {
-    /// Empty for the core group; `*` for any.
+    /// The group. Empty for the core group; `*` for any.
     pub group: String,
-    /// `*` for any.
+    /// The kind. `*` for any.
     pub kind: String,
 }
 
 impl GroupKind {
-    /// Says how exactly this names an object's kind: 3 both, 2 the group, 1 the kind, 0 neither, nothing if it does not.
+    /// Returns how exactly this matches an object's kind: 3 for both parts, 2 for the group, 1 for the kind, 0 for neither, and
+    /// `None` if it does not match.
     pub fn specificity(&self, id: &ObjectId) -> Option<u8> {
         let part = |pattern: &str, value: &str, weight: u8| match pattern {
             "*" => Some(0),
@@ -103,7 +104,7 @@ impl GroupKind {
     }
 }
 
-/// Sums up: the worst of all, and healthy when there is nothing.
+/// Returns the worst of all statuses, or healthy if there are none.
 pub fn overall(statuses: impl IntoIterator<Item = Status>) -> Status {
     statuses.into_iter().max().unwrap_or(Status::Healthy)
 }

@@ -1,12 +1,12 @@
-//! What became of the revisions of an application: who, what, when, and how it ended. It is kept in the status, and bounded.
+//! The history of an application's revisions: who, what, when, and how each ended. It is kept in the status, and bounded.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{digest::Digest, plan::Summary};
 
-/// How many entries are kept. An entry is some 600 bytes, so a history is about 12 KiB of the 1.5 MiB that a status may be.
+/// The number of entries kept. An entry takes some 600 bytes, so a history takes about 12 KiB of a status's 1.5 MiB.
 pub const HISTORY_LIMIT: usize = 20;
-/// Most bytes of a text that others write: a commit's first line, a reason, a message.
+/// The maximum number of bytes of a text that others write: a commit's first line, a reason, a message.
 const TEXT_BYTES: usize = 200;
 
 /// Why a revision was rolled out.
@@ -42,7 +42,7 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// Returns the name as in status.
+    /// Returns the name used in the status.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Underway => "underway",
@@ -105,7 +105,7 @@ pub struct HistoryEntry {
     pub message: Option<String>,
 }
 
-/// What a run knows of the revision that it works on.
+/// What a run knows about the revision that it works on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
     /// The commit, or the digest of an artifact.
@@ -116,17 +116,17 @@ pub struct Attempt {
     pub author: String,
     /// The first line of its message.
     pub summary: String,
-    /// Why it runs.
+    /// The reason for the run.
     pub trigger: Trigger,
-    /// Who asked for it.
+    /// The person who requested it.
     pub requested_by: Option<String>,
-    /// Why.
+    /// The reason that the person gave.
     pub reason: Option<String>,
-    /// Names the source that it came from.
+    /// The source that it came from.
     pub origin: Option<Digest>,
-    /// Digest of the rendered objects, if it came so far.
+    /// The digest of the rendered objects, if the run got that far.
     pub rendered: Option<Digest>,
-    /// The plan, if it does something.
+    /// The plan, if it does anything.
     pub plan: Option<(Digest, Summary)>,
     /// How it ended.
     pub ending: Ending,
@@ -134,11 +134,11 @@ pub struct Attempt {
     pub message: Option<String>,
 }
 
-/// Writes an attempt into a history, the newest first.
+/// Records an attempt in a history, newest first.
 ///
-/// A run of the same revision with the same objects is no other entry: a repair, a retry or a look says how the entry is
-/// now. Neither is a later commit that renders what is not healthy yet: it says how what the earlier one began goes on. Beyond
-/// the limit the oldest go, but never the last one that was healthy: it is what can be gone back to.
+/// A run of the same revision with the same objects gets no new entry: a repair, a retry or a check updates the existing one.
+/// Neither does a later commit that renders the same as an entry that is not healthy yet; it continues what the earlier commit
+/// began. Beyond the limit the oldest entries are dropped, but never the last healthy one, because it can be rolled back to.
 pub fn record(history: &mut Vec<HistoryEntry>, attempt: Attempt, now: &str) {
     let continues = history
         .first()
@@ -163,7 +163,7 @@ fn is_same(entry: &HistoryEntry, attempt: &Attempt) -> bool {
     let rendered = [entry.rendered_digest, attempt.rendered];
     let same_objects = match rendered {
         [Some(before), Some(now)] => before == now,
-        // Before it is rendered, or where it cannot be, there is nothing that differs.
+        // Before the revision is rendered, or if it cannot be, there are no objects to differ.
         _ => entry.ending != Ending::Healthy || attempt.rendered.is_some(),
     };
     let is_rollback = |trigger: Trigger| trigger == Trigger::Rollback;
@@ -175,8 +175,8 @@ fn is_same(entry: &HistoryEntry, attempt: &Attempt) -> bool {
     entry.revision == attempt.revision && same_objects || goes_on(entry, attempt)
 }
 
-/// Says whether an attempt of another revision renders what is in the cluster, or on its way there, and not healthy. One from
-/// another source is an entry of its own: the revision of this one is not to be had there.
+/// Returns whether an attempt of another revision renders what is in the cluster, or on its way there, and not healthy. An
+/// attempt from another source gets an entry of its own: the revision of this entry is not available there.
 fn goes_on(entry: &HistoryEntry, attempt: &Attempt) -> bool {
     entry.ending != Ending::Healthy
         && entry.rendered_digest.is_some()
@@ -210,7 +210,7 @@ fn update(entry: &mut HistoryEntry, attempt: Attempt, now: &str) {
     // A repository that has moved has the same commits.
     entry.origin = attempt.origin.or(entry.origin);
     entry.rendered_digest = attempt.rendered.or(entry.rendered_digest);
-    // The plan of a later run only repairs what the first one did.
+    // The plan of a later run only repairs what the first run did.
     if let (None, Some((digest, summary))) = (entry.plan_digest, attempt.plan) {
         (entry.plan_digest, entry.plan) = (Some(digest), Some(summary));
     }
@@ -218,7 +218,7 @@ fn update(entry: &mut HistoryEntry, attempt: Attempt, now: &str) {
         now.clone_into(&mut entry.ended);
     }
     entry.ending = attempt.ending;
-    // What has not ended anew says nothing of what was wrong: that is not over yet.
+    // An attempt that has not ended again does not know whether the previous problem is over, so the message stays.
     if !matches!(entry.ending, Ending::Underway | Ending::Superseded) {
         entry.message = attempt.message.as_deref().map(cut);
     }
@@ -245,8 +245,8 @@ fn trim(history: &mut Vec<HistoryEntry>) {
     });
 }
 
-/// Returns the newest revision that was healthy and can come from the source of this name: another source does not have it.
-/// What is not known to be from another is from this one.
+/// Returns the newest revision that was healthy and can come from the source with this digest. Another source does not have it.
+/// An entry that is not known to come from another source counts as coming from this one.
 pub fn last_healthy(history: &[HistoryEntry], origin: Option<Digest>) -> Option<&HistoryEntry> {
     healthy(history, origin).next()
 }
@@ -264,7 +264,7 @@ fn healthy(
         .filter(move |entry| entry.healthy_since.is_some() && !is_elsewhere(entry))
 }
 
-/// Says whether a revision was healthy, or another one that rendered the same. A commit that changes nothing is healthy
+/// Returns whether a revision was healthy, or another one that rendered the same. A commit that changes nothing is healthy
 /// without an entry of its own.
 pub fn was_healthy(history: &[HistoryEntry], revision: &str, rendered: Digest) -> bool {
     history.iter().any(|entry| {
@@ -273,12 +273,12 @@ pub fn was_healthy(history: &[HistoryEntry], revision: &str, rendered: Digest) -
     })
 }
 
-/// Returns the newest revision that was healthy before the one that runs was tried for the first time, and can come from the
-/// source of this name.
+/// Returns the newest revision that was healthy before the running one was first tried, and that can come from the source with
+/// this digest.
 ///
-/// What was gone back from is newer than what was gone back to: whoever goes back once more gets further back, and never to it.
-/// A revision that is not in the history is newer than all of it. `objects` is the digest of what runs: one that rendered the same
-/// would change nothing.
+/// A revision that was rolled back is newer than the one it was rolled back to. Rolling back again therefore goes further back,
+/// and never returns to it. A revision that is not in the history is newer than all of it. `objects` is the digest of what runs:
+/// going back to a revision that rendered the same would change nothing.
 pub fn healthy_before<'a>(
     history: &'a [HistoryEntry],
     runs: &str,
@@ -291,30 +291,30 @@ pub fn healthy_before<'a>(
     healthy(&history[older..], origin).find(|entry| !is_no_other(entry))
 }
 
-/// Returns the revision that was written last, as far as that went, by the digest of its objects; the newest where that is not
-/// known. What was tried after it was refused before anything was written.
+/// Returns the entry of the revision that was last written, even if only in part, found by the digest of its objects. Returns the
+/// newest entry if that is not known. Whatever was tried after it was rejected before anything was written.
 pub fn written(history: &[HistoryEntry], begun: Option<Digest>) -> Option<&HistoryEntry> {
     let is_written = |entry: &&HistoryEntry| begun.is_some() && entry.rendered_digest == begun;
     history.iter().find(is_written).or(history.first())
 }
 
-/// Why a text names no revision of a history.
+/// The reason why a text names no revision of a history.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FindError {
-    /// There is none of that number or with that beginning.
+    /// No revision has that number or prefix.
     #[error("{wanted} is no revision of its history: expected a number, or the beginning of one of {}", listed(.known))]
     Unknown {
-        /// What was asked for.
+        /// The text that was given.
         wanted: String,
-        /// The revisions that there are.
+        /// The revisions in the history.
         known: Vec<String>,
     },
-    /// Several begin like that.
+    /// Several revisions have that prefix.
     #[error("{wanted} is the beginning of several revisions: {}", listed(.found))]
     Ambiguous {
-        /// What was asked for.
+        /// The text that was given.
         wanted: String,
-        /// Which begin like that.
+        /// The revisions that have that prefix.
         found: Vec<String>,
     },
 }
@@ -326,10 +326,10 @@ fn listed(revisions: &[String]) -> String {
     revisions.join(", ")
 }
 
-/// The shortest beginning of a revision that names it, as for git: a shorter one is a number that is not there.
+/// The shortest prefix that names a revision, as in git. Anything shorter is a number that does not exist.
 const ABBREVIATION: usize = 4;
 
-/// Finds the entry that a person names: by its number, its commit, or the beginning of the commit.
+/// Finds the entry that a person names by its number, its commit, or a prefix of the commit.
 pub fn find<'a>(history: &'a [HistoryEntry], wanted: &str) -> Result<&'a HistoryEntry, FindError> {
     let number = wanted.strip_prefix('#').unwrap_or(wanted).parse::<u64>();
     let by_number = |entry: &&HistoryEntry| number.as_ref() == Ok(&entry.number);
@@ -420,7 +420,7 @@ pub(crate) mod tests {
         let times = (first.started.as_str(), first.ended.as_str());
         assert_eq!(times, ("t1", "t4"));
         assert_eq!(first.healthy_since.as_deref(), Some("t2"));
-        // The same commit with other settings.
+        // The same commit with different settings.
         record(&mut history, attempt("a", "2", Ending::Underway), "t5");
         record(&mut history, attempt("b", "3", Ending::Underway), "t6");
         let back = Attempt {
@@ -494,7 +494,7 @@ pub(crate) mod tests {
         };
         let (healthy, failed) = (Ending::Healthy, Ending::Failed);
 
-        // All were healthy; the last one was gone back from, and it is not what comes next.
+        // All were healthy. The last one was rolled back, so it is not what comes next.
         let mut all = of(&[("a", healthy), ("b", healthy), ("c", healthy)]);
         assert_eq!(before(&all, "c").as_deref(), Some("b"));
         let back = |revision: &str| Attempt {
@@ -506,11 +506,11 @@ pub(crate) mod tests {
         record(&mut all, back("a"), "t");
         assert_eq!(before(&all, "a"), None, "there is nothing before it");
 
-        // The last one was written in part only: what runs beside it is what is wanted.
+        // The last one was written only in part. What runs alongside it is what is wanted.
         let midway = of(&[("a", healthy), ("b", healthy), ("c", failed)]);
         assert_eq!(before(&midway, "c").as_deref(), Some("b"));
 
-        // What was tried in between and never healthy is passed over, and what is not known is the newest.
+        // Revisions in between that were never healthy are skipped, and an unknown revision counts as the newest.
         let gap = of(&[("a", healthy), ("b", failed), ("c", healthy)]);
         assert_eq!(before(&gap, "c").as_deref(), Some("a"));
         assert_eq!(before(&gap, "d").as_deref(), Some("c"));
@@ -520,7 +520,7 @@ pub(crate) mod tests {
     fn what_came_from_another_source_is_passed_over() {
         let origin = |name: &str| Some(Digest::of(name));
         let mut history = Vec::new();
-        // It moved when the second was there already.
+        // The repository moved when the second revision was already there.
         for (revision, name) in [("a", "old"), ("b", "old"), ("b", "new")] {
             let from = Attempt {
                 origin: origin(name),
@@ -537,7 +537,7 @@ pub(crate) mod tests {
             None
         );
         assert_eq!(number(healthy_before(&history, "b", None, None)), Some(1));
-        // An earlier version did not write down where it came from.
+        // An earlier version did not record where a revision came from.
         record(&mut history, attempt("c", "c", Ending::Healthy), "t");
         assert_eq!(number(last_healthy(&history, origin("third"))), Some(3));
     }

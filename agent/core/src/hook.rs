@@ -1,4 +1,4 @@
-//! Hooks: objects that are made when something happens, awaited, and no longer part of what is converged.
+//! Hooks: objects that are created when something happens, awaited, and then no longer part of what is converged.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -44,7 +44,7 @@ pub enum HookEvent {
 }
 
 impl HookEvent {
-    /// The events of a removal, in their order.
+    /// The events of a removal, in order.
     pub const AT_REMOVAL: [Self; 2] = [Self::PreDelete, Self::PostDelete];
 
     /// Returns the name: `pre-install`.
@@ -69,13 +69,13 @@ impl fmt::Display for HookEvent {
     }
 }
 
-/// When the objects of a hook are deleted.
+/// When a hook's object is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HookDeletion {
-    /// The one of an earlier run, before the next one is made.
+    /// The object of an earlier run, before the next one is created.
     BeforeCreation,
-    /// As soon as all hooks of the event have succeeded, or a later one has failed.
+    /// As soon as all hooks of the event have succeeded or a later one has failed.
     Succeeded,
     /// As soon as it has failed.
     Failed,
@@ -85,28 +85,28 @@ pub enum HookDeletion {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HookOutcome {
-    /// It did what it was for.
+    /// It succeeded.
     Succeeded,
-    /// It did not.
+    /// It failed.
     Failed,
 }
 
-/// What makes an object a hook.
+/// The properties that make an object a hook.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct Hook {
-    /// When it is run; never, if this is empty.
+    /// The events at which it runs. It never runs if this is empty.
     pub events: BTreeSet<HookEvent>,
-    /// Lower first, among the hooks of one event.
+    /// The weight. Among the hooks of one event, lower weights run first.
     pub weight: i32,
-    /// Without any, [`HookDeletion::BeforeCreation`]; see [`Hook::is_deleted`].
+    /// When its object is deleted. If empty, [`HookDeletion::BeforeCreation`] applies; see [`Hook::is_deleted`].
     pub deletion: BTreeSet<HookDeletion>,
-    /// After which outcomes its logs are shown to whoever waits for it.
+    /// The outcomes after which its logs are shown to whoever waits for it.
     pub logs: BTreeSet<HookOutcome>,
 }
 
 impl Hook {
-    /// Says whether its object is deleted at a time, with the default where the hook says nothing.
+    /// Returns whether its object is deleted at a given time. Applies the default if the hook sets none.
     pub fn is_deleted(&self, when: HookDeletion) -> bool {
         if self.deletion.is_empty() {
             when == HookDeletion::BeforeCreation
@@ -115,35 +115,35 @@ impl Hook {
         }
     }
 
-    /// Returns the events at which it is run when the application is removed.
+    /// Returns the events at which it runs when the application is removed.
     pub fn removal_events(&self) -> impl Iterator<Item = HookEvent> {
         let at_removal = HookEvent::AT_REMOVAL.into_iter();
         at_removal.filter(|event| self.events.contains(event))
     }
 
-    /// Says whether it is run when the application is removed.
+    /// Returns whether it runs when the application is removed.
     pub fn is_for_removal(&self) -> bool {
         self.removal_events().next().is_some()
     }
 }
 
-/// How far a hook has come.
+/// The progress of a hook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HookState {
-    /// It is at work.
+    /// It is running.
     Running,
-    /// It did what it was for.
+    /// It succeeded.
     Succeeded,
-    /// It did not; says why.
+    /// It failed, for this reason.
     Failed(String),
 }
 
-/// Says whether objects of this kind run to an end by themselves, and cannot be run again without being made again.
+/// Returns whether objects of this kind run to completion by themselves and have to be created anew to run again.
 pub fn completes(id: &ObjectId) -> bool {
     id.is("batch", "Job") || id.is("", "Pod")
 }
 
-/// Says how far a Job or a Pod has come, as the cluster holds it; nothing for other kinds.
+/// Returns the progress of a Job or a Pod as stored in the cluster, or `None` for other kinds.
 ///
 /// <https://kubernetes.io/docs/concepts/workloads/controllers/job/#job-termination-and-cleanup>,
 /// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-phase>
@@ -181,22 +181,22 @@ fn pod(live: &Value) -> HookState {
     }
 }
 
-/// The container that ended badly says more than the Pod, which often says nothing.
+/// Returns why a Pod failed. The container that failed says more than the Pod, which often says nothing.
 fn pod_failure(status: &Value) -> String {
     let trouble = containers(status).find_map(ended_badly);
     trouble.unwrap_or_else(|| why(status, "the Pod has failed"))
 }
 
-/// What keeps a Pod from what it is to do.
+/// What keeps a Pod from doing its work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
-    /// The container that is in trouble; absent if it is the Pod.
+    /// The container that is in trouble; absent if it is the Pod itself.
     pub container: Option<String>,
-    /// What it is, as a fragment: `main ended with exit code 3`.
+    /// The trouble, as a sentence fragment: `main ended with exit code 3`.
     pub what: String,
 }
 
-/// Says what keeps a Pod from what it is to do, as far as its status tells.
+/// Returns what keeps a Pod from doing its work, as far as its status tells.
 pub fn trouble(pod: &Value) -> Option<Trouble> {
     let status = &pod["status"];
     let found = containers(status).find_map(|container| {
@@ -214,7 +214,7 @@ pub fn trouble(pod: &Value) -> Option<Trouble> {
         .or_else(|| unscheduled(status).map(of_pod))
         .or_else(|| (status["phase"] == "Failed").then(|| of_pod(why(status, "it has failed"))));
     found.map(|found| Trouble {
-        // Containers write some of it themselves, as the message with which they end.
+        // Containers write some of this text themselves, as their termination message.
         what: plain::of(&found.what).into_owned(),
         ..found
     })
@@ -241,7 +241,7 @@ fn ended_badly(container: &Value) -> Option<String> {
     })
 }
 
-/// A container that waits for anything but its turn.
+/// Returns why a container waits, unless it only waits for its turn.
 fn waits(container: &Value) -> Option<String> {
     let waiting = &container["state"]["waiting"];
     let reason = waiting["reason"].as_str()?;
@@ -267,7 +267,7 @@ fn unscheduled(status: &Value) -> Option<String> {
     ))
 }
 
-/// Reason and message of a condition, as far as there are any.
+/// Returns the reason and message of a condition, as far as it has them.
 fn why(condition: &Value, otherwise: &str) -> String {
     let text = |field: &str| condition[field].as_str().filter(|text| !text.is_empty());
     match (text("reason"), text("message")) {

@@ -1,7 +1,7 @@
-//! What an application has put into the cluster: identity, version and stored digest of each object.
+//! What an application has put into the cluster: the identity, version and stored digest of each object.
 //!
-//! The inventory lives in the cluster and is read by older and newer agents, so its format is versioned: fields that an
-//! agent does not know are ignored, and a format with a higher major number is refused rather than guessed at.
+//! The inventory is stored in the cluster and read by older and newer agents, so its format is versioned. An agent ignores fields
+//! that it does not know, and rejects a format with a higher major number rather than guessing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use crate::{
 /// The format that this code writes.
 const FORMAT: u32 = 1;
 
-/// As long as any id that a server gives.
+/// A stand-in for a UID, as long as any that a server assigns.
 const SOME_UID: &str = "00000000-0000-0000-0000-000000000000";
 
 /// What is recorded of one object.
@@ -64,7 +64,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Makes the entry of an object that is about to be written.
+    /// Creates the entry of an object that is about to be written.
     pub fn intended(id: &ObjectId, version: &str) -> Self {
         Self {
             group: id.group.clone(),
@@ -82,7 +82,7 @@ impl Entry {
         }
     }
 
-    /// Says whether it is kept as it was applied: it is neither what a hook made, nor has it left the source.
+    /// Returns whether it is kept as it was applied: it was not created by a hook and has not left the source.
     pub fn is_managed(&self) -> bool {
         !self.hook && !self.left
     }
@@ -123,7 +123,7 @@ pub struct StoredInventory {
     pub release: Option<ReleaseRecord>,
 }
 
-/// Why a stored inventory cannot be used.
+/// The reason why a stored inventory cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InventoryError {
     /// It was written by a newer agent.
@@ -164,7 +164,7 @@ impl Inventory {
             .as_u64()
             .and_then(|format| u32::try_from(format).ok())
             .ok_or_else(|| InventoryError::Malformed("it has no `format`".to_owned()))?;
-        // Looked at first: a newer format may not even parse.
+        // Check the format first: a newer one may not even parse.
         if format > FORMAT {
             return Err(InventoryError::Newer { found: format });
         }
@@ -187,45 +187,45 @@ impl Inventory {
         self.entries.get(id)
     }
 
-    /// Returns the identities of what is kept as it was applied: all but what hooks made and what has left the source.
+    /// Returns the identities of all objects that are kept as applied: all but those that hooks created or that left the source.
     pub fn managed(&self) -> impl Iterator<Item = &ObjectId> {
         let managed = self.iter().filter(|(_, entry)| entry.is_managed());
         managed.map(|(id, _)| id)
     }
 
-    /// Returns the identities of what has left the source and is still listed.
+    /// Returns the identities of the objects that have left the source and are still listed.
     pub fn left(&self) -> impl Iterator<Item = &ObjectId> {
         let left = self.iter().filter(|(_, entry)| entry.left);
         left.map(|(id, _)| id)
     }
 
-    /// Takes note of what the source has now: everything else has left it. What an earlier version has written, which knows
-    /// nothing of that, is mended with it.
+    /// Records what the source has now: everything else has left it. This also corrects entries written by an earlier version,
+    /// which does not know this field.
     pub fn leave_all_but(&mut self, rendered: &BTreeSet<ObjectId>) {
         for (id, entry) in &mut self.entries {
             entry.left = !rendered.contains(id);
         }
     }
 
-    /// Takes note of which deletions a person has confirmed. Everything else is to be asked about.
+    /// Records which deletions a person has confirmed. All others require confirmation.
     pub fn confirm(&mut self, going: &BTreeSet<ObjectId>) {
         for (id, entry) in &mut self.entries {
             entry.going = going.contains(id);
         }
     }
 
-    /// Says whether it has a confirmation that another does not have.
+    /// Returns whether this inventory has a confirmation that another one lacks.
     pub fn is_confirmed_beyond(&self, known: &Self) -> bool {
         let mut going = self.iter().filter(|(_, entry)| entry.going);
         going.any(|(id, _)| known.get(id).is_none_or(|known| !known.going))
     }
 
-    /// Returns the entries with their identities, in order of these.
+    /// Returns the entries with their identities, in order of identity.
     pub fn iter(&self) -> impl Iterator<Item = (&ObjectId, &Entry)> {
         self.entries.iter()
     }
 
-    /// Returns the identities of all that is listed.
+    /// Returns the identities of all listed objects.
     pub fn ids(&self) -> impl Iterator<Item = &ObjectId> {
         self.entries.keys()
     }
@@ -235,12 +235,12 @@ impl Inventory {
         self.entries.values()
     }
 
-    /// Returns how many objects there are.
+    /// Returns the number of objects.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Says whether there is none.
+    /// Returns whether there are no objects.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -250,16 +250,16 @@ impl Inventory {
         self.entries.insert(entry.id(), entry);
     }
 
-    /// Forgets an object that is gone.
+    /// Removes an object that is gone.
     pub fn remove(&mut self, id: &ObjectId) -> Option<Entry> {
         self.entries.remove(id)
     }
 
-    /// Adds what is about to be made, without touching what is there. Returns whether anything was new.
+    /// Adds the objects that are about to be created, without touching existing entries. Returns whether anything changed.
     ///
-    /// This is written to the cluster before the first object is: whatever happens then, nothing that Pintle made is
-    /// ever unknown to it. Of what is about to be replaced it is no longer said that it is as it was applied: should it not
-    /// be made again, it was not somebody else who deleted it.
+    /// This is written to the cluster before the first object is. Whatever happens then, Pintle knows every object that it
+    /// created. An object about to be replaced is no longer recorded as applied: if it cannot be created again, its absence must
+    /// not look as if somebody else had deleted it.
     pub fn intend<'a>(&mut self, changes: impl IntoIterator<Item = &'a Change>) -> bool {
         let mut grown = false;
         for change in changes {
@@ -278,8 +278,8 @@ impl Inventory {
         grown
     }
 
-    /// Returns it as it is when all `changes` have been made but for the deletions, which fail: the most that may have to be
-    /// recorded. What is only intended until then has some id and digests.
+    /// Returns the inventory as it will be when all `changes` have been made except the deletions, which fail: the largest that
+    /// may have to be recorded. Objects that are only intended so far get placeholder ids and digests.
     #[must_use]
     pub fn when_done(&self, changes: &[Change]) -> Self {
         let mut done = self.clone();
@@ -290,7 +290,7 @@ impl Inventory {
         let leaving: BTreeSet<&ObjectId> = leaving.map(|change| &change.id).collect();
         let some_digest = Digest::of("");
         for (id, entry) in &mut done.entries {
-            // Nothing more comes to be known of it.
+            // Nothing more will become known about it.
             if leaving.contains(id) {
                 continue;
             }
@@ -301,7 +301,7 @@ impl Inventory {
         done
     }
 
-    /// Returns how many bytes the stored form takes as JSON.
+    /// Returns the size of the stored form as JSON, in bytes.
     pub fn size(&self) -> usize {
         serde_json::to_string(&self.store()).map_or(0, |text| text.len())
     }
@@ -391,7 +391,7 @@ mod tests {
         let text = serde_json::to_string(&inventory.store()).unwrap();
         assert_eq!(text.matches(r#""left":true"#).count(), 1, "{text}");
         assert_eq!(Inventory::from_json(&text).unwrap(), inventory);
-        // An earlier version ignores the field, and writes the entry without it.
+        // An earlier version ignores the field and writes the entry without it.
         let older = text.replace(r#","left":true"#, "");
         let mut older = Inventory::from_json(&older).unwrap();
         assert_eq!(older.left().count(), 0);

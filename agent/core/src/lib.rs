@@ -1,10 +1,10 @@
 //! The pure heart of Pintle: objects, digests, plans, inventory and state machines.
 //!
-//! Nothing here does input or output. This crate knows no async runtime, no Kubernetes client, no git, no Wasm
-//! engine, no file system, no environment and no clock: time is always an argument. That is what makes a plan on a
-//! laptop equal to a plan in a cluster, and what lets whole fleets be tested in one process.
+//! Nothing here performs input or output. This crate knows no async runtime, no Kubernetes client, no git, no Wasm engine, no
+//! file system, no environment and no clock: time is always an argument. That is why a plan on a laptop equals a plan in a
+//! cluster, and why whole fleets can be tested in one process.
 //!
-//! The pipeline's stages are types, and each is made only from the one before it:
+//! The pipeline's stages are types, and each can be created only from the one before it:
 //! [`Revision`](revision::Revision) → [`Rendered`](rendered::Rendered) → [`Plan`](plan::Plan) →
 //! [`Checked`](check::Checked) → [`Approved`](check::Approved) → applied, which the
 //! [`Inventory`](inventory::Inventory) records.

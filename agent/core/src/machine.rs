@@ -1,144 +1,145 @@
 //! The state machine of one application: what to do when something happens.
 //!
-//! `step(state, event) -> (state, effects)` is pure; other code performs the effects and reports back with events. Time
-//! comes with the events that need it. The machine decides *whether and when* work runs; the work itself (render, plan,
-//! check, apply, observe) is ordered by the types of the pipeline.
+//! `step(state, event) -> (state, effects)` is pure; other code performs the effects and reports back with events. Events carry
+//! the time where it is needed. The machine decides *whether and when* work runs; the types of the pipeline order the work itself
+//! (render, plan, check, apply, observe).
 //!
-//! Three things may keep an application from its newest revision for days: its source does not answer, the revision waits for
-//! a change of something, or it fails and is tried again. None takes back what was applied before, so that is put right all the
-//! same when it drifts.
+//! Three things may keep an application from its newest revision for days: its source does not answer, the revision waits for a
+//! change of something, or it fails and is retried. None of them invalidates what was applied before, so drift from that is still
+//! repaired.
 
 use std::time::Duration;
 
 use crate::digest::Digester;
 
-/// Names one run of the pipeline, so that late answers of an old one are recognised.
+/// The id of one run of the pipeline, by which late answers of an earlier run are recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(pub u64);
 
-/// Milliseconds since the epoch. Machines that wait need a clock that never goes back.
+/// Milliseconds since the epoch. Waiting machines need a clock that never goes back.
 pub type Millis = u64;
 
-/// Why a run starts.
+/// The reason why a run starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cause {
     /// A new commit, or the first.
     Revision,
-    /// The spec, or a plugin that it uses, changed.
+    /// The spec changed, or a plugin that the application uses.
     Settings,
-    /// An object no longer is as it was applied.
+    /// An object is no longer as it was applied.
     Drift,
     /// The last attempt failed.
     Retry,
-    /// A person asked for it.
+    /// A person requested it.
     Request,
 }
 
-/// When a failed run is tried again.
+/// When a failed run is retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// Soon, with growing pauses: something did not answer, or something else may come into being.
+    /// Soon, with increasing pauses: something did not answer, or something that is missing may still appear.
     Backoff,
-    /// Only when the source, the settings or a plugin changes, or a person asks.
+    /// Only when the source, the settings or a plugin changes, or when a person requests it.
     OnChange,
 }
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// What was asked for is there and healthy.
+    /// What was asked for is in place and healthy.
     Done,
     /// It failed.
     Failed(Retry),
-    /// It was asked to stop, and did.
+    /// It was asked to stop and did.
     Cancelled,
 }
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The spec was read: the first time, or anew after a change.
+    /// The spec was read, either for the first time or after a change.
     Spec {
         /// `metadata.generation`.
         generation: i64,
-        /// Whether all work is to rest.
+        /// Whether all work is suspended.
         suspended: bool,
     },
-    /// The source answers, and this is what is to run.
+    /// The source answers, and this revision should run.
     Revision(String),
-    /// This is to run from now on, and not because the source has answered.
+    /// This revision should run from now on, though not because the source has answered.
     Steered(String),
-    /// What was to run is not to any more, and it is told later what is, also if that is the same for another reason. A run that is
-    /// under way goes on.
+    /// The revision that was to run should not run any more. The one that should is announced later, even if it is the same one
+    /// for another reason. A run in progress continues.
     Withdrawn,
-    /// The source does not answer, for this reason. That is no other revision: the one that is known is still to run.
+    /// The source does not answer, for this reason. That does not change the revision: the known one should still run.
     SourceFailed(String),
-    /// The spec names another source: what the one before gave counts no more, and nothing runs until this one has answered.
+    /// The spec names another source. What the previous source gave no longer counts, and nothing runs until the new one has
+    /// answered.
     SourceChanged,
     /// A plugin that the application uses changed, appeared or broke.
     PluginChanged,
     /// Objects differ from what was applied.
     Drifted,
-    /// What was in the way of a run that waits for a change, or is tried again, is gone or another.
+    /// Whatever blocked a run that waits for a change or for its retry is gone or has changed.
     Unblocked,
-    /// A person asked for a reconciliation.
+    /// A person requested a reconciliation.
     Requested,
     /// The Application is being deleted.
     Deleted,
     /// A run ended.
     Finished {
-        /// Which run.
+        /// The run.
         run: RunId,
-        /// How.
+        /// How it ended.
         outcome: Outcome,
-        /// When.
+        /// When it ended.
         now: Millis,
     },
-    /// The time that `WakeAt` named has come.
+    /// The time given by `WakeAt` has come.
     Woke {
-        /// When.
+        /// The current time.
         now: Millis,
     },
 }
 
-/// Something to be done.
+/// Something that has to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Run the pipeline. Never more than one run at a time.
+    /// Run the pipeline. There is never more than one run at a time.
     Start {
-        /// Its name.
+        /// The id of the run.
         run: RunId,
         /// The commit to run.
         revision: String,
-        /// Why.
+        /// The reason.
         cause: Cause,
     },
-    /// Put right what has drifted from what was applied last, and do nothing else: what is wanted instead waits for a change, or
-    /// for the time at which it is tried again.
+    /// Repair drift from what was last applied, and do nothing else: the wanted revision waits for a change or for its next
+    /// retry.
     Guard {
-        /// Its name.
+        /// The id of the run.
         run: RunId,
-        /// Whether to put it right. If not, it is only told: a repair has failed that waits for a change as well.
+        /// Whether to repair the drift. If not, it is only reported: a repair has failed that itself waits for a change.
         repairs: bool,
     },
-    /// Say that the source does not answer, and do nothing else.
+    /// Report that the source does not answer, and do nothing else.
     Tell {
-        /// Its name.
+        /// The id of the run.
         run: RunId,
     },
-    /// Say that what was to go on rests while the application is suspended, and do nothing else.
+    /// Report that unfinished work rests while the application is suspended, and do nothing else.
     Rest {
-        /// Its name.
+        /// The id of the run.
         run: RunId,
     },
-    /// Delete (or let go of) all objects, then drop the finalizer.
+    /// Delete (or let go of) all objects, then remove the finalizer.
     Remove {
-        /// Its name.
+        /// The id of the run.
         run: RunId,
     },
-    /// Stop a run at the next point where nothing is half done; it reports with `Finished`.
+    /// Stop a run at the next point at which nothing is half done. The run reports with `Finished`.
     Cancel {
-        /// Which run.
+        /// The run.
         run: RunId,
     },
     /// Send `Woke` at this time.
@@ -161,7 +162,7 @@ enum Activity {
     Running {
         run: RunId,
         work: Work,
-        /// Why the next run is due, should this one be tried again.
+        /// The cause of the next run, if this one is retried.
         again: Cause,
         cancelled: bool,
     },
@@ -169,60 +170,60 @@ enum Activity {
     Removed,
 }
 
-/// Before something that has failed is tried again.
+/// The pause before a failed run is retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Pause {
     until: Millis,
-    /// What has failed.
+    /// The work that failed.
     work: Work,
-    /// Why the next run is due then.
+    /// The cause of the next run.
     again: Cause,
-    /// Whether what drifts meanwhile is put right: where that has failed, not before the next pause.
+    /// Whether drift is repaired during the pause. If a repair has failed, the next one waits for the next pause.
     is_guarded: bool,
 }
 
-/// Whether the revision waits for a change, and what becomes of drift meanwhile.
+/// Whether the revision waits for a change, and what happens to drift meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Block {
     /// It does not wait.
     Free,
-    /// It does, and what was applied before is put right.
+    /// It waits, and drift from what was applied before is repaired.
     Guarded,
-    /// It does, and so does a repair: what has drifted is only told.
+    /// It waits, and so does a repair: drift is only reported.
     Unguarded,
 }
 
-/// Where an application is.
+/// The state of an application.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
     name: String,
     generation: Option<i64>,
     suspended: bool,
-    /// Whether that was told of what the last run left.
+    /// Whether the suspension has been reported for what the last run left behind.
     is_resting: bool,
     deleting: bool,
     revision: Option<String>,
-    /// Why the source does not answer; nothing if it does.
+    /// Why the source does not answer, or `None` if it does.
     failure: Option<String>,
-    /// What of that the last run knew that has told it.
+    /// The value of `failure` that the last reporting run knew.
     told: Option<String>,
     block: Block,
     /// Why another run is due.
     due: Option<Cause>,
     activity: Activity,
-    /// The pause that goes on when what has drifted in it is put right.
+    /// The pause that continues once the drift found during it has been repaired.
     later: Option<Pause>,
     failures: u32,
     next_run: u64,
 }
 
-/// The first pause after a failure; it doubles with each further one.
+/// The first pause after a failure. It doubles with each further failure.
 pub const FIRST_PAUSE: Duration = Duration::from_secs(2);
 /// The longest pause.
 pub const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
 impl State {
-    /// Makes the state of an application of which nothing is known yet. The name only spreads retries.
+    /// Creates the state of an application about which nothing is known yet. The name is used only to spread retries.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -242,22 +243,22 @@ impl State {
         }
     }
 
-    /// Says whether a run is under way.
+    /// Returns whether a run is in progress.
     pub fn is_running(&self) -> bool {
         matches!(self.activity, Activity::Running { .. })
     }
 
-    /// Says whether the revision waits for a change.
+    /// Returns whether the revision waits for a change.
     pub fn is_blocked(&self) -> bool {
         self.block != Block::Free
     }
 
-    /// Says whether drift may be put right; if not, it is only told.
+    /// Returns whether drift may be repaired. If not, it is only reported.
     pub fn repairs(&self) -> bool {
         self.block != Block::Unguarded
     }
 
-    /// Says how often in a row what is wanted has failed, if it is tried again by itself.
+    /// Returns how many times in a row the wanted work has failed, if it is retried automatically.
     pub fn retries(&self) -> Option<u32> {
         let pause = match self.activity {
             Activity::Backoff(pause) => pause,
@@ -267,7 +268,7 @@ impl State {
         is_wanted.then_some(self.failures)
     }
 
-    /// Takes an event; returns the next state and what is to be done.
+    /// Handles an event. Returns the next state and what has to be done.
     #[must_use]
     pub fn step(mut self, event: Event) -> (Self, Vec<Effect>) {
         let mut effects = Vec::new();
@@ -320,7 +321,7 @@ impl State {
         }
     }
 
-    /// Something changed that makes a new attempt worthwhile at once, whatever waits or failed.
+    /// Handles a change that makes a new attempt worthwhile at once, whatever is waiting or has failed.
     fn change(&mut self, cause: Cause) {
         self.due = Some(cause);
         self.failures = 0;
@@ -335,8 +336,8 @@ impl State {
         }
     }
 
-    /// What is tried again supersedes the guard of its pause: that may wait for health as long as the spec allows, and what is tried
-    /// again may be what mends it.
+    /// Ends a pause whose time has come. The retry supersedes the guard of its pause: the guard may wait for health as long as
+    /// the spec allows, and the retry may be what restores it.
     fn woke(&mut self, now: Millis) {
         if let Activity::Backoff(pause) = self.activity
             && pause.until <= now
@@ -350,20 +351,19 @@ impl State {
         }
     }
 
-    /// Ends a pause with what it was for, unless something newer is due.
+    /// Ends a pause and makes its retry due, unless something newer is due.
     fn try_again(&mut self, pause: Pause) {
         self.activity = Activity::Idle;
         self.make_due(pause);
     }
 
     fn make_due(&mut self, pause: Pause) {
-        // What has drifted meanwhile is looked at by what is tried again, or after it.
+        // Drift found meanwhile is handled by the retry, or after it.
         let newer = self.due.filter(|cause| *cause != Cause::Drift);
         self.due = newer.or(Some(pause.again));
     }
 
-    /// What is wanted is tried at once. One that was to be tried again goes on with its pauses where it was: it may fail for
-    /// something else.
+    /// Tries the wanted work at once. A retry continues its series of pauses where it was, since it may fail for another reason.
     fn unblocked(&mut self) {
         let due = self.due.filter(|cause| *cause != Cause::Drift);
         let due = due.unwrap_or(Cause::Retry);
@@ -391,7 +391,7 @@ impl State {
         if run != finished {
             return;
         }
-        // It is told in vain only where that could not be written.
+        // A report fails only if it could not be written.
         self.is_resting = work == Work::Rest && outcome != Outcome::Failed(Retry::Backoff);
         if let Some(pause) = self.later.take() {
             return self.go_on_with(pause, outcome, now, effects);
@@ -404,7 +404,7 @@ impl State {
                 Activity::Idle
             }
             Outcome::Cancelled => Activity::Idle,
-            // A newer change is due: it decides what comes next, and at once.
+            // A newer change is due. It decides what comes next, and at once.
             Outcome::Failed(_)
                 if is_overtaken && self.due.is_some_and(|cause| cause != Cause::Drift) =>
             {
@@ -433,13 +433,13 @@ impl State {
                 })
             }
         };
-        // A removal is never given up: whatever it ended with, it is due until it is done.
+        // A removal is never given up: however a run of it ended, it is due until it is done.
         if work == Work::Remove && !matches!(self.activity, Activity::Removed) {
             self.due = Some(Cause::Retry);
         }
     }
 
-    /// Goes on with a pause in which what had drifted was looked at. What that came to says nothing of what is tried again.
+    /// Continues a pause during which drift was handled. How that ended says nothing about the retry.
     fn go_on_with(
         &mut self,
         pause: Pause,
@@ -458,7 +458,7 @@ impl State {
         });
     }
 
-    /// Starts or cancels what the state asks for.
+    /// Starts or cancels what the state requires.
     fn advance(&mut self, effects: &mut Vec<Effect>) {
         match self.activity {
             Activity::Running {
@@ -496,7 +496,7 @@ impl State {
         }
         self.generation?;
         if self.suspended {
-            // It may tell that it is worked on, or tried again: whoever waits for that would wait for good.
+            // The status may still say that work is in progress or being retried. Anyone waiting for that would wait forever.
             return (!self.is_resting).then(|| Effect::Rest {
                 run: self.start(Work::Rest),
             });
@@ -507,7 +507,7 @@ impl State {
         }
         let (is_away, is_untold) = (self.failure.is_some(), self.failure != self.told);
         match self.revision.clone() {
-            // That the source answers again is told with what it gives.
+            // The revision's run also reports that the source answers again.
             Some(revision) if self.due.is_some() || (is_untold && !is_away) => {
                 let cause = self.due.unwrap_or(Cause::Revision);
                 let run = self.start(Work::Converge);
@@ -532,7 +532,7 @@ impl State {
     }
 
     fn start(&mut self, work: Work) -> RunId {
-        // A repair is tried again as one: it asks for nothing newer than it did.
+        // A repair is retried as a repair: the retry asks for nothing newer.
         let again = match self.due.take() {
             Some(Cause::Drift) => Cause::Drift,
             _ => Cause::Retry,
@@ -555,8 +555,8 @@ impl State {
     }
 }
 
-/// Returns the pause before a retry: doubling from [`FIRST_PAUSE`] to [`LONGEST_PAUSE`], spread by up to a quarter so
-/// that applications that failed together do not return together.
+/// Returns the pause before a retry. It doubles from [`FIRST_PAUSE`] to [`LONGEST_PAUSE`], spread by up to a quarter so that
+/// applications that failed together are not retried together.
 pub fn pause(name: &str, failures: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
     let base = FIRST_PAUSE

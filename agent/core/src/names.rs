@@ -1,4 +1,4 @@
-//! Names that Pintle gives to things in the cluster.
+//! The names that Pintle uses in the cluster.
 
 use std::fmt;
 
@@ -10,32 +10,32 @@ use crate::digest::Digest;
 pub const GROUP: &str = "pintle.dev";
 /// The version of Pintle's resources.
 pub const VERSION: &str = "v1alpha1";
-/// Field manager of what is kept beside an application's objects: inventories, their namespace, seeds, hooks for removals.
+/// Field manager of what is stored alongside an application's objects: inventories, their namespace, seeds, hooks for removals.
 pub const PINTLE_MANAGER: &str = "pintle";
-/// Field manager of what the agent writes of Pintle's own resources and of its leases.
+/// Field manager of what the agent writes to Pintle's own resources and to its leases.
 pub const AGENT_MANAGER: &str = "pintle-agent";
-/// Field manager of what people ask for on the command line.
+/// Field manager of what people request on the command line.
 pub const COMMAND_LINE_MANAGER: &str = "pintle-cli";
-/// Label on every managed object: which application it belongs to.
+/// Label on every managed object: the application that it belongs to.
 pub const APPLICATION_LABEL: &str = "pintle.dev/application";
-/// The value of an annotation that permits something.
+/// The value of an annotation that allows something.
 pub const ALLOWED: &str = "allowed";
-/// Annotation on every managed object: the digest of the object as rendered. It tells an agent that was killed between
-/// an apply and its record of it that the apply has been done.
+/// Annotation on every managed object: the digest of the object as rendered. If an agent was killed between an apply and
+/// recording it, this shows that the apply has been done.
 pub const DESIRED_ANNOTATION: &str = "pintle.dev/desired";
-/// Annotation on an object: `allowed` permits taking over fields of an object that exists already.
+/// Annotation on an object: `allowed` permits taking over fields of an object that already exists.
 pub const ADOPT_ANNOTATION: &str = "pintle.dev/adopt";
 /// Annotation on an object: `disabled` keeps it when it leaves git, `allowed` permits deleting a protected kind.
 pub const PRUNE_ANNOTATION: &str = "pintle.dev/prune";
-/// Helm's annotation on an object: `keep` keeps it when it leaves the chart or the release goes.
+/// Helm's annotation on an object: `keep` keeps it when it leaves the chart or the release is uninstalled.
 pub const RESOURCE_POLICY_ANNOTATION: &str = "helm.sh/resource-policy";
-/// Annotation on what a hook made: the ticket of the run.
+/// Annotation on an object created by a hook: the ticket of the run.
 pub const HOOK_RUN_ANNOTATION: &str = "pintle.dev/hook-run";
-/// Annotation on an Application: a new value asks for its tests to be run now.
+/// Annotation on an Application: a new value requests a run of its tests now.
 pub const TEST_ANNOTATION: &str = "pintle.dev/test-requested-at";
-/// Annotation on an Application: the release of Helm whose objects it takes over.
+/// Annotation on an Application: the Helm release whose objects it takes over.
 pub const ADOPT_HELM_ANNOTATION: &str = "pintle.dev/adopt-helm-release";
-/// Annotation on an Application: `allowed` permits that a takeover replaces pods.
+/// Annotation on an Application: `allowed` permits a takeover to replace pods.
 pub const ADOPT_RESTARTS_ANNOTATION: &str = "pintle.dev/adopt-restarts";
 /// Annotation on an object: `allowed` permits replacing it when an immutable field changes.
 pub const REPLACE_ANNOTATION: &str = "pintle.dev/replace";
@@ -43,28 +43,28 @@ pub const REPLACE_ANNOTATION: &str = "pintle.dev/replace";
 pub const WAVE_ANNOTATION: &str = "pintle.dev/wave";
 /// Annotation on an object: the objects that must be healthy before it is written.
 pub const DEPENDS_ON_ANNOTATION: &str = "pintle.dev/depends-on";
-/// Annotation on an Application: a new value asks for a reconciliation now.
+/// Annotation on an Application: a new value requests a reconciliation now.
 pub const RECONCILE_ANNOTATION: &str = "pintle.dev/reconcile-requested-at";
-/// Annotation on an Application: who asked for the newest reconciliation, and why, as a
+/// Annotation on an Application: who requested the newest reconciliation and why, as a
 /// [`PersonRequest`](crate::request::PersonRequest) with the same id.
 pub const RECONCILE_REQUEST_ANNOTATION: &str = "pintle.dev/reconcile-request";
-/// Annotation on an Application: who suspended it, and why, as a [`PersonRequest`](crate::request::PersonRequest).
+/// Annotation on an Application: who suspended it and why, as a [`PersonRequest`](crate::request::PersonRequest).
 pub const SUSPEND_REQUEST_ANNOTATION: &str = "pintle.dev/suspend-request";
-/// Annotation on an Application: asks to go back to an earlier revision, as a
+/// Annotation on an Application: requests a rollback to an earlier revision, as a
 /// [`PersonRequest`](crate::request::PersonRequest).
 pub const ROLLBACK_REQUEST_ANNOTATION: &str = "pintle.dev/rollback-request";
 /// Annotation on an Application: the digest of a plan whose many deletions a person has confirmed.
 pub const CONFIRM_PRUNE_ANNOTATION: &str = "pintle.dev/confirm-prune";
-/// Finalizer on an Application: its objects are dealt with before it goes.
+/// Finalizer on an Application: its objects are handled before it is deleted.
 pub const FINALIZER: &str = "pintle.dev/finalizer";
 
-/// Kubernetes label values end at 63 characters.
+/// Kubernetes label values are at most 63 characters long.
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>
 const LABEL_LIMIT: usize = 63;
-/// Field manager names end at 128 characters (`apimachinery`, `ValidateFieldManager`).
+/// Field manager names are at most 128 characters long (`apimachinery`, `ValidateFieldManager`).
 const MANAGER_LIMIT: usize = 128;
 
-/// Which application something belongs to: a namespace and a name.
+/// The application that something belongs to: a namespace and a name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ApplicationName {
     /// The namespace in which the application (or, on the command line, the inventory) lives.
@@ -74,7 +74,7 @@ pub struct ApplicationName {
 }
 
 impl ApplicationName {
-    /// Names an application.
+    /// Creates the name of an application.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self {
             namespace: namespace.into(),
@@ -102,13 +102,13 @@ impl fmt::Display for ApplicationName {
     }
 }
 
-/// Cuts a name to a limit; what was cut is replaced by a digest of the whole, so that names stay distinct.
+/// Cuts a name to a limit. What is cut off is replaced by a digest of the whole, so that names stay distinct.
 fn fit(name: String, limit: usize) -> String {
     if name.len() <= limit {
         return name;
     }
     let suffix = Digest::of(&name).short();
-    // Kubernetes names are ASCII, but an argument of the command line may be anything: cut between characters.
+    // Kubernetes names are ASCII, but a command-line argument may be anything, so cut between characters.
     let mut end = limit - suffix.len() - 1;
     while !name.is_char_boundary(end) {
         end -= 1;

@@ -1,4 +1,4 @@
-//! Kubernetes objects as JSON, and their identity.
+//! Kubernetes objects as JSON and their identity.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::{canonical, digest::Digest, names::ALLOWED, seed::Seed};
 
-/// Identity of an object in a cluster: group, kind, namespace and name.
+/// The identity of an object in a cluster: group, kind, namespace and name.
 ///
 /// The version is not part of it: `apps/v1` and `apps/v1beta1` name the same Deployment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -24,17 +24,17 @@ pub struct ObjectId {
 }
 
 impl ObjectId {
-    /// Says whether this is an object of a group and kind.
+    /// Returns whether this object is of a group and kind.
     pub fn is(&self, group: &str, kind: &str) -> bool {
         self.group == group && self.kind == kind
     }
 
-    /// Says whether this is a Secret, whose data must never be shown.
+    /// Returns whether this is a Secret, whose data must never be shown.
     pub fn is_secret(&self) -> bool {
         self.is("", "Secret")
     }
 
-    /// Returns the `apiVersion` of this object at a version.
+    /// Returns the `apiVersion` of this object for a version.
     pub fn api_version(&self, version: &str) -> String {
         if self.group.is_empty() {
             version.to_owned()
@@ -44,7 +44,7 @@ impl ObjectId {
     }
 }
 
-/// `Deployment.apps shop/web`, as `kubectl` writes kinds.
+/// Writes `Deployment.apps shop/web`, with the kind as `kubectl` writes it.
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.kind)?;
@@ -58,7 +58,7 @@ impl fmt::Display for ObjectId {
     }
 }
 
-/// Fields of `metadata` that only a server writes.
+/// The fields of `metadata` that only a server writes.
 const SERVER_FIELDS: [&str; 6] = [
     "managedFields",
     "resourceVersion",
@@ -68,13 +68,13 @@ const SERVER_FIELDS: [&str; 6] = [
     "selfLink",
 ];
 
-/// Why a JSON value is not a Kubernetes object.
+/// The reason why a JSON value is not a Kubernetes object.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ObjectError {
-    /// The document is no mapping.
+    /// The document is not a mapping.
     #[error("expected an object, found {found}")]
     NotAnObject {
-        /// What it is instead.
+        /// The type found instead.
         found: &'static str,
     },
     /// A field that every object needs is missing or empty.
@@ -83,23 +83,23 @@ pub enum ObjectError {
         /// RFC 6901 pointer.
         pointer: &'static str,
     },
-    /// A field has another type than Kubernetes demands.
+    /// A field has a different type from the one that Kubernetes requires.
     #[error("{pointer} must be {expected}, found {found}")]
     WrongType {
         /// RFC 6901 pointer.
         pointer: String,
-        /// What it must be.
+        /// The required type.
         expected: &'static str,
-        /// What it is.
+        /// The actual type.
         found: &'static str,
     },
     /// `apiVersion` is neither `version` nor `group/version`.
     #[error("/apiVersion must be `VERSION` or `GROUP/VERSION`, found `{found}`")]
     ApiVersion {
-        /// What it is.
+        /// The actual value.
         found: String,
     },
-    /// A name that the server is to make up cannot be tracked.
+    /// The server would generate the name, so the object could not be tracked.
     #[error(
         "/metadata/generateName is not supported: an object under git needs a fixed /metadata/name"
     )]
@@ -119,7 +119,7 @@ impl ObjectError {
     }
 }
 
-/// A Kubernetes object: JSON with `apiVersion`, `kind` and `metadata.name`, checked once when it is made.
+/// A Kubernetes object: JSON with `apiVersion`, `kind` and `metadata.name`, checked once on creation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Object {
     id: ObjectId,
@@ -128,7 +128,7 @@ pub struct Object {
 }
 
 impl Object {
-    /// Checks that a JSON value is an object that Kubernetes could hold.
+    /// Creates an object from a JSON value after checking that Kubernetes could hold it.
     pub fn new(value: Value) -> Result<Self, ObjectError> {
         let Value::Object(map) = &value else {
             return Err(ObjectError::NotAnObject {
@@ -197,22 +197,22 @@ impl Object {
         &self.value
     }
 
-    /// Gives the JSON value away.
+    /// Consumes the object and returns its JSON value.
     pub fn into_value(self) -> Value {
         self.value
     }
 
-    /// Returns a label's value.
+    /// Returns the value of a label.
     pub fn label(&self, name: &str) -> Option<&str> {
         self.value["metadata"]["labels"].get(name)?.as_str()
     }
 
-    /// Returns an annotation's value.
+    /// Returns the value of an annotation.
     pub fn annotation(&self, name: &str) -> Option<&str> {
         self.value["metadata"]["annotations"].get(name)?.as_str()
     }
 
-    /// Says whether an annotation permits what it is about.
+    /// Returns whether an annotation allows what it controls.
     pub fn allows(&self, annotation: &str) -> bool {
         self.annotation(annotation) == Some(ALLOWED)
     }
@@ -228,7 +228,7 @@ impl Object {
         self
     }
 
-    /// Sets or removes the namespace: an object of a cluster-scoped kind has none.
+    /// Sets or removes the namespace. An object of a cluster-scoped kind has none.
     #[must_use]
     pub fn with_namespace(mut self, namespace: Option<&str>) -> Self {
         if let Some(metadata) = self.value["metadata"].as_object_mut() {
@@ -241,7 +241,7 @@ impl Object {
         self
     }
 
-    /// Removes what only a server writes (`status`, `managedFields`, `resourceVersion`, …): an apply may not claim it.
+    /// Removes what only a server writes (`status`, `managedFields`, `resourceVersion`, …), since an apply may not claim it.
     #[must_use]
     pub fn without_server_fields(mut self) -> Self {
         if let Some(map) = self.value.as_object_mut() {
@@ -265,7 +265,7 @@ impl Object {
     }
 }
 
-/// Replaces each value of a Secret's `data` and `stringData` by a keyed digest; other objects stay as they are.
+/// Replaces each value in a Secret's `data` and `stringData` with a keyed digest. Other objects stay as they are.
 pub fn conceal<'a>(is_secret: bool, value: &'a Value, seed: &Seed) -> std::borrow::Cow<'a, Value> {
     use std::borrow::Cow;
     if !is_secret {
@@ -281,7 +281,7 @@ pub fn conceal<'a>(is_secret: bool, value: &'a Value, seed: &Seed) -> std::borro
             _ => {}
         }
     }
-    // A tool that applies on the client's side keeps the whole Secret in this annotation.
+    // Client-side apply keeps the whole Secret in this annotation.
     let annotation = "/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration";
     if let Some(value) = concealed.pointer_mut(annotation) {
         *value = seed.conceal(value);
@@ -289,7 +289,7 @@ pub fn conceal<'a>(is_secret: bool, value: &'a Value, seed: &Seed) -> std::borro
     Cow::Owned(concealed)
 }
 
-/// Names the JSON type of a value for an error message.
+/// Returns the name of a value's JSON type for error messages.
 pub fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -326,7 +326,7 @@ fn check_string_map(metadata: &Map<String, Value>, field: &str) -> Result<(), Ob
     let pointer = format!("/metadata/{field}");
     match metadata.get(field) {
         None | Some(Value::Null) => Ok(()),
-        // The API server takes null for a text, so charts leave it where they have nothing to say (`version: {{ ... }}`).
+        // The API server accepts null for a string, so charts leave it where they have nothing to say (`version: {{ ... }}`).
         Some(Value::Object(map)) => match map
             .iter()
             .find(|(_, value)| !value.is_string() && !value.is_null())

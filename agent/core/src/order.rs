@@ -1,7 +1,7 @@
-//! In which order objects are written and deleted.
+//! The order in which objects are written and deleted.
 //!
-//! Annotations give an object a wave, and name what it depends on; what it cannot do without is found in the object itself;
-//! and where none of that says anything, the kinds have an order. See `docs/reference/order.md`.
+//! Annotations give an object a wave and name its dependencies. What an object cannot do without is found in the object itself.
+//! Where neither says anything, the kinds have an order. See `docs/reference/order.md`.
 
 mod graph;
 mod links;

@@ -1,14 +1,14 @@
-//! Text of another party, such as a container's log, without what steers the terminal of whoever reads it.
+//! Text from another party, such as a container's log, without the sequences that control the reader's terminal.
 
 use std::borrow::Cow;
 
-/// Returns a text without control characters but line feeds and tabs. Control sequences, such as colours, are left out; anything
-/// else is replaced, so that it is seen that there was something.
+/// Returns a text without control characters other than line feeds and tabs. Control sequences, such as colours, are removed. Any
+/// other control character is replaced, so that the reader sees that something was there.
 pub fn of(text: &str) -> Cow<'_, str> {
     keeping(text, &[])
 }
 
-/// Does as [`of`], and leaves these sequences as they are.
+/// Works like [`of`], but leaves the given sequences as they are.
 pub fn keeping<'t>(text: &'t str, kept: &[&str]) -> Cow<'t, str> {
     if !text.contains(steers) {
         return Cow::Borrowed(text);
@@ -35,7 +35,7 @@ pub fn keeping<'t>(text: &'t str, kept: &[&str]) -> Cow<'t, str> {
     Cow::Owned(plain)
 }
 
-/// Returns the end of a log, as it is told: no more than so many bytes.
+/// Returns the end of a log as it is shown, at most `bytes` long.
 pub fn end_of(log: &str, bytes: usize) -> String {
     let log = of(log.trim_end());
     let start = log.ceil_char_boundary(log.len().saturating_sub(bytes));
@@ -46,7 +46,7 @@ fn steers(character: char) -> bool {
     character.is_control() && !matches!(character, '\n' | '\t')
 }
 
-/// Returns what follows a control sequence; nothing if there is none.
+/// Returns what follows a control sequence, or `None` if the text does not begin with one.
 ///
 /// <https://ecma-international.org/publications-and-standards/standards/ecma-48/> (5.4)
 fn after_sequence(text: &str) -> Option<&str> {

@@ -1,4 +1,4 @@
-//! What is about to be done to the cluster, whole, before any write.
+//! Everything that is about to be done to the cluster, known in full before the first write.
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
@@ -15,13 +15,14 @@ use crate::{
     seed::Seed,
 };
 
-/// How deep a plan looks.
+/// The depth of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Depth {
-    /// Desired against what was last applied and stored. Creates need no request, updates one read.
+    /// Compares the desired state with what was last applied and stored. Creates need no request, updates one read.
     Local,
-    /// A dry-run apply for each changed object: defaulting, admission and immutability are seen before the first write.
+    /// Performs a dry-run apply for each changed object, which shows defaulting, admission and immutability before the first
+    /// write.
     Server,
 }
 
@@ -33,13 +34,13 @@ pub enum Action {
     Create,
     /// Some of its fields change.
     Update,
-    /// An immutable field changes: it is deleted and made again.
+    /// An immutable field changes: the object is deleted and created again.
     Replace,
     /// It left the source.
     Delete,
-    /// Not made now: it is a hook, kept until the application is removed.
+    /// It is not created now: it is a hook, kept until the application is removed.
     Keep,
-    /// Nothing.
+    /// Nothing happens.
     Unchanged,
 }
 
@@ -63,31 +64,32 @@ impl fmt::Display for Action {
     }
 }
 
-/// What happens to one object, and why.
+/// What happens to an object, and why.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// Which object.
+    /// The object.
     pub id: ObjectId,
-    /// The version part of `apiVersion` under which it is written.
+    /// The version part of the `apiVersion` under which it is written.
     pub version: String,
     /// What happens to it.
     pub action: Action,
-    /// The object as rendered; absent for a deletion. Shared with who has made it ready: most objects of a plan stay as they are.
+    /// The object as rendered; absent for a deletion. Shared with the code that prepared it, since most objects of a plan do not
+    /// change.
     pub desired: Option<Arc<Object>>,
     /// The object in the cluster, if it was read.
     pub live: Option<Value>,
-    /// The fields that the application owns before; null if unknown or none.
+    /// The fields that the application owns before the change; null if unknown or none.
     pub before: Value,
-    /// The fields that the application will own after; null for a deletion.
+    /// The fields that the application will own after the change; null for a deletion.
     pub after: Value,
-    /// Where in the source the object is written.
+    /// The position of the object in the source.
     pub source: Option<Position>,
-    /// The events at which it is run, if it is a hook: by this plan, and, if the plan keeps it for that, when the application
+    /// The events at which it runs if it is a hook: in this plan and, if the plan keeps it for the removal, when the application
     /// is removed. Empty for every other object.
     pub hook: BTreeSet<HookEvent>,
-    /// What makes it a hook, if the plan keeps it for the removal. It may be run before as well, at other events.
+    /// The hook's properties, if the plan keeps it for the removal. It may run at other events before that.
     pub for_removal: Option<Box<Hook>>,
-    /// Managers whose fields are taken over, with the fields: shown, because somebody may not expect it.
+    /// The managers whose fields are taken over, with the fields. They are shown because the takeover may be unexpected.
     pub conflicts: Vec<Conflict>,
 }
 
@@ -101,12 +103,12 @@ pub struct Conflict {
 }
 
 impl Change {
-    /// Says whether it is a hook, and so none of the objects that the application consists of.
+    /// Returns whether it is a hook, and so not one of the objects that make up the application.
     pub fn is_hook(&self) -> bool {
         !self.hook.is_empty()
     }
 
-    /// Returns the fields that differ. The values of Secrets are concealed by the seed.
+    /// Returns the fields that differ. Values of Secrets are concealed with the seed.
     pub fn differences(&self, seed: &Seed) -> Vec<Difference> {
         let secret = self.id.is_secret();
         diff::differences(
@@ -172,7 +174,7 @@ impl fmt::Display for Summary {
     }
 }
 
-/// The whole change set, in order of identity.
+/// The complete set of changes, in order of identity.
 #[derive(Debug, Clone)]
 pub struct Plan {
     depth: Depth,
@@ -181,10 +183,11 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Orders changes by identity and computes the plan digest. The output of a plan, the status and the history name the plan by it.
+    /// Sorts changes by identity and computes the plan digest, by which the output of a plan, the status and the history refer to
+    /// it.
     ///
-    /// The digest is over (action, identity, owned fields before, owned fields after, events of a hook) of every change
-    /// that does something: it does not depend on fields that the application does not own, nor on the order of `changes`.
+    /// The digest covers the action, the identity, the owned fields before and after, and the hook events of every change that
+    /// does something. It does not depend on fields that the application does not own, nor on the order of `changes`.
     pub fn new(depth: Depth, mut changes: Vec<Change>, seed: &Seed) -> Self {
         changes.sort_by(|a, b| a.id.cmp(&b.id).then_with(|| a.hook.cmp(&b.hook)));
         let mut digest = Digester::new("plan/v1");
@@ -208,12 +211,12 @@ impl Plan {
         }
     }
 
-    /// Returns how deep it looked.
+    /// Returns the depth of the plan.
     pub fn depth(&self) -> Depth {
         self.depth
     }
 
-    /// Returns the changes, in order of identity, unchanged objects included.
+    /// Returns the changes, including unchanged objects, in order of identity.
     pub fn changes(&self) -> &[Change] {
         &self.changes
     }
@@ -223,7 +226,7 @@ impl Plan {
         self.digest
     }
 
-    /// Says whether nothing would be done.
+    /// Returns whether nothing would be done.
     pub fn is_empty(&self) -> bool {
         self.changes
             .iter()

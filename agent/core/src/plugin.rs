@@ -1,4 +1,4 @@
-//! Plugins as the core knows them: what kinds there are, what they ask for, and how they fail.
+//! Plugins as the core knows them: their kinds, what they request, and how they fail.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -41,7 +41,7 @@ impl Kind {
     /// All kinds, in the order of the pipeline.
     pub const ALL: [Self; 4] = [Self::Renderer, Self::Policy, Self::Health, Self::Notifier];
 
-    /// Returns the name: also that of the WIT package, `pintle:NAME`.
+    /// Returns the name, which is also that of the WIT package, `pintle:NAME`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Renderer => "renderer",
@@ -58,7 +58,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Why a text names no kind.
+/// The error for a text that names no kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a kind of plugin: expected one of renderer, policy, health, notifier")]
 pub struct ParseKindError(String);
@@ -74,7 +74,7 @@ impl FromStr for Kind {
     }
 }
 
-/// One thing that a plugin asks the operator for, or that an operator grants.
+/// Something that a plugin requests from the operator, or that an operator grants.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Capability {
@@ -93,7 +93,7 @@ impl fmt::Display for Capability {
     }
 }
 
-/// What a plugin says of itself.
+/// A plugin's description of itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Description {
@@ -103,13 +103,13 @@ pub struct Description {
     pub version: String,
     /// One line for people.
     pub summary: String,
-    /// JSON Schema 2020-12 of the settings.
+    /// The JSON Schema 2020-12 of the settings.
     pub settings_schema: Value,
-    /// What it asks the operator for.
+    /// The capabilities that it requests from the operator.
     pub requests: Vec<Capability>,
 }
 
-/// Which plugin, exactly.
+/// The exact identity of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PluginId {
     /// The name under which it is configured.
@@ -126,7 +126,7 @@ impl fmt::Display for PluginId {
     }
 }
 
-/// What the plugin was asked to do.
+/// What a plugin was asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stage {
     /// Compiling and linking the component.
@@ -168,7 +168,7 @@ impl Stage {
         }
     }
 
-    /// Returns what the plugin was asked to do, as it follows on "failed to": not every name of a function is a verb.
+    /// Returns what the plugin was asked to do, phrased to follow "failed to". Not every function name is a verb.
     const fn task(self) -> &'static str {
         match self {
             Self::Inputs => "say what it needs from elsewhere",
@@ -184,36 +184,36 @@ impl fmt::Display for Stage {
     }
 }
 
-/// Which bound a plugin ran into.
+/// The limit that a plugin exceeded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Limit {
-    /// Wall time, host calls included.
+    /// Wall-clock time, including host calls.
     #[error("it ran longer than {0:?}")]
     Time(Duration),
-    /// Memory summed over the store.
+    /// Memory, summed over the store.
     #[error("it asked for more than {0} bytes of memory")]
     Memory(u64),
-    /// Memory of all running calls: one alone asked for more.
+    /// Memory of all running calls: a single call asked for more.
     #[error(
         "it asked for more than {0} bytes of memory, which is what all running plugins have together"
     )]
     MemoryOfAll(u64),
-    /// Entries in tables, instances or memories of the store.
+    /// Entries in the tables, instances or memories of the store.
     #[error("it asked for more than {0} table entries")]
     Table(u64),
     /// Open handles to host resources.
     #[error("it held more than {0} handles")]
     Handles(u64),
-    /// Bytes that cross from guest to host in one call, or that it reads from the host.
+    /// Bytes that cross from guest to host in one call, or that the plugin reads from the host.
     #[error("it moved more than {0} bytes through host calls")]
     HostCalls(u64),
-    /// Bytes of one answer of the cluster.
+    /// Bytes of a single answer from the cluster.
     #[error("the answer to one of its reads of the cluster is larger than {0} bytes")]
     Answer(u64),
-    /// Bytes of its result.
+    /// Bytes of the plugin's result.
     #[error("its result is larger than {0} bytes")]
     Output(u64),
-    /// Bytes of its log messages.
+    /// Bytes of the plugin's log messages.
     #[error("it logged more than {0} bytes")]
     Log(u64),
 }
@@ -233,7 +233,7 @@ impl Limit {
         }
     }
 
-    /// Returns what to do where no less will do.
+    /// Returns what to do if the plugin needs this much.
     const fn remedy(&self) -> &'static str {
         match self {
             Self::MemoryOfAll(_) => "give the agent's pod more memory if this is expected",
@@ -243,10 +243,10 @@ impl Limit {
     }
 }
 
-/// Why a call of a plugin has no result. A refusal, a trap and a limit are three different things.
+/// The reason why a plugin call has no result. A refusal, a trap and an exceeded limit are three different things.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Fault {
-    /// The plugin refused its input: it will not be acceptable until it changes.
+    /// The plugin refused its input, which stays unacceptable until it changes.
     #[error("{}", problem::lines(.0))]
     Refused(Vec<Problem>),
     /// Something that the plugin needs did not answer.
@@ -254,19 +254,19 @@ pub enum Fault {
     Unavailable {
         /// What did not answer.
         reason: String,
-        /// When it may be asked again.
+        /// How long to wait before asking it again.
         retry_after: Option<Duration>,
     },
-    /// The copy of the source on this machine cannot be read: it may be damaged or gone, and a fetch mends that.
+    /// This machine's copy of the source cannot be read. It may be damaged or missing, and a fetch repairs it.
     #[error("{0}")]
     Unreadable(String),
-    /// The plugin crashed: a defect of the plugin.
+    /// The plugin crashed, which is a defect of the plugin.
     #[error("it crashed: {0}")]
     Trap(String),
-    /// The plugin ran into a bound that the operator sets.
+    /// The plugin exceeded a limit set by the operator.
     #[error("{0}; {remedy}", remedy = .0.remedy())]
     Limit(Limit),
-    /// The plugin returned something that breaks the contract: a defect of the plugin.
+    /// The plugin returned something that violates the contract, which is a defect of the plugin.
     #[error("it broke the contract: {0}")]
     Contract(String),
     /// The component cannot be loaded at all.
@@ -275,7 +275,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Says whether the same call may succeed later without any change.
+    /// Returns whether the same call may succeed later without any change.
     pub const fn is_retryable(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Unreadable(_))
     }
@@ -293,18 +293,18 @@ impl Fault {
     }
 }
 
-/// A failed call with all that a person needs to find the culprit.
+/// A failed call, with everything that a person needs to find the culprit.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{plugin} failed to {}", .stage.task())]
 pub struct PluginError {
-    /// Which plugin.
+    /// The plugin.
     pub plugin: Box<PluginId>,
     /// What it was asked to do.
     pub stage: Stage,
     /// What happened.
     #[source]
     pub fault: Fault,
-    /// What it had read from the cluster by then: where that is why, the same call may succeed when it changes.
+    /// What the call had read from the cluster by then. If that caused the failure, the same call may succeed once it changes.
     pub looked_up: ReadSet,
 }
 

@@ -1,4 +1,4 @@
-//! Something wrong, told so that a person can mend it.
+//! Problems, described so that a person can fix them.
 
 use std::fmt;
 
@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 /// A place in a source file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Position {
-    /// Path within the source, with `/` between its parts.
+    /// The path within the source, with `/` between its parts.
     pub file: String,
-    /// Counted from 1.
+    /// The line, counted from 1.
     pub line: u32,
-    /// Counted from 1.
+    /// The column, counted from 1.
     pub column: u32,
 }
 
@@ -21,15 +21,15 @@ impl fmt::Display for Position {
     }
 }
 
-/// A problem with an input: what, where, and what to do about it.
+/// A problem with an input: what is wrong, where, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// A lowercase fragment without a final period.
+    /// What is wrong: a lowercase fragment without a final period.
     pub message: String,
-    /// RFC 6901 pointer into the settings or the object that the problem is about.
+    /// An RFC 6901 pointer into the settings or the object that the problem is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pointer: Option<String>,
-    /// Where in the source.
+    /// The position in the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<Position>,
     /// What to do about it.
@@ -38,7 +38,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Makes a problem from its message.
+    /// Creates a problem from its message.
     pub fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -48,21 +48,21 @@ impl Problem {
         }
     }
 
-    /// Says which field it is about.
+    /// Sets the field that the problem is about.
     #[must_use]
     pub fn pointer(mut self, pointer: impl Into<String>) -> Self {
         self.pointer = Some(pointer.into());
         self
     }
 
-    /// Says where in the source it is.
+    /// Sets the position in the source.
     #[must_use]
     pub fn position(mut self, position: Position) -> Self {
         self.position = Some(position);
         self
     }
 
-    /// Says what to do about it.
+    /// Sets the advice on what to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -86,7 +86,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Joins problems into one text, one on each line.
+/// Joins problems into one text, one per line.
 pub fn lines(problems: &[Problem]) -> String {
     problems
         .iter()

@@ -64,7 +64,7 @@ pub enum ProtectedKind {
 }
 
 impl ProtectedKind {
-    /// Returns the protected kind that an object is of.
+    /// Returns the protected kind of an object, if it has one.
     pub fn of(id: &ObjectId) -> Option<Self> {
         match (id.group.as_str(), id.kind.as_str()) {
             ("", "Namespace") => Some(Self::Namespace),
@@ -76,8 +76,8 @@ impl ProtectedKind {
         }
     }
 
-    /// Says whether an object is never deleted as a hook: a definition takes all objects of its kind with it, and a namespace all
-    /// that is in it.
+    /// Returns whether an object is never deleted as a hook. Deleting a custom resource definition deletes all objects of its
+    /// kind, and deleting a namespace deletes everything in it.
     pub fn outlives_hooks(id: &ObjectId) -> bool {
         matches!(
             Self::of(id),
@@ -94,22 +94,22 @@ impl ProtectedKind {
     }
 }
 
-/// Too many objects would go at once.
+/// The error for a render that would delete too many objects at once.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.told(&format!("`--confirm-prune {confirmation}`")))]
 pub struct TooManyDeletions {
-    /// What would go.
+    /// The objects that would be deleted.
     pub deletions: Vec<ObjectId>,
-    /// How many objects the application has.
+    /// The number of objects that the application has.
     pub total: usize,
     /// The limit.
     pub max_percent: u8,
-    /// Confirms exactly these deletions, of these very objects.
+    /// The digest that confirms exactly these deletions, of exactly these objects.
     pub confirmation: Digest,
 }
 
 impl TooManyDeletions {
-    /// Says what would go, a line each, and how that is confirmed where it is told.
+    /// Returns a text that lists what would be deleted, one object per line, and how to confirm it where the text is shown.
     pub fn told(&self, confirmation: &str) -> String {
         let (count, total, max_percent) = (self.deletions.len(), self.total, self.max_percent);
         let mut text = format!(
@@ -124,22 +124,23 @@ impl TooManyDeletions {
     }
 }
 
-/// What pruning comes to.
+/// The result of pruning.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pruning {
     /// Entries whose objects are deleted.
     pub delete: Vec<Entry>,
-    /// Entries whose objects stay although they left the source, each with the reason.
+    /// Entries whose objects stay although they have left the source, each with the reason.
     pub keep: Vec<(Entry, String)>,
-    /// Which of those that are deleted a person has confirmed, now or before a run that was interrupted.
+    /// The deleted objects that a person has confirmed, now or before an interrupted run.
     pub confirmed: BTreeSet<ObjectId>,
 }
 
-/// Decides what is deleted: what the inventory lists, the render does not, and the settings allow.
+/// Decides what is deleted: objects that the inventory lists, the render does not, and the settings allow to be deleted.
 ///
-/// `wishes` says what an object asks for by its annotations, `defines` of which group and kind a definition is. `confirmed` is
-/// what a person confirmed; what they had confirmed when a run was interrupted they are not asked
-/// about again. Of what left the source, whatever was found has its id in the inventory, also if only the intention was recorded.
+/// `wishes` returns what an object asks for in its annotations. `defines` returns the group and kind that a definition defines.
+/// `confirmed` is what a person confirmed. Deletions that they had confirmed before a run was interrupted need no second
+/// confirmation. Of the objects that have left the source, every one that was found has its id in the inventory, even if only the
+/// intention was recorded.
 pub fn decide(
     inventory: &Inventory,
     rendered: &BTreeSet<ObjectId>,
@@ -162,13 +163,14 @@ pub fn decide(
     pruning.hold_what_holds_others(inventory, defines);
     let going = pruning.delete.iter().filter(|entry| entry.going);
     pruning.confirmed = going.map(Entry::id).collect();
-    // What was only intended and never made is no loss, nor is what a hook left behind. What is confirmed is as good as gone.
+    // An object that was intended but never created is no loss, and neither is what a hook left behind. A confirmed deletion
+    // counts as done.
     let counts = |entry: &&Entry| entry.uid.is_some() && !entry.hook && !entry.going;
     let real: Vec<&Entry> = pruning.delete.iter().filter(counts).collect();
     let total = inventory.entries().filter(counts).count();
     let share_exceeded = real.len() * 100 > total * usize::from(settings.max_percent);
     if share_exceeded && real.len() > settings.freely as usize {
-        // The annotation stays when it has served: what is made again later needs a confirmation of its own.
+        // The annotation stays after it has served, so whatever is created again later needs a confirmation of its own.
         let confirmation = real
             .iter()
             .fold(Digester::new("prune/v2"), |digest, entry| {
@@ -191,8 +193,8 @@ pub fn decide(
 }
 
 impl Pruning {
-    /// Keeps each definition and each namespace of which an object stays, whatever allows its deletion: that would take the
-    /// object with it.
+    /// Keeps each definition and each namespace that has an object which stays, whatever allows its deletion: deleting it would
+    /// delete that object as well.
     fn hold_what_holds_others(
         &mut self,
         inventory: &Inventory,
@@ -221,20 +223,20 @@ impl Pruning {
     }
 }
 
-/// What an object itself says about its deletion, in the annotation `pintle.dev/prune` or as charts do.
+/// What an object itself says about its deletion, in the annotation `pintle.dev/prune` or in the way charts do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wish {
     /// Nothing.
     None,
     /// `disabled`: it stays.
     Keep,
-    /// `allowed`: it may go although its kind is protected.
+    /// `allowed`: it may be deleted although its kind is protected.
     Allow,
 }
 
 impl Wish {
-    /// Reads it from an object as the cluster holds it. `helm.sh/resource-policy: keep` counts as `disabled`, also in
-    /// manifests that no chart was rendered to: it says the same, and whoever wrote it relies on it.
+    /// Reads the wish of an object as stored in the cluster. `helm.sh/resource-policy: keep` counts as `disabled`, even in
+    /// manifests that were not rendered from a chart: it means the same, and whoever wrote it relies on it.
     ///
     /// <https://helm.sh/docs/howto/charts_tips_and_tricks/#tell-helm-not-to-uninstall-a-resource>
     pub fn of(live: &Value) -> Self {
@@ -253,7 +255,7 @@ impl Wish {
     }
 }
 
-/// Says why an object that nothing renders any more stays, whatever others need it for; nothing if it may be deleted.
+/// Returns why an object that is no longer rendered stays, apart from other objects that need it, or `None` if it may be deleted.
 pub fn reason_to_keep(
     entry: &Entry,
     id: &ObjectId,
@@ -524,7 +526,7 @@ mod tests {
             of_another_group.clone(),
         ];
         let known = inventory(&all);
-        // That the definition may go says nothing of what is to stay.
+        // Permission to delete the definition says nothing about the objects that have to stay.
         let settings = PruneSettings {
             allow_kinds: [ProtectedKind::CustomResourceDefinition].into(),
             ..Default::default()

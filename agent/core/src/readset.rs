@@ -1,4 +1,4 @@
-//! What a render read, by which the host knows whether its result still stands.
+//! What a render has read, by which the host knows whether its result is still valid.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::{
     tree::{self, Entry, Tree, TreeError, TreePath},
 };
 
-/// One question that a plugin asked.
+/// A question that a plugin asked.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "of", content = "at")]
 pub enum Question {
@@ -21,36 +21,36 @@ pub enum Question {
     Stat(String),
     /// The files that match a pattern.
     Glob(String),
-    /// A fact of the context: `name`, `namespace`, `kube-version`, `api-versions`, `revision`, `revision-time`.
+    /// A fact from the context: `name`, `namespace`, `kube-version`, `api-versions`, `revision`, `revision-time`.
     Context(String),
-    /// The objects of a kind in the cluster, or one of them.
+    /// The objects of a kind in the cluster, or a single one.
     Cluster(String),
-    /// What was fetched for the rendering from elsewhere, or from another folder of the revision: `oci …`, `chart …`,
+    /// An input that was fetched for the render from elsewhere or from another folder of the revision: `oci …`, `chart …`,
     /// `folder …`.
     Input(String),
 }
 
-/// Every question asked, with a digest of the answer that was given.
+/// Every question asked, with a digest of the answer given.
 ///
-/// The same questions against another revision either give the same answers, and then the render would give the same
-/// objects, or one of them differs. Nothing else can matter: a renderer sees nothing but its answers.
+/// Asked of another revision, the same questions either give the same answers, so that the render would give the same objects, or
+/// one of the answers differs. Nothing else can matter, because a renderer sees only its answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadSet {
     #[serde(with = "pairs")]
     answers: BTreeMap<Question, Digest>,
 }
 
-/// Answers the questions that are not about the tree.
+/// Answers to the questions that are not about the tree.
 pub trait Facts {
-    /// Returns a digest of the answer that would be given now, or nothing if it cannot be told without asking anew.
+    /// Returns a digest of the answer that would be given now, or `None` if it is not known without asking anew.
     fn answer(&self, question: &Question) -> Option<Digest>;
 }
 
 impl ReadSet {
     /// Adds a question and the digest of its answer.
     ///
-    /// The cluster may change between two answers to one question. What rests on both stands by neither: no answer has the
-    /// digest that is kept then.
+    /// The cluster may change between two answers to the same question. A result based on both is valid for neither, so the
+    /// digest kept in that case is one that no answer has.
     pub fn record(&mut self, question: Question, answer: Digest) {
         let answer = match self.answers.get(&question) {
             Some(known) if *known != answer => Digester::new("different answers")
@@ -62,19 +62,19 @@ impl ReadSet {
         self.answers.insert(question, answer);
     }
 
-    /// Adds all of another set: a result that rests on both stands only while both do.
+    /// Adds everything from another set. A result based on both is valid only while both are.
     pub fn extend(&mut self, other: Self) {
         for (question, answer) in other.answers {
             self.record(question, answer);
         }
     }
 
-    /// Returns how many different questions were asked.
+    /// Returns the number of different questions asked.
     pub fn len(&self) -> usize {
         self.answers.len()
     }
 
-    /// Says whether nothing was asked.
+    /// Returns whether nothing was asked.
     pub fn is_empty(&self) -> bool {
         self.answers.is_empty()
     }
@@ -89,7 +89,8 @@ impl ReadSet {
         self.answers.get(question).copied()
     }
 
-    /// Returns what of it was read from the cluster: that alone may change while the source and the settings stay.
+    /// Returns the part that was read from the cluster. Only that part may change while the source and the settings stay the
+    /// same.
     #[must_use]
     pub fn of_cluster(&self) -> Self {
         let asked = self.answers.iter();
@@ -101,7 +102,7 @@ impl ReadSet {
         }
     }
 
-    /// Returns the digest of all questions and answers: the part of the render key that stands for the inputs.
+    /// Returns the digest of all questions and answers, which represents the inputs in the render key.
     pub fn digest(&self) -> Digest {
         let mut digest = Digester::new("read-set/v1");
         for (question, answer) in &self.answers {
@@ -113,9 +114,9 @@ impl ReadSet {
         digest.finish()
     }
 
-    /// Asks every question again, cheaply: by object id in the tree, by `facts` for the rest.
+    /// Asks every question again, cheaply: by object id in the tree, and through `facts` for the rest.
     ///
-    /// Returns the first question whose answer has changed, or nothing if the old result stands. What cannot be
+    /// Returns the first question whose answer has changed, or `None` if the old result is still valid. A question that cannot be
     /// answered counts as changed.
     pub fn first_change(&self, tree: &dyn Tree, facts: &dyn Facts) -> Option<&Question> {
         self.answers
@@ -157,7 +158,7 @@ fn ask(tree: &dyn Tree, facts: &dyn Facts, question: &Question) -> Option<Digest
     }
 }
 
-/// Digests the answer to a read: by content id, so that asking again needs no bytes.
+/// Computes the digest of the answer to a read. It uses the content id, so asking again needs no bytes.
 pub fn read_answer(stat: &Result<Option<Entry>, TreeError>) -> Digest {
     let digest = Digester::new("read");
     match stat {
@@ -167,7 +168,7 @@ pub fn read_answer(stat: &Result<Option<Entry>, TreeError>) -> Digest {
     }
 }
 
-/// Digests the answer to a stat: what it is and how large; a folder's content is not part of it.
+/// Computes the digest of the answer to a stat: the type and size. The content of a folder is not part of it.
 pub fn stat_answer(stat: &Result<Option<Entry>, TreeError>) -> Digest {
     let digest = Digester::new("stat");
     match stat {
@@ -180,7 +181,7 @@ pub fn stat_answer(stat: &Result<Option<Entry>, TreeError>) -> Digest {
     }
 }
 
-/// Digests the answer to a listing: names, kinds and sizes, which is all that a plugin sees.
+/// Computes the digest of the answer to a listing: names, kinds and sizes, which is all that a plugin sees.
 pub fn entries_answer(entries: &Result<Vec<Entry>, TreeError>) -> Digest {
     let mut digest = Digester::new("entries");
     match entries {
@@ -197,7 +198,7 @@ pub fn entries_answer(entries: &Result<Vec<Entry>, TreeError>) -> Digest {
     digest.finish()
 }
 
-/// Digests the answer to a glob: the paths found.
+/// Computes the digest of the answer to a glob: the matching paths.
 pub fn glob_answer(paths: &[TreePath]) -> Digest {
     paths
         .iter()

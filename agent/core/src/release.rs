@@ -1,4 +1,4 @@
-//! A release: one render on its way into a cluster, and which hooks come with it.
+//! A release: one render on its way into a cluster, and the hooks that run with it.
 
 use std::{cmp::Ordering, collections::BTreeSet};
 
@@ -24,7 +24,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// Returns the event before the objects are applied.
+    /// Returns the event that precedes applying the objects.
     pub const fn before(self) -> HookEvent {
         match self {
             Self::Install => HookEvent::PreInstall,
@@ -33,7 +33,7 @@ impl Operation {
         }
     }
 
-    /// Returns the event after the objects are healthy.
+    /// Returns the event that follows once the objects are healthy.
     pub const fn after(self) -> HookEvent {
         match self {
             Self::Install => HookEvent::PostInstall,
@@ -67,23 +67,23 @@ pub struct ReleaseRecord {
     pub before: Vec<Digest>,
 }
 
-/// How many completed renders are remembered, as `helm upgrade --history-max` does.
+/// The number of completed renders that are remembered, as in `helm upgrade --history-max`.
 const HISTORY: usize = 10;
 
 /// A render that may become a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate {
-    /// Its digest.
+    /// The digest of the render.
     pub rendered: Digest,
     /// Whether any of its hooks is for a rollback.
     pub tells_rollbacks: bool,
 }
 
 impl ReleaseRecord {
-    /// Returns the record for a render: the one before if it is of the same render, or that of a new release.
+    /// Returns the record for a render: the previous record if it has the same render, or else one for a new release.
     ///
-    /// `is_there` says whether something of the application is in the cluster although there is no record. A render that
-    /// was completed before is gone back to; if none of its hooks is for that, it is upgraded to like any other.
+    /// `is_there` is whether anything of the application is in the cluster although there is no record. Returning to a render
+    /// that was completed before is a rollback. If none of its hooks is for a rollback, it is an upgrade like any other.
     pub fn next(previous: Option<&Self>, is_there: bool, render: Candidate) -> Self {
         let Candidate { rendered, .. } = render;
         let Some(previous) = previous else {
@@ -110,7 +110,7 @@ impl ReleaseRecord {
         }
         let earlier = before.iter().rposition(|digest| *digest == rendered);
         if let Some(earlier) = earlier {
-            // What came after it is taken back: doing that again is an upgrade.
+            // What came after it is undone, so doing that again is an upgrade.
             before.truncate(earlier);
         }
         before.drain(..before.len().saturating_sub(HISTORY));
@@ -133,7 +133,7 @@ impl ReleaseRecord {
         }
     }
 
-    /// Returns the record of what another tool has completed: the next render that differs from it is an upgrade.
+    /// Returns the record of a release that another tool completed. The next render that differs from it is an upgrade.
     pub fn taken_over(number: u64, rendered: Digest) -> Self {
         Self {
             number,
@@ -146,10 +146,10 @@ impl ReleaseRecord {
         }
     }
 
-    /// Records that the application was removed, also where some of its objects stay: the next release of any render is an
+    /// Records that the application was removed, even if some of its objects stay. The next release of any render is an
     /// installation.
     ///
-    /// The number stays, because a hook that is still there may carry the ticket of a run of this release.
+    /// The number stays, because a hook that still exists may carry the ticket of a run of this release.
     pub fn end(&mut self) {
         *self = Self {
             number: self.number,
@@ -163,13 +163,13 @@ impl ReleaseRecord {
         };
     }
 
-    /// Records that all is done.
+    /// Records that everything is done.
     pub fn complete(&mut self) {
         self.completed = true;
         self.succeeded.clear();
     }
 
-    /// Returns those of some events at which a hook is still to be run.
+    /// Returns those of the given events at which a hook still has to run.
     pub fn due(
         &self,
         events: &[HookEvent],
@@ -186,7 +186,7 @@ impl ReleaseRecord {
         events.iter().copied().filter(is_due).collect()
     }
 
-    /// Returns the events of an apply, or of a removal, that are still to come.
+    /// Returns the remaining events of an apply or of a removal.
     pub fn events(&self, removing: bool) -> Vec<HookEvent> {
         if removing {
             HookEvent::AT_REMOVAL.to_vec()
@@ -197,9 +197,9 @@ impl ReleaseRecord {
         }
     }
 
-    /// Names one run of a hook: equal tickets, the same run.
+    /// Returns the ticket of one run of a hook: equal tickets mean the same run.
     ///
-    /// `attempt` tells apart runs that a person asks for; it is empty for all others.
+    /// `attempt` tells apart runs that a person requested. It is empty for all others.
     pub fn ticket(
         &self,
         event: HookEvent,
@@ -218,20 +218,20 @@ impl ReleaseRecord {
     }
 }
 
-/// A hook that is to be run at one event.
+/// A hook that has to run at one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HookRun {
-    /// Which object.
+    /// The object.
     pub id: ObjectId,
-    /// What makes it a hook.
+    /// The properties that make it a hook.
     pub hook: Hook,
-    /// Names the run.
+    /// The ticket of the run.
     pub ticket: Digest,
 }
 
-/// Orders the hooks of one event: by weight, then by name, then by kind as kinds are applied.
+/// Compares hooks of one event: by weight, then by name, then by kind in the order in which kinds are applied.
 ///
-/// <https://helm.sh/docs/topics/charts_hooks/#hooks-and-the-release-lifecycle>; the library sorts by weight and name, and
+/// <https://helm.sh/docs/topics/charts_hooks/#hooks-and-the-release-lifecycle>; Helm's library sorts by weight and name, and
 /// keeps the order of kinds among equals (`action.hookByWeight`).
 pub fn order(one: (&Hook, &ObjectId), other: (&Hook, &ObjectId)) -> Ordering {
     let key = |(hook, id): (&Hook, &ObjectId)| (hook.weight, id.name.clone(), Tier::of(id));

@@ -1,4 +1,4 @@
-//! What a renderer made of a revision.
+//! The output of a renderer for a revision.
 
 mod packed;
 
@@ -21,28 +21,28 @@ use crate::{
     seed::Seed,
 };
 
-/// One object with where it comes from.
+/// An object and where it comes from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RenderedObject {
     /// The object.
     pub object: Object,
-    /// Where in the source it is written.
+    /// Its position in the source.
     pub source: Option<Position>,
-    /// What makes it a hook; absent for what is to be in the cluster as long as the source has it.
+    /// The properties that make it a hook; absent for an object that belongs in the cluster as long as the source has it.
     pub hook: Option<Hook>,
-    /// Whether it stays when it leaves the source until its deletion is explicitly allowed.
+    /// Whether it stays when it leaves the source, until its deletion is explicitly allowed.
     pub keep: bool,
 }
 
-/// Two objects of one render have one identity, and are not the same.
+/// The error for two different objects with the same identity in one render.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{id} is rendered twice{}: one of them would overwrite the other, so remove or rename one", places(.first.as_ref(), .second.as_ref()))]
 pub struct DuplicateObject {
     /// The identity.
     pub id: ObjectId,
-    /// Where the first is written.
+    /// The position of the first one.
     pub first: Option<Position>,
-    /// Where the second is written.
+    /// The position of the second one.
     pub second: Option<Position>,
 }
 
@@ -64,7 +64,7 @@ fn places(first: Option<&Position>, second: Option<&Position>) -> String {
     }
 }
 
-/// Objects in canonical order, ready to be planned.
+/// Objects in canonical order, ready for planning.
 #[derive(Debug, Clone)]
 pub struct Rendered {
     objects: Arc<Vec<RenderedObject>>,
@@ -72,15 +72,15 @@ pub struct Rendered {
     notes: Option<String>,
     warnings: Vec<Problem>,
     seed: Seed,
-    /// Computed when it is first asked for: who only shows the objects has no use for it.
+    /// Computed on first use: code that only shows the objects has no use for it.
     digest: OnceLock<Digest>,
 }
 
 impl Rendered {
-    /// Sorts objects by identity. One that is there twice and the same is taken once, with a warning; of two that differ, one
-    /// would overwrite the other, so they are refused. The seed is for the digest.
+    /// Sorts objects by identity. Identical duplicates are merged with a warning. If two objects with the same identity differ,
+    /// one would overwrite the other, so they are rejected. The seed is used for the digest.
     ///
-    /// Hooks may have one identity: the same object may be meant differently for different events.
+    /// Hooks may share an identity: the same object may be defined differently for different events.
     pub fn new(
         objects: Vec<RenderedObject>,
         notes: Option<String>,
@@ -123,7 +123,7 @@ impl Rendered {
         })
     }
 
-    /// Returns the objects that are no hooks, sorted by identity.
+    /// Returns the objects that are not hooks, sorted by identity.
     pub fn objects(&self) -> &[RenderedObject] {
         &self.objects
     }
@@ -133,34 +133,34 @@ impl Rendered {
         &self.hooks
     }
 
-    /// Returns the objects and the hooks, each sorted by identity. They are copied only if somebody else has them as well.
+    /// Returns the objects and the hooks, each sorted by identity. They are copied only if they are shared.
     pub fn into_parts(self) -> (Vec<RenderedObject>, Vec<RenderedObject>) {
         let (objects, hooks) = (self.objects, self.hooks);
         (Arc::unwrap_or_clone(objects), Arc::unwrap_or_clone(hooks))
     }
 
-    /// Returns the renderer's text for people.
+    /// Returns the renderer's notes for people.
     pub fn notes(&self) -> Option<&str> {
         self.notes.as_deref()
     }
 
-    /// Returns what the renderer warned of.
+    /// Returns the renderer's warnings.
     pub fn warnings(&self) -> &[Problem] {
         &self.warnings
     }
 
     /// Returns the rendered digest.
     ///
-    /// It is SHA-256 over each object's canonical JSON followed by a line feed, in order of identity, with the data of
-    /// Secrets concealed by the seed; then over each hook in the same way, followed by what makes it one. The order in
-    /// which a renderer returns objects never changes it.
+    /// It is the SHA-256 of each object's canonical JSON followed by a line feed, in order of identity, with the data of Secrets
+    /// concealed by the seed; then of each hook in the same way, followed by the properties that make it one. The order in which
+    /// a renderer returns objects never changes it.
     pub fn digest(&self) -> Digest {
         *self.digest.get_or_init(|| self.compute_digest())
     }
 
     fn compute_digest(&self) -> Digest {
         let mut digest = Sha256::new();
-        // One text for all: it soon has room for each.
+        // One buffer for all objects, which soon has room for each of them.
         let mut line = String::new();
         let mut add = |value: &serde_json::Value| {
             line.clear();
@@ -183,12 +183,12 @@ impl Rendered {
     }
 }
 
-/// What makes an object a hook, as JSON.
+/// Returns the properties that make an object a hook, as JSON.
 fn described(hook: &RenderedObject) -> serde_json::Value {
     serde_json::to_value(&hook.hook).expect("a hook is plain data")
 }
 
-/// Orders hooks by identity, and those that share one by what they hold.
+/// Returns the sort key of a hook: its identity and, for hooks that share one, their content.
 fn hook_order(hook: &RenderedObject) -> (ObjectId, String, String) {
     (
         hook.object.id().clone(),
@@ -197,9 +197,9 @@ fn hook_order(hook: &RenderedObject) -> (ObjectId, String, String) {
     )
 }
 
-/// Names a render: equal keys, equal objects.
+/// Returns the key of a render: equal keys mean equal objects.
 ///
-/// `settings` is the canonical JSON of the renderer's settings; the context is in the read set, as far as it was read.
+/// `settings` is the canonical JSON of the renderer's settings. The context is covered by the read set, as far as it was read.
 pub fn render_key(component: Digest, settings: &serde_json::Value, reads: &ReadSet) -> Digest {
     Digester::new("render-key/v1")
         .part(component.as_bytes())

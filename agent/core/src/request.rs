@@ -1,10 +1,10 @@
-//! What a person asks of an application, as it is written into an annotation: who, when and why are kept with it.
+//! A person's request to an application, as written to an annotation with who made it, when and why.
 
 use serde::{Deserialize, Serialize};
 
 use crate::plain;
 
-/// Most bytes of a reason: it goes into annotations, statuses and Events.
+/// The maximum number of bytes of a reason. It goes into annotations, statuses and Events.
 const REASON_BYTES: usize = 200;
 
 /// A wish of a person. Annotations hold it as JSON; fields that a reader does not know are ignored.
@@ -26,12 +26,12 @@ pub struct PersonRequest {
 }
 
 impl PersonRequest {
-    /// Reads the value of an annotation; nothing if it is not one of these.
+    /// Reads the value of an annotation, or returns `None` if it is not a request.
     pub fn read(text: &str) -> Option<Self> {
         Self::parse(text).ok()
     }
 
-    /// Reads the value of an annotation, or says what it lacks.
+    /// Reads the value of an annotation, or returns an error that says what it lacks.
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
         let mut request: Self = serde_json::from_str(text)?;
         request.reason = request.reason.map(|reason| cut(&plain::of(&reason)));
@@ -39,12 +39,12 @@ impl PersonRequest {
         Ok(request)
     }
 
-    /// Writes the value of an annotation.
+    /// Writes the request as the value of an annotation.
     pub fn write(&self) -> String {
         serde_json::json!(self).to_string()
     }
 
-    /// Says who asked when, and why: `by ada at 2026-01-01T00:00:00Z: the sale is on`.
+    /// Returns who made the request, when and why: `by ada at 2026-01-01T00:00:00Z: the sale is on`.
     pub fn told(&self) -> String {
         let why = self.reason.as_ref();
         let why = why.map_or_else(String::new, |reason| format!(": {reason}"));

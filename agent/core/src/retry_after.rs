@@ -1,10 +1,10 @@
-//! How long an HTTP server wants to be left alone.
+//! How long an HTTP server wants clients to wait.
 
 use std::time::{Duration, SystemTime};
 
-/// Reads `Retry-After`: in seconds, as git hosts and registries write it, or until a date, as what stands before them may. A date
-/// counts from what the clock of who wrote it shows, `Date`, if he says that, because ours, `now`, may show something else. One
-/// that is over asks for nothing.
+/// Parses `Retry-After`: either a number of seconds, as git hosts and registries write it, or a date, as proxies in front of them
+/// may. A date is relative to the sender's clock if it sends `Date`, because our clock, `now`, may differ. A date in the past
+/// requests no wait.
 /// <https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>
 pub fn read(wish: &str, date: Option<&str>, now: SystemTime) -> Option<Duration> {
     let read = |text: &str| httpdate::parse_http_date(text.trim()).ok();

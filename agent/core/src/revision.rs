@@ -1,30 +1,30 @@
-//! One state of a source: a commit, or an artifact.
+//! A state of a source: a commit or an artifact.
 
 use serde::{Deserialize, Serialize};
 
-/// A commit or an artifact that was fetched, with what plugins and people want to know of it.
+/// A commit or an artifact that was fetched, with what plugins and people need to know about it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Revision {
-    /// Full commit id in hexadecimal; for an artifact its digest, `sha256:…`; for a working tree, `dev:` and a digest of
-    /// its files.
+    /// The full commit id in hexadecimal; for an artifact its digest, `sha256:…`; for a working tree, `dev:` and a digest of its
+    /// files.
     pub commit: String,
-    /// Object id of the commit's whole tree; for an artifact, the digest of the archive.
+    /// The object id of the commit's whole tree; for an artifact, the digest of the archive.
     pub tree: String,
-    /// The branch, tag or version that led to the commit, as it was asked for.
+    /// The branch, tag or version that led to the commit, as it was requested.
     pub reference: String,
-    /// Committer time, or when the artifact was made, in seconds since the epoch.
+    /// The committer time, or the time when the artifact was created, in seconds since the epoch.
     pub time: i64,
-    /// `Name <address>` of the author.
+    /// The author as `Name <address>`.
     pub author: String,
-    /// `Name <address>` of the committer.
+    /// The committer as `Name <address>`.
     pub committer: String,
     /// The first line of the message.
     pub summary: String,
 }
 
 impl Revision {
-    /// Returns `main@1a2b3c4d5e6f`, for people.
+    /// Returns a short form for people, such as `main@1a2b3c4d5e6f`.
     pub fn short(&self) -> String {
         let id = short(&self.commit);
         if self.reference.is_empty() {

@@ -1,8 +1,8 @@
-//! Which revision of an application is to run: the one that its source gives, or an earlier one that was gone back to.
+//! Which revision of an application should run: the source's current one, or an earlier one after a rollback.
 //!
-//! The decision is pure, and apart from [`crate::machine`], which decides when something runs: this says what. A new
-//! commit supersedes a rollback, unless it comes to what was gone back from, and the agent goes back by itself at most once for
-//! each commit: there is no way in which two revisions could take turns.
+//! The decision is pure and separate from [`crate::machine`]: the machine decides when something runs, this decides what. A new
+//! commit supersedes a rollback unless it renders the same as what was rolled back. The agent rolls back by itself at most once
+//! per commit, so two revisions can never alternate.
 
 use serde::{Deserialize, Serialize};
 
@@ -43,46 +43,46 @@ pub struct Rollback {
     pub left_digest: Option<Digest>,
 }
 
-/// Something that may change which revision is to run.
+/// Something that may change which revision should run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// The source's newest revision is this one.
+    /// The source's newest revision.
     Head(&'a str),
-    /// A revision comes to what was gone back from.
+    /// A revision renders the same as what was rolled back.
     SameAsLeft(&'a str),
-    /// A revision was applied, and is not healthy or not applied as a whole.
+    /// A revision was applied, and is unhealthy or was not applied in full.
     Failed {
-        /// Which.
+        /// The revision.
         revision: &'a str,
-        /// Digest of its objects.
+        /// The digest of its objects.
         rendered: Digest,
         /// What went wrong.
         reason: &'a str,
-        /// Whether the application asks for a rollback then.
+        /// Whether the application asks for a rollback in that case.
         policy: RollbackPolicy,
     },
-    /// A person wants an earlier revision.
+    /// A person requests an earlier revision.
     Asked {
-        /// Which; without one the last that was healthy before the one that runs, and rendered something else.
+        /// The revision. If absent, the last one that was healthy before the running one and rendered something else.
         to: Option<&'a str>,
-        /// Digest of the objects that were written last, as far as that went.
+        /// The digest of the objects that were last written, even if only in part.
         begun: Option<Digest>,
-        /// Who.
+        /// The person.
         by: &'a str,
-        /// Why.
+        /// The reason that the person gave.
         reason: &'a str,
     },
-    /// A person wants what the source gives, now.
+    /// A person requests the source's current revision now.
     Retry,
 }
 
-/// Why there is nothing to go back to.
+/// The reason why a rollback is not possible.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RollbackError {
     /// The revision is not in the history.
     #[error("there is no {0} in its history to go back to")]
     Unknown(String),
-    /// Nothing else was healthy before the one that runs.
+    /// Nothing else was healthy before the running revision.
     #[error(
         "no earlier revision of it from this source was healthy and renders something else, as far as its history goes back"
     )]
@@ -92,22 +92,23 @@ pub enum RollbackError {
     NoHead,
 }
 
-/// Knows which revision is to run.
+/// Decides which revision should run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Steering {
     head: Option<String>,
-    /// What was healthy without a trace in the history. An agent that starts anew looks at it as a whole, and then there is one.
+    /// A revision that was healthy without leaving a trace in the history. After a restart the agent checks it in full, and then
+    /// there is a trace.
     unchanged: Option<String>,
-    /// The revision that was rendered last, and the digest of all that it comes to. The history may not have it: it may go on with
-    /// what another one began, or change nothing.
+    /// The revision that was last rendered, with the digest of its whole render. The history may not have it: the revision may
+    /// continue what another one began, or change nothing.
     came_to: Option<(String, Digest)>,
     rollback: Option<Rollback>,
-    /// A rollback that a new commit supersedes if it comes to something else than what was gone back from, which is not known yet.
+    /// A rollback that a new commit supersedes if it renders something other than what was rolled back, which is not known yet.
     left: Option<Rollback>,
 }
 
 impl Steering {
-    /// Takes up what an earlier agent had decided.
+    /// Restores what an earlier agent had decided.
     pub fn restore(rollback: Option<Rollback>) -> Self {
         Self {
             rollback,
@@ -115,24 +116,24 @@ impl Steering {
         }
     }
 
-    /// Returns the rollback that is in force; nothing as long as it is not known whether a new commit has superseded it.
+    /// Returns the rollback in force, or `None` while it is not known whether a new commit has superseded it.
     pub fn rollback(&self) -> Option<&Rollback> {
         self.head.as_ref()?;
         self.rollback.as_ref()
     }
 
-    /// Returns the rollback that was decided, also while it is not known whether a new commit has superseded it: until then it
-    /// is not forgotten.
+    /// Returns the rollback that was decided, even while it is not known whether a new commit has superseded it. Until then it is
+    /// not forgotten.
     pub fn decided(&self) -> Option<&Rollback> {
         self.rollback.as_ref().or(self.left.as_ref())
     }
 
-    /// Returns the digest of what was gone back from, if it is not known whether a new commit comes to something else.
+    /// Returns the digest of what was rolled back, if it is not known whether a new commit renders something else.
     pub fn left(&self) -> Option<Digest> {
         self.left.as_ref()?.left_digest
     }
 
-    /// Returns the revision that is to run; nothing before the source has answered.
+    /// Returns the revision that should run, or `None` before the source has answered.
     pub fn target(&self) -> Option<&str> {
         let head = self.head.as_deref()?;
         Some(
@@ -142,8 +143,8 @@ impl Steering {
         )
     }
 
-    /// Forgets what the source gives: it is another one, which has not answered yet. It may not have what was gone back to, so
-    /// only the same commit keeps that.
+    /// Forgets the source's current revision, because the source is now another one that has not answered yet. That source may
+    /// not have the revision that was rolled back to, so only the same commit keeps the rollback.
     pub fn forget_head(&mut self) {
         (self.head, self.left, self.came_to) = (None, None, None);
         if let Some(rollback) = &mut self.rollback {
@@ -151,18 +152,18 @@ impl Steering {
         }
     }
 
-    /// Takes notice of a commit that comes to something else than what was gone back from.
+    /// Records that a commit renders something other than what was rolled back.
     pub fn supersede(&mut self) {
         self.left = None;
     }
 
-    /// Takes notice of a revision that changes nothing of what is in the cluster and healthy: so it is healthy too.
+    /// Records that a revision changes nothing about what is in the cluster and healthy, so it is healthy too.
     pub fn found_unchanged(&mut self, revision: &str) {
         self.unchanged = Some(revision.to_owned());
     }
 
-    /// Takes notice of what a revision comes to: the digest of its objects, and of what its folder says about them. It may have been
-    /// gone back from before that was known.
+    /// Records what a revision renders: the digest of its objects and of what its folder says about them. The revision may have
+    /// been rolled back before that was known.
     pub fn found_render(&mut self, revision: &str, whole: Digest) {
         if let Some(rollback) = &mut self.rollback
             && rollback.instead_of == revision
@@ -172,7 +173,7 @@ impl Steering {
         self.came_to = Some((revision.to_owned(), whole));
     }
 
-    /// Takes an event. `origin` names the source that is followed; `now` is the time, RFC 3339.
+    /// Handles an event. `origin` names the source that is followed; `now` is the time in RFC 3339.
     pub fn step(
         &mut self,
         event: Event<'_>,
@@ -185,7 +186,7 @@ impl Steering {
                 let decided = self.rollback.take().or(self.left.take());
                 match decided {
                     Some(one) if one.instead_of == head => self.rollback = Some(one),
-                    // What it comes to is not known before it is rendered.
+                    // What the revision comes to is unknown until it is rendered.
                     Some(one) if one.left_digest.is_some() && one.to != head => {
                         self.left = Some(one);
                     }
@@ -211,8 +212,8 @@ impl Steering {
                 policy,
             } => {
                 let is_head = self.head.as_deref() == Some(revision);
-                // What was healthy before it failed was not broken by the commit. So whatever else was healthy is another
-                // revision, and rendered something else.
+                // If the revision was healthy before it failed, the commit did not break it. Otherwise, anything else that was
+                // healthy is another revision and rendered something else.
                 let was_healthy = self.unchanged.as_deref() == Some(revision)
                     || was_healthy(history, revision, rendered);
                 if policy == RollbackPolicy::OnFailure
@@ -254,8 +255,8 @@ impl Steering {
         Ok(())
     }
 
-    /// Returns the digest of what is gone back from: of what the newest revision comes to, or of what was gone back from already if
-    /// that one was not rendered yet, or could not be. Nothing if neither is known.
+    /// Returns the digest of what is rolled back: the render of the newest revision or, if that was not rendered yet or could not
+    /// be, of what had already been rolled back. Returns `None` if neither is known.
     fn comes_to(&self, head: &str) -> Option<Digest> {
         match &self.came_to {
             Some((revision, whole)) if revision == head => Some(*whole),
@@ -281,9 +282,9 @@ impl Steering {
     }
 }
 
-/// Returns what is gone back to where nobody names a revision: the last that was healthy before the one that runs, and rendered
-/// something else. Once more goes further back. `begun` is the digest of the objects that were written last, as far as that went;
-/// `origin` names the source that is followed.
+/// Returns the revision to roll back to if nobody names one: the last that was healthy before the running one and rendered
+/// something else. Rolling back once more goes further back. `begun` is the digest of the objects that were last written, even if
+/// only in part; `origin` names the source that is followed.
 pub fn earlier<'a>(
     history: &'a [HistoryEntry],
     rollback: Option<&Rollback>,
@@ -295,7 +296,7 @@ pub fn earlier<'a>(
         let objects = of_it.find_map(|entry| entry.rendered_digest);
         (rollback.to.as_str(), objects)
     } else {
-        // What the source gives may not have been tried yet, or may have changed nothing.
+        // The source's current revision may not have been tried yet, or may have changed nothing.
         let entry = written(history, begun)?;
         (entry.revision.as_str(), begun.or(entry.rendered_digest))
     };

@@ -1,4 +1,4 @@
-//! The secret seed of an application: what must be random and yet repeat is derived from it.
+//! The secret seed of an application, from which values are derived that must be random and yet repeatable.
 
 use std::fmt;
 
@@ -8,13 +8,13 @@ use sha2::Sha256;
 
 use crate::digest::Digest;
 
-/// Bytes of a block of the expansion.
+/// The size of a block of the expansion, in bytes.
 const BLOCK: usize = 32;
 
-/// Most bytes that are derived for one purpose: RFC 5869 ends at 255 blocks.
+/// The maximum number of bytes derived for one purpose: RFC 5869 ends at 255 blocks.
 const MOST: usize = 255 * BLOCK;
 
-/// 32 secret bytes that belong to one application. Made once, kept in the cluster, never in git.
+/// 32 secret bytes that belong to one application. Created once, kept in the cluster, never in git.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Seed([u8; 32]);
 
@@ -25,7 +25,7 @@ impl fmt::Debug for Seed {
 }
 
 impl Seed {
-    /// Takes 32 bytes from a cryptographic random source.
+    /// Wraps 32 bytes from a cryptographic random source.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -35,21 +35,21 @@ impl Seed {
         &self.0
     }
 
-    /// Derives a seed from a text that a person chose (`--seed`).
+    /// Derives a seed from a text chosen by a person (`--seed`).
     pub fn from_text(text: &str) -> Self {
         Self(*Digest::of(text).as_bytes())
     }
 
     /// Derives `length` bytes for a purpose: the same on every call, different for each purpose.
     ///
-    /// The expansion is HKDF-Expand of RFC 5869 with HMAC-SHA-256, which ends at 255 blocks; longer requests are cut
-    /// there (8160 bytes), far above any password or key.
+    /// The expansion is HKDF-Expand of RFC 5869 with HMAC-SHA-256, which ends at 255 blocks. Longer requests are cut there (8160
+    /// bytes), far above any password or key.
     pub fn derive(&self, purpose: &str, length: usize) -> Vec<u8> {
         self.expand(purpose.as_bytes(), length)
     }
 
     fn expand(&self, info: &[u8], length: usize) -> Vec<u8> {
-        // Whoever asks for more than there is gets no room for it either: a plugin may ask for any length.
+        // A plugin may ask for any length, so do not reserve more than can be derived.
         let mut out = Vec::with_capacity(length.min(MOST) + BLOCK);
         let mut block: Vec<u8> = Vec::new();
         for counter in 1..=255u8 {
@@ -67,7 +67,7 @@ impl Seed {
         out
     }
 
-    /// Replaces a secret value by a keyed digest: equal values stay equal, and nobody without the seed can test a guess.
+    /// Replaces a secret value with a keyed digest. Equal values stay equal, and nobody without the seed can test a guess.
     pub fn conceal(&self, value: &Value) -> Value {
         let mut mac = self.mac();
         mac.update(b"conceal");

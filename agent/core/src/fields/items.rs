@@ -1,32 +1,32 @@
-//! The items of a list by what a `fieldsV1` calls them.
+//! Lookup of list items by the names that a `fieldsV1` gives them.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// How many sets of names of keys are told apart in one list. Those of a kind have one, and its versions may differ in it; any
-/// number of them would make each item be looked at as often.
+/// The maximum number of sets of key names that are told apart in one list. A kind has one set, and its versions may use
+/// different ones. With no limit, every item would be examined once per set.
 pub const KEY_SETS: usize = 4;
 
-/// The keys of an item, with their values.
+/// The keys of an item with their values.
 pub type Keys = BTreeMap<String, Value>;
 
-/// The items of one list, each of which is found without looking at all others.
+/// The items of one list, each of which can be found without looking at all the others.
 pub struct Items<'a> {
     all: &'a [Value],
-    /// The places of those that have the same keys, by what these are.
+    /// For each set of key names, the indexes of the items by their keys.
     keyed: BTreeMap<Vec<String>, BTreeMap<String, usize>>,
-    /// The places by the values, once one was asked for.
+    /// The indexes of the items by value, built on the first lookup by value.
     values: Option<BTreeMap<String, usize>>,
 }
 
 impl<'a> Items<'a> {
-    /// Takes the items of a list. What is no list has none.
+    /// Wraps the items of a list. A value that is not a list has none.
     pub fn of(list: &'a Value) -> Self {
         Self::new(list.as_array().map_or(&[], Vec::as_slice))
     }
 
-    /// Takes some items.
+    /// Wraps some items.
     pub fn new(all: &'a [Value]) -> Self {
         Self {
             all,
@@ -35,7 +35,7 @@ impl<'a> Items<'a> {
         }
     }
 
-    /// Returns the item that one path element names, and its place: the first one if it names several.
+    /// Returns the item that a path element names, with its index. If it names several, returns the first.
     pub fn find(&mut self, path: &str) -> Option<(usize, &'a Value)> {
         let place = match path.split_once(':')? {
             ("k", _) => self.with_keys(&keys_of(path)?)?,
@@ -69,7 +69,7 @@ impl<'a> Items<'a> {
     }
 }
 
-/// Returns the first place of each text.
+/// Maps each text to the index of the first item that has it.
 fn places(all: &[Value], text_of: impl Fn(&Value) -> Option<String>) -> BTreeMap<String, usize> {
     let mut places = BTreeMap::new();
     for (place, item) in all.iter().enumerate() {
@@ -80,7 +80,7 @@ fn places(all: &[Value], text_of: impl Fn(&Value) -> Option<String>) -> BTreeMap
     places
 }
 
-/// Returns what is at one path element of a `fieldsV1` below a value, whose items are given.
+/// Returns what one path element of a `fieldsV1` selects in a value whose items are given.
 pub fn select<'a>(value: &'a Value, items: &mut Items<'a>, path: &str) -> Option<&'a Value> {
     match path.strip_prefix("f:") {
         Some(name) => value.get(name),
@@ -88,12 +88,12 @@ pub fn select<'a>(value: &'a Value, items: &mut Items<'a>, path: &str) -> Option
     }
 }
 
-/// Reads a path element that names an item by its keys.
+/// Parses a path element that names an item by its keys.
 pub fn keys_of(path: &str) -> Option<Keys> {
     serde_json::from_str(path.strip_prefix("k:")?).ok()
 }
 
-/// Returns the value that an item has for a key. `protocol` is the one key that built-in types leave out for its default.
+/// Returns an item's value for a key. `protocol` is the only key that built-in types leave out when it has its default.
 pub fn key_of(item: &Value, key: &str) -> Option<Value> {
     match item.get(key) {
         Some(value) => Some(value.clone()),
@@ -101,7 +101,7 @@ pub fn key_of(item: &Value, key: &str) -> Option<Value> {
     }
 }
 
-/// Writes the keys of an item, as [`Keys`] of the same are written; nothing if it does not have all of them.
+/// Writes the keys of an item in the same form as the equivalent [`Keys`], or returns `None` if it lacks one of them.
 pub fn keys_text(item: &Value, names: &[String]) -> Option<String> {
     let key = |name: &String| Some((name.clone(), key_of(item, name)?));
     let keys: Keys = names.iter().map(key).collect::<Option<_>>()?;

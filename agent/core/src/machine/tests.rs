@@ -74,7 +74,7 @@ fn away(reason: &str) -> Event {
 
 const WAITS: Outcome = Outcome::Failed(Retry::OnChange);
 
-/// One whose revision 1 runs and is converged.
+/// A state whose revision 1 runs and has converged.
 fn converged() -> State {
     feed(
         State::new("a"),
@@ -83,7 +83,7 @@ fn converged() -> State {
     .0
 }
 
-/// One whose revision 2 waits for a change, with what to do next in its run 2.
+/// A state whose revision 2 waits for a change, and whose next run is run 2.
 fn blocked() -> State {
     feed(converged(), [revision("2"), finished(1, WAITS)]).0
 }
@@ -163,7 +163,7 @@ fn what_is_tried_again_has_failed_so_often() {
     assert_eq!(twice.retries(), Some(2));
     let (newer, _) = feed(twice, [revision("2"), failed(2)]);
     assert_eq!(newer.retries(), Some(1));
-    // What waits for something else, rests or only puts right what has drifted is not on its way to what is wanted.
+    // An application that waits for something else, rests, or only repairs drift is not on its way to what is wanted.
     let (waiting, _) = feed(once.clone(), [woke(), finished(1, WAITS)]);
     assert_eq!(waiting.retries(), None);
     let resting = Event::Spec {
@@ -175,7 +175,8 @@ fn what_is_tried_again_has_failed_so_often() {
     assert_eq!(guarding.retries(), None);
 }
 
-/// A copy that is fetched again because it could not be read is no news, or a broken one would be tried without a pause.
+/// A copy that is fetched again because it could not be read is no news. Otherwise a broken copy would be retried without a
+/// pause.
 #[test]
 fn the_same_revision_hurries_nothing_that_is_tried_again() {
     let (state, _) = feed(State::new("a"), [spec(), revision("1")]);
@@ -201,10 +202,10 @@ fn what_is_tried_again_need_not_wait_for_its_time_and_goes_on_with_its_pauses() 
     let later: Millis = pause("a", 2).as_millis().try_into().unwrap();
     assert_eq!(effects, [Effect::WakeAt(1000 + later)]);
     assert_eq!(state.retries(), Some(2));
-    // The time that it was to wait for says nothing any more.
+    // The time until which it was to wait no longer matters.
     let (_, effects) = feed(state, [Event::Unblocked, Event::Woke { now: u64::MAX }]);
     assert_eq!(effects, [start(2, "1", Cause::Retry)]);
-    // What rests goes on resting.
+    // What rests keeps resting.
     let (_, effects) = feed(backoff, [suspended(), Event::Unblocked]);
     assert_eq!(effects, [rest(1)]);
 }
@@ -241,12 +242,12 @@ fn drift_starts_a_run_and_never_interrupts_one() {
 fn what_was_applied_is_guarded_while_a_newer_revision_waits() {
     let (state, effects) = feed(blocked(), [Event::Drifted]);
     assert_eq!(effects, [guard(2, true)]);
-    // Each drift is looked at, and that the revision waits is not forgotten.
+    // Each drift is handled, and the fact that the revision waits is not forgotten.
     let (state, effects) = feed(state, [Event::Drifted, finished(2, Outcome::Done)]);
     assert_eq!(effects, [guard(3, true)]);
     let (state, effects) = feed(state, [finished(3, Outcome::Done), revision("2")]);
     assert_eq!((effects, state.is_blocked()), (Vec::new(), true));
-    // A repair that may succeed later is tried again with pauses, and the revision is not.
+    // A repair that may succeed later is retried with pauses, and the revision is not.
     let failed = finished(4, Outcome::Failed(Retry::Backoff));
     let (waiting, effects) = feed(state, [Event::Drifted, failed]);
     let [Effect::Guard { .. }, Effect::WakeAt(until)] = effects[..] else {
@@ -259,7 +260,7 @@ fn what_was_applied_is_guarded_while_a_newer_revision_waits() {
         feed(waiting, [Event::Unblocked]).1,
         [start(5, "2", Cause::Retry)]
     );
-    // One that waits for a change is not tried again, and what drifts is told.
+    // A repair that waits for a change is not retried, and drift is reported.
     let (state, effects) = feed(state, [finished(5, WAITS)]);
     assert_eq!((effects, state.repairs()), (Vec::new(), false));
     let (state, effects) = feed(state, [Event::Drifted, finished(6, Outcome::Done)]);
@@ -282,7 +283,7 @@ fn a_change_supersedes_a_guard() {
         let (state, effects) = feed(blocked(), [Event::Drifted, change]);
         let cancelled = Effect::Cancel { run: RunId(2) };
         assert_eq!(effects, [guard(2, true), cancelled]);
-        // However it ends: what it came to is about what was wanted before.
+        // However it ends, its outcome is about what was wanted before.
         for outcome in [Outcome::Cancelled, Outcome::Done, WAITS] {
             let (state, effects) = feed(state.clone(), [finished(2, outcome)]);
             assert_eq!(effects, std::slice::from_ref(&wanted), "after {outcome:?}");
@@ -299,7 +300,7 @@ fn a_source_that_fails_is_told_and_takes_nothing_back() {
     assert_eq!(effects, []);
     let (state, effects) = feed(state, [Event::Drifted, finished(2, Outcome::Done)]);
     assert_eq!(effects, [start(2, "1", Cause::Drift)]);
-    // Another reason is told as well, and so is that it answers again.
+    // Another reason is reported as well, and so is the source answering again.
     let (state, effects) = feed(state, [away("y"), finished(3, Outcome::Done)]);
     assert_eq!(effects, [tell(3)]);
     let (state, effects) = feed(state, [Event::Steered("1".into())]);
@@ -329,7 +330,7 @@ fn what_is_withdrawn_does_not_run_again_until_it_is_told_anew() {
         feed(state, [revision("1")]).1,
         [start(2, "1", Cause::Revision)]
     );
-    // What is under way goes on to its end.
+    // A run in progress continues to its end.
     let (running, _) = feed(State::new("a"), [spec(), revision("1")]);
     let (state, effects) = feed(running, [Event::Withdrawn, finished(0, Outcome::Done)]);
     assert_eq!(effects, []);
@@ -348,10 +349,10 @@ fn a_source_that_fails_holds_up_nothing_that_is_under_way() {
         feed(state.clone(), [finished(0, Outcome::Done)]).1,
         [tell(1)]
     );
-    // It answers before it was told that it does not.
+    // The source answers before it was reported that it does not.
     let (_, effects) = feed(state.clone(), [revision("1"), finished(0, Outcome::Done)]);
     assert_eq!(effects, []);
-    // What is tried again tells it.
+    // The retry reports it.
     let (state, effects) = feed(state, [finished(0, Outcome::Failed(Retry::Backoff))]);
     let [Effect::WakeAt(until)] = effects[..] else {
         panic!("{effects:?}")
@@ -359,7 +360,7 @@ fn a_source_that_fails_holds_up_nothing_that_is_under_way() {
     let (state, effects) = feed(state, [away("y"), Event::Woke { now: until }]);
     assert_eq!(effects, [start(1, "1", Cause::Retry)]);
     assert_eq!(feed(state, [finished(1, Outcome::Done)]).1, []);
-    // What waits for a change goes on waiting.
+    // A revision that waits for a change keeps waiting.
     let (state, effects) = feed(blocked(), [away("x"), finished(2, Outcome::Done)]);
     assert_eq!(effects, [tell(2)]);
     assert_eq!(feed(state.clone(), [Event::Drifted]).1, [guard(3, true)]);
@@ -408,7 +409,7 @@ fn another_source_must_answer_before_anything_runs() {
             [start(1, "1", Cause::Revision)]
         );
     }
-    // What the one before gave is still in the cluster.
+    // What the previous source gave is still in the cluster.
     let (state, effects) = feed(
         converged(),
         [Event::SourceChanged, edited.clone(), away("x")],
@@ -542,7 +543,7 @@ proptest! {
         };
         let (mut state, effects) = feed(State::new("a"), live);
         let mut last = effects.into_iter().filter_map(started).next_back();
-        // The world calms down: it is resumed, a commit comes, and every run succeeds.
+        // Things calm down: the application is resumed, a commit arrives, and every run succeeds.
         for event in [Event::Spec { generation: 9, suspended: false }, revision("newest")] {
             let (next, effects) = state.step(event);
             state = next;

@@ -1,4 +1,4 @@
-//! Which object comes after which.
+//! The order between objects.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,24 +11,24 @@ use crate::object::ObjectId;
 /// An object that takes part in an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// Which object.
+    /// The object.
     pub id: ObjectId,
-    /// Its place.
+    /// Its place in the order.
     pub links: Links,
-    /// Group and kind that it defines.
+    /// The group and kind that it defines.
     pub defines: Option<(String, String)>,
 }
 
-/// Why one object comes after another.
+/// The reason why one object comes after another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
     /// An annotation says so.
     Annotation,
-    /// It could not be made, or not work, without.
+    /// It could not be created, or would not work, without the other.
     Need,
 }
 
-/// Why there is no order.
+/// The reason why no order exists.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OrderError {
     /// A dependency is not among the objects.
@@ -37,19 +37,19 @@ pub enum OrderError {
          come first"
     )]
     Unknown {
-        /// Which object.
+        /// The object.
         id: Box<ObjectId>,
-        /// What it names.
+        /// The dependency that it names.
         reference: String,
     },
-    /// A dependency may be several objects.
+    /// A dependency may refer to several objects.
     #[error("{id} depends on {reference}, which may be {}: name the group as well, as GROUP/KIND/NAMESPACE/NAME", joined(.found, " or "))]
     Ambiguous {
-        /// Which object.
+        /// The object.
         id: Box<ObjectId>,
-        /// What it names.
+        /// The dependency that it names.
         reference: String,
-        /// What that may be.
+        /// The objects that the dependency may refer to.
         found: Vec<ObjectId>,
     },
     /// A dependency is in a later wave.
@@ -57,13 +57,13 @@ pub enum OrderError {
         "{id} in wave {wave} depends on {dependency}, which is in the later wave {later}: neither could ever be written first"
     )]
     LaterWave {
-        /// Which object.
+        /// The object.
         id: Box<ObjectId>,
         /// Its wave.
         wave: i32,
-        /// What it depends on.
+        /// Its dependency.
         dependency: Box<ObjectId>,
-        /// The wave of that.
+        /// The wave of the dependency.
         later: i32,
     },
     /// Objects wait for each other.
@@ -72,7 +72,7 @@ pub enum OrderError {
 }
 
 impl OrderError {
-    /// Returns the objects that it is about.
+    /// Returns the objects that the error is about.
     pub fn objects(&self) -> Vec<&ObjectId> {
         match self {
             Self::Unknown { id, .. } | Self::Ambiguous { id, .. } => vec![id],
@@ -104,10 +104,10 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// What must be true of an object before another is taken up.
+/// What must be true of an object before another one can begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum On {
-    /// It is written, or its deletion is under way.
+    /// It is written, or its deletion is in progress.
     Written,
     /// It is healthy, or gone.
     Settled,
@@ -121,10 +121,10 @@ pub(super) struct Node {
     pub(super) unblocks: Vec<(usize, On)>,
 }
 
-/// In which order objects are written, or deleted.
+/// The order in which objects are written or deleted.
 #[derive(Debug, Clone, Default)]
 pub struct Order {
-    /// The objects in order of identity, and then gates.
+    /// The objects in order of identity, followed by gates.
     pub(super) nodes: Vec<Node>,
 }
 
@@ -132,7 +132,7 @@ pub struct Order {
 type Edge = (usize, usize, Why);
 
 impl Order {
-    /// Orders objects that are written.
+    /// Returns the order in which objects are written.
     pub fn of(items: &[Item]) -> Result<Self, OrderError> {
         let index = index(items);
         let needs = needs(items, &index);
@@ -146,8 +146,8 @@ impl Order {
         Ok(Self::build(items, &edges, &waves, ranks))
     }
 
-    /// Orders objects that are deleted: what would be written last goes first. Annotations that make no sense, or name what is
-    /// not deleted, count for nothing here: nobody could correct them any more.
+    /// Returns the order in which objects are deleted: what would be written last is deleted first. Annotations that make no
+    /// sense, or that name objects that are not deleted, are ignored, because nobody could correct them any more.
     pub fn of_removal(items: &[Item]) -> Self {
         let index = index(items);
         let needs = needs(items, &index);
@@ -177,7 +177,7 @@ impl Order {
         Self::build(items, &edges, &waves, ranks)
     }
 
-    /// Says whether anything is to be awaited in it.
+    /// Returns whether anything in this order has to be awaited.
     pub fn awaits(&self) -> bool {
         let mut edges = self.nodes.iter().flat_map(|node| &node.unblocks);
         edges.any(|(_, on)| *on == On::Settled)
@@ -199,7 +199,7 @@ impl Order {
             };
             order.connect(*from, *to, on);
         }
-        // No tier may hold back what something in an earlier one waits for: who comes after goes with the later tier.
+        // A tier must not hold back what an object in an earlier tier waits for, so dependents move to the later tier.
         let before = before(items.len(), edges);
         for to in sorted(&before) {
             let latest = before[to]
@@ -212,7 +212,7 @@ impl Order {
         order
     }
 
-    /// Lets each wave wait for the health of the one before, and within a wave each tier for the writes of the one before.
+    /// Makes each wave wait until the previous one is healthy and, within a wave, each tier until the previous one is written.
     fn put_up_gates(&mut self, waves: &[i32], ranks: &[i32]) {
         let mut groups: BTreeMap<i32, BTreeMap<i32, Vec<usize>>> = BTreeMap::new();
         for (index, (wave, rank)) in waves.iter().zip(ranks).enumerate() {
@@ -293,11 +293,11 @@ fn needs(items: &[Item], index: &BTreeMap<&ObjectId, usize>) -> Vec<Edge> {
     edges
 }
 
-/// Returns each object's wave. What an object cannot do without comes with it, even if its own wave is a later one.
+/// Returns the wave of each object. What an object cannot do without joins its wave, even if its own wave is a later one.
 fn waves(items: &[Item], needs: &[Edge]) -> Vec<i32> {
     let mut waves: Vec<i32> = items.iter().map(|item| item.links.wave).collect();
     let before = before(items.len(), needs);
-    // Later ones first: a wave is handed from who needs to what is needed.
+    // Later objects first: a wave is passed on from an object to the ones that it needs.
     for to in sorted(&before).into_iter().rev() {
         for (from, _) in &before[to] {
             waves[*from] = waves[*from].min(waves[to]);
@@ -341,7 +341,7 @@ fn annotated(items: &[Item], waves: &[i32]) -> Result<Vec<Edge>, OrderError> {
     Ok(edges)
 }
 
-/// The objects that have a kind and a name, whichever group and namespace they are in.
+/// The objects with a kind and a name, whatever their group and namespace.
 type Named<'a> = BTreeMap<(&'a str, &'a str), Vec<usize>>;
 
 fn named(items: &[Item]) -> Named<'_> {
@@ -362,7 +362,7 @@ fn meant(items: &[Item], named: &Named<'_>, item: &Item, reference: &Reference) 
         .collect()
 }
 
-/// Returns for each object what it comes after, and why.
+/// Returns, for each object, the objects that it comes after and why.
 fn before(count: usize, edges: &[Edge]) -> Vec<Vec<(usize, Why)>> {
     let mut before = vec![Vec::new(); count];
     for (from, to, why) in edges {
@@ -371,7 +371,7 @@ fn before(count: usize, edges: &[Edge]) -> Vec<Vec<(usize, Why)>> {
     before
 }
 
-/// Sorts objects so that each comes after what it depends on; those of a cycle, and what comes after them, are left out.
+/// Sorts objects so that each comes after its dependencies. Members of a cycle, and whatever comes after them, are left out.
 fn sorted(before: &[Vec<(usize, Why)>]) -> Vec<usize> {
     let mut blocked: Vec<usize> = before.iter().map(Vec::len).collect();
     let mut unblocks: Vec<Vec<usize>> = vec![Vec::new(); before.len()];
@@ -396,14 +396,14 @@ fn sorted(before: &[Vec<(usize, Why)>]) -> Vec<usize> {
     sorted
 }
 
-/// Finds objects that wait for each other: each with why it waits for the next.
+/// Finds a cycle of objects, each with the reason why it waits for the next.
 fn cycle(items: &[Item], edges: &[Edge]) -> Option<Vec<(ObjectId, Why)>> {
     let waits = before(items.len(), edges);
     let mut open: BTreeSet<usize> = (0..items.len()).collect();
     for index in sorted(&waits) {
         open.remove(&index);
     }
-    // What is left belongs to a cycle or comes after one: following who waits for whom leads into it.
+    // What is left belongs to a cycle or comes after one, so following the dependencies leads into it.
     let mut at = *open.first()?;
     let mut path: Vec<(usize, Why)> = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! What an object says about its place in the order, and what can be seen of it.
+//! What an object states about its place in the order, and what can be derived from its content.
 
 use std::fmt;
 
@@ -12,22 +12,22 @@ use crate::{
 /// Argo CD's annotation for the wave.
 /// <https://argo-cd.readthedocs.io/en/stable/user-guide/sync-waves/>
 const SYNC_WAVE: &str = "argocd.argoproj.io/sync-wave";
-/// The annotation of kpt, Config Sync and other tools that are built on cli-utils.
+/// The annotation of kpt, Config Sync and other tools built on cli-utils.
 /// <https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/object/dependson/strings.go>
 const DEPENDS_ON: &str = "config.kubernetes.io/depends-on";
 
 /// An object's place in the order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Links {
-    /// Its wave; each is healthy before the next is written.
+    /// Its wave. Each wave is healthy before the next is written.
     pub wave: i32,
-    /// What must be healthy before it is written, because its annotations say so.
+    /// The objects that must be healthy before it is written, because its annotations say so.
     pub after: Vec<Reference>,
-    /// What must have been written before it, because it refers to it and cannot do without.
+    /// The objects that must be written before it, because it refers to them and cannot do without them.
     pub needs: Vec<ObjectId>,
 }
 
-/// An object as an annotation names it.
+/// A reference to an object in an annotation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {
     text: String,
@@ -37,17 +37,17 @@ pub struct Reference {
     name: String,
 }
 
-/// An annotation that says nothing about the order.
+/// The error for an annotation that does not describe an order.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
-    /// The wave is no number.
+    /// The wave is not a number.
     #[error(
         "the annotation {annotation} is `{value}`: expected a whole number, such as \"-1\" or \"2\""
     )]
     Wave {
-        /// Which one.
+        /// The annotation.
         annotation: &'static str,
-        /// What it says.
+        /// Its value.
         value: String,
     },
     /// A dependency names no object.
@@ -56,15 +56,15 @@ pub enum LinkError {
          them; GROUP and NAMESPACE may be left out"
     )]
     Reference {
-        /// Which one.
+        /// The annotation.
         annotation: &'static str,
-        /// What it says.
+        /// Its value.
         value: String,
     },
 }
 
 impl Links {
-    /// Reads what an object says. `id` has the namespace in which the object will be.
+    /// Reads an object's place. `id` has the namespace in which the object will be.
     pub fn of(id: &ObjectId, object: &Value) -> Result<Self, LinkError> {
         let annotations = &object["metadata"]["annotations"];
         let mut links = Self {
@@ -102,7 +102,7 @@ impl Links {
 }
 
 impl Reference {
-    /// Reads `GROUP/KIND/NAMESPACE/NAME`, with GROUP and NAMESPACE optional, or the form of cli-utils:
+    /// Parses `GROUP/KIND/NAMESPACE/NAME`, with GROUP and NAMESPACE optional, or the cli-utils form:
     /// `GROUP/namespaces/NAMESPACE/KIND/NAME`.
     fn parse(text: &str) -> Option<Self> {
         let parts: Vec<&str> = text.split('/').collect();
@@ -129,7 +129,7 @@ impl Reference {
         (&self.kind, &self.name)
     }
 
-    /// Says whether it means an object, written in one that is in a namespace.
+    /// Returns whether this refers to an object when it appears in an object in the namespace `from`.
     pub(super) fn means(&self, id: &ObjectId, from: Option<&str>) -> bool {
         let in_namespace = match &self.namespace {
             Some(namespace) => id.namespace.as_ref() == Some(namespace),
@@ -148,7 +148,7 @@ impl fmt::Display for Reference {
     }
 }
 
-/// Returns what an object certainly needs. Whether it is there is another question: it may come from elsewhere.
+/// Returns what an object certainly needs. Whether those objects exist is another question: they may come from elsewhere.
 fn needs(id: &ObjectId, object: &Value) -> Vec<ObjectId> {
     let mut needs = Vec::new();
     let mut add = |group: &str, kind: &str, namespace: Option<&str>, name: &str| {
@@ -163,7 +163,7 @@ fn needs(id: &ObjectId, object: &Value) -> Vec<ObjectId> {
     if let Some(namespace) = namespace {
         add("", "Namespace", None, namespace);
     }
-    // The API server looks into a role before it binds it.
+    // The API server reads a role before it binds it.
     // <https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping>
     if id.group == "rbac.authorization.k8s.io"
         && let Some(role) = object["roleRef"]["name"].as_str()
@@ -184,7 +184,7 @@ fn needs(id: &ObjectId, object: &Value) -> Vec<ObjectId> {
     needs
 }
 
-/// Returns the specification of the pods that an object makes.
+/// Returns the pod specification of an object that creates pods.
 fn pod_of<'a>(id: &ObjectId, object: &'a Value) -> Option<&'a Value> {
     let pointer = match (id.group.as_str(), id.kind.as_str()) {
         ("", "Pod") => "/spec",
@@ -197,7 +197,7 @@ fn pod_of<'a>(id: &ObjectId, object: &'a Value) -> Option<&'a Value> {
     object.pointer(pointer)
 }
 
-/// Tells what pods cannot be made or started without.
+/// Adds the objects without which pods cannot be created or started.
 fn pod_needs(pod: &Value, add: &mut dyn FnMut(&str, &str)) {
     fn items(value: &Value) -> impl Iterator<Item = &Value> {
         value.as_array().into_iter().flatten()

@@ -1,42 +1,42 @@
-//! What can be done now, in an order.
+//! What can be done now in an order.
 
 use std::collections::BTreeSet;
 
 use super::{Order, graph::On};
 use crate::object::ObjectId;
 
-/// Something to be done with one object.
+/// A task for one object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Task {
-    /// Write it, or delete it.
+    /// Write it or delete it.
     Write(usize),
-    /// Wait until it is healthy, or gone.
+    /// Wait until it is healthy or gone.
     Await(usize),
 }
 
 /// When an object can be used by those that come after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Usable {
-    /// When it is healthy, or gone: that is awaited.
+    /// When it is healthy or gone, which is awaited.
     Settled,
-    /// As soon as it is written: nothing is awaited.
+    /// As soon as it is written, with no wait.
     Written,
 }
 
-/// Carries out an order: gives out what can be done, as soon as it can.
+/// The execution of an order: hands out each task as soon as it can be done.
 #[derive(Debug, Clone)]
 pub struct Schedule<'a> {
     order: &'a Order,
     blocked_by: Vec<usize>,
     is_written: Vec<bool>,
-    /// Whether something is written that comes after.
+    /// Whether anything that comes after is written.
     matters: Vec<bool>,
     ready: Vec<Task>,
 }
 
 impl<'a> Schedule<'a> {
-    /// Schedules the objects that are to be written; the others count as written, and are awaited where something that is to
-    /// be written comes after them, unless they are usable at once.
+    /// Schedules the objects that have to be written. The others count as written. They are awaited if an object to be written
+    /// comes after them, unless they are usable at once.
     pub fn new(order: &'a Order, writes: &BTreeSet<&ObjectId>, usable: Usable) -> Self {
         let is_write =
             |node: &super::graph::Node| node.object.as_ref().is_some_and(|id| writes.contains(id));
@@ -62,7 +62,7 @@ impl<'a> Schedule<'a> {
         schedule
     }
 
-    /// Returns what can be done now and was not given out before.
+    /// Returns the tasks that can be done now and have not been handed out before.
     pub fn take(&mut self) -> Vec<Task> {
         std::mem::take(&mut self.ready)
     }
@@ -71,14 +71,14 @@ impl<'a> Schedule<'a> {
     ///
     /// # Panics
     ///
-    /// Only for a task of another order.
+    /// Panics only if the task belongs to another order.
     pub fn object(&self, task: Task) -> &'a ObjectId {
         let (Task::Write(index) | Task::Await(index)) = task;
         let object = self.order.nodes[index].object.as_ref();
         object.expect("tasks are made for objects only")
     }
 
-    /// Takes notice that something is done.
+    /// Records that a task is done.
     pub fn done(&mut self, task: Task) {
         match task {
             Task::Write(index) => {
@@ -89,7 +89,7 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// Takes up what nothing blocks any more.
+    /// Starts an object that nothing blocks any more.
     fn begin(&mut self, index: usize) {
         if self.is_written[index] {
             self.written(index);
@@ -100,7 +100,7 @@ impl<'a> Schedule<'a> {
 
     fn written(&mut self, index: usize) {
         let mut reached = vec![index];
-        // Not by recursion: a chain of objects that are not written may be as long as there are objects.
+        // Iterative rather than recursive: a chain of objects that are not written may include all objects.
         while let Some(index) = reached.pop() {
             let node = &self.order.nodes[index];
             let is_awaited = node.object.is_some()
@@ -144,7 +144,7 @@ impl<'a> Schedule<'a> {
     }
 }
 
-/// Says of each node whether it, or something after it, is to be written.
+/// Returns, for each node, whether it or anything after it has to be written.
 fn matters(order: &Order, writes: &[bool]) -> Vec<bool> {
     let mut before: Vec<Vec<usize>> = vec![Vec::new(); order.nodes.len()];
     for (from, node) in order.nodes.iter().enumerate() {

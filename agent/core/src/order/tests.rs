@@ -1,4 +1,4 @@
-//! Tests of orders as they are carried out.
+//! Tests that carry out orders.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,8 +41,8 @@ fn order(mut items: Vec<Item>) -> Result<Order, OrderError> {
     Order::of(&items)
 }
 
-/// Carries out an order; of several things that can be done, `choose` says which is done first. Returns what was done:
-/// names of objects as they were written, and with a `+` as they were awaited.
+/// Carries out an order. If several tasks can be done, `choose` picks the first. Returns what was done: the name of each object
+/// when it is written, and its name with a `+` when it has been awaited.
 fn carry_out(
     order: &Order,
     writes: &BTreeSet<&ObjectId>,

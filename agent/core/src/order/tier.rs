@@ -1,19 +1,19 @@
-//! The order of kinds.
+//! The default order of kinds.
 
 use crate::object::ObjectId;
 
-/// Which kinds are written before which others, where nothing else says so. Each tier is written before the next.
+/// The kinds that are written before others where nothing else decides. Each tier is written before the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Tier {
     /// Namespaces: everything else may live in one.
     Namespaces,
     /// Custom resource definitions, which must be Established before their resources.
     Definitions,
-    /// What others refer to: accounts, roles, configuration, classes, quotas, claims.
+    /// What others refer to: service accounts, roles, configuration, classes, quotas, claims.
     Foundations,
     /// Services, workloads, custom resources and all the rest.
     Main,
-    /// What intercepts requests: webhooks and aggregated APIs go last, when their backends are there.
+    /// What intercepts requests: webhooks and aggregated APIs come last, once their backends exist.
     Interceptors,
 }
 
@@ -46,7 +46,7 @@ impl Tier {
         }
     }
 
-    /// Says whether objects of it must be usable before anything else can be written.
+    /// Returns whether objects of this tier must be usable before anything else can be written.
     pub const fn blocks(self) -> bool {
         matches!(self, Self::Namespaces | Self::Definitions)
     }

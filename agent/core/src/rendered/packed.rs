@@ -1,4 +1,4 @@
-//! A render as text, for keeping.
+//! A compact text form of a render for storage in memory.
 
 use std::{fmt, sync::Arc};
 
@@ -11,7 +11,7 @@ use crate::{
     seed::Seed,
 };
 
-/// A render in a tenth of the memory: parsed JSON has a node for each value, and a string of its own for each key.
+/// A render in a tenth of the memory. Parsed JSON has a node for each value, and a separate string for each key.
 #[derive(Clone)]
 pub struct Packed {
     objects: Box<[PackedObject]>,
@@ -31,7 +31,7 @@ struct PackedObject {
     keep: bool,
 }
 
-/// Secrets are among the objects, so nothing of them is shown.
+/// Shows none of the objects, since Secrets may be among them.
 impl fmt::Debug for Packed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Packed")
@@ -43,7 +43,7 @@ impl fmt::Debug for Packed {
 }
 
 impl Rendered {
-    /// Returns it as text.
+    /// Returns the render in its compact form.
     pub fn pack(&self) -> Packed {
         let pack = |objects: &[RenderedObject]| objects.iter().map(PackedObject::of).collect();
         Packed {
@@ -63,7 +63,7 @@ impl Packed {
         self.digest
     }
 
-    /// Returns the render that was packed; nothing if it is nested too deeply to be read, so that it has to be made again.
+    /// Returns the render that was packed, or `None` if it is nested too deeply to be parsed and has to be rendered again.
     pub fn unpack(&self) -> Option<Rendered> {
         let unpack = |objects: &[PackedObject]| {
             let objects = objects.iter().map(PackedObject::unpack);

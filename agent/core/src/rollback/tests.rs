@@ -2,7 +2,7 @@ use super::*;
 use crate::history::{Attempt, Ending, record, tests::attempt};
 use proptest::prelude::*;
 
-/// What a commit renders is named by its first letter: `b2` changes nothing of `b1`.
+/// Returns the render of a commit, which its first letter names: `b2` changes nothing compared to `b1`.
 fn rendered(revision: &str) -> Digest {
     Digest::of(&revision[..1])
 }
@@ -69,11 +69,11 @@ fn a_failure_goes_back_once_and_a_new_commit_supersedes_it() {
     assert_eq!(steering.target(), Some("a"));
     let rollback = steering.rollback().unwrap();
     assert_eq!((rollback.instead_of.as_str(), &rollback.by), ("b", &None));
-    // What was gone back to fails as well: that is the end of it.
+    // The revision that was rolled back to fails as well, and that ends it.
     ran(&mut history, "a", Ending::Unhealthy);
     step(&mut steering, failed("a"), &history);
     assert_eq!(steering.target(), Some("a"));
-    // The agent starts anew, and the source gives what it gave.
+    // The agent restarts, and the source has the same revision as before.
     let mut restarted = Steering::restore(steering.rollback().cloned());
     assert_eq!((restarted.target(), restarted.rollback()), (None, None));
     step(&mut restarted, Event::Head("b"), &history);
@@ -117,12 +117,12 @@ fn an_outage_after_a_commit_that_changes_nothing_is_no_reason_to_go_back() {
         step(&mut steering, Event::Head(revision), &history);
         ran(&mut history, revision, Ending::Healthy);
     }
-    // It is healthy at once, and the history does not tell of it until something breaks.
+    // It is healthy at once, and the history has no trace of it until something breaks.
     step(&mut steering, Event::Head("b2"), &history);
     ran(&mut history, "b2", Ending::Unhealthy);
     step(&mut steering, failed("b2"), &history);
     assert_eq!((steering.target(), steering.rollback()), (Some("b2"), None));
-    // Other settings are no fault of a commit that was healthy before them.
+    // Changed settings are not the fault of a commit that was healthy before them.
     step(&mut steering, Event::Head("b3"), &history);
     steering.found_unchanged("b3");
     let otherwise = Event::Failed {
@@ -133,7 +133,7 @@ fn an_outage_after_a_commit_that_changes_nothing_is_no_reason_to_go_back() {
     };
     step(&mut steering, otherwise, &history);
     assert_eq!((steering.target(), steering.rollback()), (Some("b3"), None));
-    // What changes something meanwhile, and does not mend it, is gone back from to what worked.
+    // A commit that changes something meanwhile and does not fix it is rolled back to what worked.
     step(&mut steering, Event::Head("c1"), &history);
     ran(&mut history, "c1", Ending::Unhealthy);
     step(&mut steering, failed("c1"), &history);
@@ -155,7 +155,7 @@ fn what_another_source_gave_is_not_gone_back_to() {
         Err(RollbackError::NoneHealthy)
     );
     assert_eq!(steering.rollback(), None);
-    // The source is the one of before again.
+    // The source is the earlier one again.
     let again = steering.step(failed("b"), &history, old, "t");
     assert_eq!(again, Ok(()));
     assert_eq!(steering.target(), Some("a"));
@@ -174,7 +174,7 @@ fn a_person_goes_back_and_forth() {
     }
     step(&mut steering, ask(None), &history);
     assert_eq!(steering.target(), Some("b"));
-    // What was gone back to is the newest of the history now, and what was gone back from comes next.
+    // What was rolled back to is now the newest in the history, followed by what was rolled back.
     ran(&mut history, "b", Ending::Healthy);
     step(&mut steering, ask(None), &history);
     assert_eq!(steering.target(), Some("a"), "once more goes further back");
@@ -226,7 +226,7 @@ fn a_commit_that_changes_nothing_is_not_what_is_gone_back_from() {
 fn what_renders_the_same_is_not_gone_back_to_unless_somebody_names_it() {
     let mut history = Vec::new();
     let mut steering = Steering::default();
-    // The last two are entries of their own: the newer was looked at as a whole, as after a restart.
+    // The last two have entries of their own: the newer one was checked in full, as after a restart.
     for revision in ["a", "b1", "b2"] {
         step(&mut steering, Event::Head(revision), &history);
         ran(&mut history, revision, Ending::Healthy);
@@ -234,7 +234,7 @@ fn what_renders_the_same_is_not_gone_back_to_unless_somebody_names_it() {
     let ask = |to| asked(to, Some(rendered("b")));
     step(&mut steering, ask(Some("b1")), &history);
     assert_eq!(steering.target(), Some("b1"));
-    // It goes on from there, and the same from what the source gives.
+    // It goes on from there, and does the same from the source's current revision.
     for again in [false, true] {
         let mut steering = steering.clone();
         if again {
@@ -263,7 +263,7 @@ fn what_was_refused_before_anything_was_written_is_not_what_runs() {
     };
     assert_eq!(back(Some("b")), Some("a"));
     assert_eq!(back(Some("c")), Some("b"), "it was written in part");
-    // Nothing is known of what was written, or the history goes not back to it.
+    // Nothing is known about what was written, or the history does not reach back to it.
     assert_eq!([back(None), back(Some("z"))], [Some("b"), Some("b")]);
     let mut steering = Steering::default();
     step(&mut steering, Event::Head("c"), &history);
@@ -283,7 +283,7 @@ fn a_commit_that_comes_to_what_was_gone_back_from_supersedes_nothing() {
     step(&mut steering, failed("b1"), &history);
     let first = steering.rollback().cloned().unwrap();
     step(&mut steering, Event::Head("b2"), &history);
-    // It is to be rendered, and until then the status keeps what was decided.
+    // It has to be rendered, and until then the status keeps the decision.
     assert_eq!(steering.target(), Some("b2"));
     assert_eq!(
         (steering.rollback(), steering.decided()),
@@ -296,7 +296,7 @@ fn a_commit_that_comes_to_what_was_gone_back_from_supersedes_nothing() {
         ..first
     };
     assert_eq!((steering.rollback(), steering.left()), (Some(&still), None));
-    // A newer one has come before it was rendered: what that comes to is not known.
+    // A newer one arrived before it was rendered, so what that one renders is not known.
     step(&mut steering, Event::Head("b3"), &history);
     step(&mut steering, Event::Head("c1"), &history);
     step(&mut steering, Event::SameAsLeft("b3"), &history);
@@ -324,7 +324,7 @@ fn a_reconciliation_and_what_was_gone_back_to_end_a_rollback() {
         step(&mut steering, event, &history);
         assert_eq!((steering.decided(), steering.left()), (None, None));
     }
-    // What the newest comes to is not known: then any commit supersedes.
+    // What the newest one renders is not known, so any commit supersedes the rollback.
     for last in [None, Some("a")] {
         let mut steering = steering.clone();
         if let Some(last) = last {
@@ -342,14 +342,14 @@ fn what_a_person_goes_back_from_is_known_whatever_the_history_has_of_it() {
     let mut history = Vec::new();
     let mut steering = Steering::default();
     ran(&mut history, "a", Ending::Healthy);
-    // The second commit renders the same, and goes on with the entry of the first.
+    // The second commit renders the same and continues the entry of the first.
     for revision in ["b1", "b2"] {
         step(&mut steering, Event::Head(revision), &history);
         ran(&mut history, revision, Ending::Unhealthy);
     }
     assert_eq!(history[0].revision, "b1");
     let asked = || asked(Some("a"), Some(rendered("b")));
-    // Its run has ended before the request, or is stopped by it.
+    // Its run ended before the request, or is stopped by it.
     for is_over in [true, false] {
         let mut steering = steering.clone();
         if is_over {
@@ -361,13 +361,13 @@ fn what_a_person_goes_back_from_is_known_whatever_the_history_has_of_it() {
         }
         step(&mut steering, Event::Head("b3"), &history);
         assert_eq!(steering.left(), Some(rendered("b")));
-        // Another request comes before that is rendered.
+        // Another request arrives before that is rendered.
         step(&mut steering, asked(), &history);
         assert_eq!(steering.target(), Some("a"));
         step(&mut steering, Event::Head("b4"), &history);
         assert_eq!(steering.left(), Some(rendered("b")));
     }
-    // What another source gave says nothing of what this one gives.
+    // What another source gave says nothing about what this one gives.
     steering.found_render("b2", rendered("b"));
     steering.forget_head();
     step(&mut steering, Event::Head("b2"), &history);
@@ -388,9 +388,9 @@ fn what_an_older_agent_wrote_of_a_rollback_is_read() {
 
 #[derive(Debug, Clone)]
 enum Happening {
-    /// A commit. Where it changes nothing that was read, nothing runs, and nothing is recorded of it.
+    /// A commit. If it changes nothing that was read, nothing runs and nothing is recorded about it.
     Head(String),
-    /// What is to run ran.
+    /// The target ran.
     Ran(Ending),
     Asked(Option<String>),
     Retry,
@@ -419,9 +419,9 @@ proptest! {
         let mut steering = Steering::default();
         let mut head: Option<String> = None;
         let mut rendered_last: Option<String> = None;
-        // How often the agent went back by itself since somebody had a say.
+        // How often the agent has rolled back by itself since a commit or a person last had a say.
         let mut by_itself = 0;
-        // The objects in the cluster, if they were healthy since they were written.
+        // The objects in the cluster, if they have been healthy since they were written.
         let mut worked = None;
         for happening in happenings {
             let before = steering.clone();
@@ -429,7 +429,7 @@ proptest! {
                 Happening::Head(new) => {
                     let is_new = head.as_ref() != Some(&new);
                     let changes_something = head.as_deref().map(rendered) != Some(rendered(&new));
-                    // A branch that was set back to what was gone back from.
+                    // A branch that was reset to what had been rolled back.
                     let is_left = before.left.as_ref().is_some_and(|left| left.instead_of == new);
                     step(&mut steering, Event::Head(&new), &history);
                     if changes_something { by_itself = 0; }

@@ -1,4 +1,4 @@
-//! What drifts while something else is tried again.
+//! Drift during the pause before a retry.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn woke(now: Millis) -> Event {
     Event::Woke { now }
 }
 
-/// One whose revision 1 runs, and whose revision 2 has failed once and is tried again. Returns when.
+/// Returns a state whose revision 1 runs and whose revision 2 has failed once and is retried, with the time of the retry.
 fn retried() -> (State, Millis) {
     let (state, effects) = feed(converged(), [revision("2"), failed(1)]);
     let [Effect::Start { .. }, Effect::WakeAt(until)] = effects[..] else {
@@ -25,12 +25,12 @@ fn what_was_applied_is_guarded_while_a_newer_revision_is_tried_again() {
     let (state, effects) = feed(state, [Event::Drifted]);
     assert_eq!(effects, [guard(2, true)]);
     assert_eq!(state.retries(), Some(1));
-    // Each drift is looked at.
+    // Each drift is handled.
     let done = |run| finished(run, Outcome::Done);
     let (state, effects) = feed(state, [Event::Drifted, done(2), done(3)]);
     let wake = Effect::WakeAt(until);
     assert_eq!(effects, [wake.clone(), guard(3, true), wake]);
-    // What is tried again has failed as often as before, and nothing of it has been forgotten.
+    // The failure count of the retry is unchanged, and nothing about it has been forgotten.
     assert_eq!(state.retries(), Some(1));
     let (state, effects) = feed(state, [woke(until - 1)]);
     assert_eq!(effects, []);
@@ -127,7 +127,7 @@ fn what_need_not_wait_any_more_does_not_wait_for_a_guard_and_goes_on_with_its_pa
     assert_eq!(state.retries(), Some(2));
 }
 
-/// It asks for nothing newer, and neither does its next try.
+/// A repair asks for nothing newer, and neither does its retry.
 #[test]
 fn a_repair_is_tried_again_as_a_repair() {
     let (state, effects) = feed(converged(), [Event::Drifted, failed(1)]);
@@ -141,7 +141,7 @@ fn a_repair_is_tried_again_as_a_repair() {
 
 #[test]
 fn what_drifts_while_a_status_is_written_again_takes_nothing_of_its_place() {
-    // The status that was to tell of the source was not written.
+    // The status that was to report on the source was not written.
     let (state, effects) = feed(State::new("a"), [spec(), away("x"), failed(0)]);
     let [Effect::Tell { .. }, Effect::WakeAt(until)] = effects[..] else {
         panic!("{effects:?}")

@@ -1,4 +1,4 @@
-//! What is suspended, and resumed.
+//! Suspending and resuming.
 
 use super::*;
 
@@ -23,7 +23,7 @@ fn suspension_rests_and_resuming_starts() {
 #[test]
 fn what_is_suspended_is_told_to_rest_after_each_run_until_that_is_written() {
     let failed = |run| finished(run, Outcome::Failed(Retry::Backoff));
-    // One that was tried again, one that waits, one that another agent has left, and one that could not be stopped in time.
+    // One that was being retried, one that waits, one that another agent left behind, and one that could not be stopped in time.
     let (trying, _) = feed(State::new("a"), [spec(), revision("1"), failed(0)]);
     let (stopping, _) = feed(State::new("a"), [spec(), revision("1"), suspended()]);
     for (state, event, run) in [
@@ -35,7 +35,7 @@ fn what_is_suspended_is_told_to_rest_after_each_run_until_that_is_written() {
         let (state, effects) = feed(state, [event]);
         let told = effects.iter().filter(|effect| **effect == rest(run));
         assert_eq!(told.count(), 1, "{effects:?}");
-        // Nothing stops that, and it is tried again with pauses.
+        // Nothing stops that report, and it is retried with pauses.
         let (state, effects) = feed(state, [Event::Requested, failed(run)]);
         let [Effect::WakeAt(until)] = effects[..] else {
             panic!("{effects:?}")
@@ -48,7 +48,7 @@ fn what_is_suspended_is_told_to_rest_after_each_run_until_that_is_written() {
         assert_eq!(effects, []);
         let resumed = feed(state.clone(), [resumed()]).1;
         assert_eq!(resumed, [start(run + 2, "3", Cause::Settings)]);
-        // It does not rest, or the Application would never go: its objects are let go by that run.
+        // The removal does not rest, or the Application would never go away: that run lets go of its objects.
         let removing = RunId(run + 2);
         let removed = feed(state, [Event::Deleted]).1;
         assert_eq!(removed, [Effect::Remove { run: removing }]);
