@@ -1,8 +1,8 @@
-//! How replicas split the applications: by shards, each of which at most one replica holds.
+//! How replicas divide the applications among themselves: by shards, each held by at most one replica.
 //!
-//! An application belongs to one of [`SHARDS`] shards for ever, by a digest of its name. One [`Table`] in the cluster says
-//! who holds which shard; it is only ever changed by compare and swap. [`rebalance`] says who should hold what, and
-//! [`replica`] is the machine that goes from the one to the other without two replicas at work on one shard.
+//! An application belongs to one of [`SHARDS`] shards for ever, by a digest of its name. One [`Table`] in the cluster records who
+//! holds which shard; it is only ever changed by compare-and-swap. [`rebalance`] computes who should hold what, and [`replica`]
+//! is the machine that gets there without two replicas ever working on one shard.
 
 pub mod replica;
 #[cfg(test)]
@@ -18,12 +18,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{digest::Digester, names::ApplicationName};
 
-/// How many shards there are. It is part of the stored format: all replicas must agree.
+/// The number of shards. It is part of the stored format, so all replicas must agree on it.
 pub const SHARDS: u8 = 128;
 /// The format of a stored table.
 const FORMAT: u32 = 1;
 
-/// One of the parts into which applications are split.
+/// One of the parts into which the applications are divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Shard(u8);
 
@@ -44,13 +44,13 @@ impl Shard {
     }
 }
 
-/// A replica of the agent, by a name that no other process has at the same time.
+/// A replica of the agent, identified by a name that no other process has at the same time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ReplicaId(String);
 
 impl ReplicaId {
-    /// Names a replica.
+    /// Creates the id of a replica from its name.
     pub fn new(name: impl Into<String>) -> Self {
         Self(name.into())
     }
@@ -60,8 +60,8 @@ impl ReplicaId {
         &self.0
     }
 
-    /// Says how much a replica is the one for a shard: rendezvous hashing (Thaler and Ravishankar, 1998), by which a
-    /// replica that comes or goes changes nothing between the others.
+    /// Returns the weight of this replica for a shard, as in rendezvous hashing (Thaler and Ravishankar, 1998): a replica that
+    /// comes or goes moves nothing between the others.
     fn weight(&self, shard: Shard) -> u64 {
         let digest = Digester::new("rendezvous")
             .part(&self.0)
@@ -89,41 +89,41 @@ impl ShardSet {
     /// All shards.
     pub const ALL: Self = Self(u128::MAX >> (128 - SHARDS as u32));
 
-    /// Says whether a shard is in it.
+    /// Returns whether a shard is in the set.
     pub const fn contains(self, shard: Shard) -> bool {
         self.0 & (1 << shard.0) != 0
     }
 
-    /// Returns the set with a shard.
+    /// Returns the set with a shard added.
     #[must_use]
     pub const fn with(self, shard: Shard) -> Self {
         Self(self.0 | (1 << shard.0))
     }
 
-    /// Returns what is in either.
+    /// Returns the union of both sets.
     #[must_use]
     pub const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Returns what is in both.
+    /// Returns the intersection of both sets.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// Returns what is in this one and not in the other.
+    /// Returns the shards of this set that are not in the other.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// Says whether it is empty.
+    /// Returns whether the set is empty.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Returns how many shards are in it.
+    /// Returns the number of shards in the set.
     pub const fn len(self) -> u32 {
         self.0.count_ones()
     }
@@ -169,7 +169,7 @@ impl fmt::Debug for ShardSet {
     }
 }
 
-/// Why a stored table cannot be used.
+/// The reason why a stored table cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TableError {
     /// It was written by a newer agent.
@@ -178,12 +178,12 @@ pub enum TableError {
          update this replica, or stop the newer ones first"
     )]
     Version {
-        /// The format.
+        /// The format of the table.
         found: u32,
-        /// How many shards it has.
+        /// The number of shards that it has.
         shards: u32,
     },
-    /// It is none.
+    /// It is malformed.
     #[error("the shards cannot be read: {0}")]
     Malformed(String),
 }
@@ -218,7 +218,7 @@ impl FromStr for ShardSet {
     }
 }
 
-/// Who holds which shard.
+/// The table that records who holds which shard.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Table {
     holders: BTreeMap<ReplicaId, ShardSet>,
@@ -233,14 +233,14 @@ struct Stored {
 }
 
 impl Table {
-    /// Makes a table in which one replica holds everything.
+    /// Creates a table in which one replica holds everything.
     pub fn all_held_by(replica: ReplicaId) -> Self {
         Self {
             holders: BTreeMap::from([(replica, ShardSet::ALL)]),
         }
     }
 
-    /// Reads a stored table.
+    /// Parses a stored table.
     pub fn parse(text: &str) -> Result<Self, TableError> {
         let stored: Stored =
             serde_json::from_str(text).map_err(|error| TableError::Malformed(error.to_string()))?;
@@ -275,25 +275,25 @@ impl Table {
         serde_json::json!({ "format": FORMAT, "shards": SHARDS, "holders": holders }).to_string()
     }
 
-    /// Returns what a replica holds.
+    /// Returns the shards that a replica holds.
     pub fn held_by(&self, replica: &ReplicaId) -> ShardSet {
         self.holders.get(replica).copied().unwrap_or_default()
     }
 
-    /// Returns who holds something, and what.
+    /// Returns the replicas that hold shards, and which ones.
     pub fn holders(&self) -> impl Iterator<Item = (&ReplicaId, ShardSet)> {
         self.holders
             .iter()
             .map(|(replica, shards)| (replica, *shards))
     }
 
-    /// Returns what nobody holds.
+    /// Returns the shards that nobody holds.
     pub fn free(&self) -> ShardSet {
         let held = self.holders.values();
         held.fold(ShardSet::ALL, |free, shards| free.without(*shards))
     }
 
-    /// Gives shards to a replica; whoever held them holds them no longer.
+    /// Gives shards to a replica and takes them from their current holders.
     fn give(&mut self, to: &ReplicaId, shards: ShardSet) {
         self.take(shards);
         if !shards.is_empty() {
@@ -302,7 +302,7 @@ impl Table {
         }
     }
 
-    /// Takes shards from whoever holds them.
+    /// Takes shards from their holders.
     fn take(&mut self, shards: ShardSet) {
         self.holders.retain(|_, held| {
             *held = held.without(shards);
@@ -311,11 +311,11 @@ impl Table {
     }
 }
 
-/// Says who of the candidates should hold what.
+/// Returns which candidate should hold which shards.
 ///
-/// No two loads differ by more than one shard, and no shard moves that need not: a candidate keeps what it holds up to its
-/// share. What is to be given goes to those with room, each shard to the one for which it weighs most. The answer depends
-/// on the arguments alone, so replicas that see the same agree without talking.
+/// No two loads differ by more than one shard, and no shard moves unless it has to: a candidate keeps what it holds up to its
+/// share. Each remaining shard goes to the candidate with room that has the highest weight for it. The result depends only on the
+/// arguments, so replicas that see the same table and candidates agree without communicating.
 pub fn rebalance(table: &Table, candidates: &BTreeSet<ReplicaId>) -> BTreeMap<ReplicaId, ShardSet> {
     let Ok(count) = u32::try_from(candidates.len()) else {
         return BTreeMap::new();
@@ -324,7 +324,7 @@ pub fn rebalance(table: &Table, candidates: &BTreeSet<ReplicaId>) -> BTreeMap<Re
         return BTreeMap::new();
     }
     let (share, more) = (u32::from(SHARDS) / count, u32::from(SHARDS) % count);
-    // Who has more keeps more: that moves least.
+    // Whoever holds more gets the larger share, because that moves the least.
     let mut order: Vec<&ReplicaId> = candidates.iter().collect();
     order.sort_by_key(|replica| std::cmp::Reverse(table.held_by(replica).len()));
     let mut wanted = BTreeMap::new();
@@ -383,7 +383,7 @@ mod tests {
 
     #[test]
     fn an_application_has_one_shard_for_ever() {
-        // Part of the stored format: a change of these moves applications under the feet of running replicas.
+        // Part of the stored format: changing these values moves applications while replicas are running.
         let shard =
             |namespace: &str, name: &str| Shard::of(&ApplicationName::new(namespace, name)).0;
         assert_eq!(
@@ -400,7 +400,7 @@ mod tests {
             let shard = Shard::of(&ApplicationName::new("shop", format!("app-{number}")));
             counts[usize::from(shard.0)] += 1;
         }
-        // 100 each, with a standard deviation of 10.
+        // 100 each on average, with a standard deviation of 10.
         assert!(
             counts.iter().all(|count| (50..150).contains(count)),
             "{counts:?}"
@@ -494,7 +494,8 @@ mod tests {
             let (share, mut more) = (u32::from(SHARDS) / count, u32::from(SHARDS) % count);
             let mut loads: Vec<u32> = live.iter().map(|replica| table.held_by(replica).len()).collect();
             loads.sort_unstable_by_key(|load| std::cmp::Reverse(*load));
-            // The most that can stay: each keeps what it holds up to its share, and the largest shares are with who holds most.
+            // The most that can stay: each keeps what it holds up to its share, and the largest shares go to those that hold the
+            // most.
             let can_stay: u32 = loads.iter().map(|load| {
                 let share = share + u32::from(more > 0);
                 more = more.saturating_sub(1);
@@ -502,7 +503,7 @@ mod tests {
             }).sum();
             let stay: u32 = live.iter().map(|replica| table.held_by(replica).and(wanted[replica]).len()).sum();
             prop_assert_eq!(stay, can_stay);
-            // What is as it should be stays as it is.
+            // A table that is already balanced stays as it is.
             prop_assert_eq!(rebalance(&apply(&wanted), &live), wanted);
         }
 
@@ -515,7 +516,7 @@ mod tests {
             let moved: u32 = before.holders().map(|(replica, held)| held.without(after[replica]).len()).sum();
             prop_assert!(moved <= u32::from(SHARDS).div_ceil(count));
             prop_assert_eq!(moved, after[&id(99)].len());
-            // When it goes again, only what it held moves.
+            // When it leaves again, only what it held moves.
             let back = rebalance(&apply(&after), &ids(live.iter().copied()));
             for (replica, shards) in &back {
                 prop_assert!(after[replica].without(*shards).is_empty());

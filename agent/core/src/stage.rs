@@ -1,8 +1,8 @@
 //! The state machine that runs the hooks of one event, one after the other.
 //!
-//! Like that of an application it is pure: [`Stage::effect`] says what is to be done next, other code does it, and
-//! [`Stage::step`] takes what came of it. What survives a crash is outside: which tickets have succeeded, and the objects in
-//! the cluster with the tickets that they carry. From these a stage goes on where another one was killed.
+//! Like that of an application, it is pure: [`Stage::effect`] returns what has to be done next, other code does it, and
+//! [`Stage::step`] takes the result. What survives a crash is kept outside: which tickets have succeeded, and the objects in the
+//! cluster with the tickets that they carry. From these, a new stage continues where a killed one stopped.
 
 use std::collections::BTreeSet;
 
@@ -13,53 +13,53 @@ use crate::{
     release::HookRun,
 };
 
-/// What is found of a hook's object before it is run.
+/// What is found out about a hook's object before the hook runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sighting {
     /// It does not exist.
     Absent,
-    /// It does.
+    /// It exists.
     Present {
         /// The ticket that it carries.
         ticket: Option<Digest>,
-        /// How far it has come.
+        /// Its progress.
         state: HookState,
     },
 }
 
-/// Something to be done. Numbers are places in the list of runs.
+/// Something that has to be done. Numbers are indexes into the list of runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Look at the object; answer with [`Event::Found`].
+    /// Look up the object; answer with [`Event::Found`].
     Look(usize),
     /// Delete the object and wait until it is gone; answer with [`Event::Gone`].
     Delete(usize),
-    /// Make the object, with the run's ticket; answer with [`Event::Made`].
+    /// Create the object with the run's ticket; answer with [`Event::Made`].
     Make(usize),
     /// Wait until it has ended; answer with [`Event::Ended`].
     Await(usize),
-    /// Write down that the run has succeeded; answer with [`Event::Recorded`].
+    /// Record that the run has succeeded; answer with [`Event::Recorded`].
     Record(usize),
     /// Delete the object if it carries the run's ticket; answer with [`Event::Gone`].
     CleanUp(usize),
     /// All runs have succeeded.
     Succeeded,
-    /// A run has failed; says why.
+    /// A run has failed, for this reason.
     Failed(usize, String),
 }
 
-/// What came of an effect.
+/// The result of an effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The object is so.
+    /// The object was looked up.
     Found(Sighting),
     /// It is gone.
     Gone,
-    /// It was made.
+    /// It was created.
     Made,
-    /// It has ended; if badly, this is why.
+    /// It has ended; if it failed, with the reason.
     Ended(Result<(), String>),
-    /// It is written down.
+    /// It is recorded.
     Recorded,
 }
 
@@ -70,11 +70,11 @@ enum Doing {
     Make,
     Await,
     Record,
-    /// What is left to be deleted, the next one last.
+    /// The runs whose objects are left to delete, the next one last.
     CleanUp(Vec<usize>),
 }
 
-/// Where the hooks of one event are.
+/// The state of the hooks of one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stage {
     runs: Vec<HookRun>,
@@ -85,7 +85,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Begins with runs in their order, of which some have succeeded before.
+    /// Creates a stage from runs in order, some of which may have succeeded before.
     pub fn new(runs: Vec<HookRun>, succeeded: BTreeSet<Digest>) -> Self {
         let mut stage = Self {
             runs,
@@ -103,7 +103,7 @@ impl Stage {
         &self.runs
     }
 
-    /// Returns what is to be done.
+    /// Returns what has to be done.
     pub fn effect(&self) -> Effect {
         match &self.doing {
             Doing::Look => Effect::Look(self.at),
@@ -119,7 +119,7 @@ impl Stage {
         }
     }
 
-    /// Takes what came of the effect. An answer to another effect changes nothing.
+    /// Handles the result of an effect. The result of any other effect changes nothing.
     #[must_use]
     pub fn step(mut self, event: Event) -> Self {
         match (&mut self.doing, event) {
@@ -150,18 +150,18 @@ impl Stage {
         };
         let is_this_run = *ticket == Some(run.ticket);
         match state {
-            // An earlier attempt failed: this is the next one.
+            // An earlier attempt failed, and this is the next one.
             HookState::Failed(_) if is_this_run => Doing::Delete,
             _ if is_this_run => Doing::Await,
             _ if !may_delete(run) => Doing::Make,
             _ if run.hook.is_deleted(HookDeletion::BeforeCreation) => Doing::Delete,
-            // What has ended, or is bound to, cannot be run again as it is.
+            // An object that has ended, or will end, cannot run again as it is.
             _ if completes(&run.id) => Doing::Delete,
             _ => Doing::Make,
         }
     }
 
-    /// Goes on to the first run that has not succeeded; behind the last one, to cleaning up.
+    /// Advances to the first run that has not succeeded or, after the last one, to cleaning up.
     fn skip(&mut self) {
         while let Some(run) = self.runs.get(self.at) {
             if !self.succeeded.contains(&run.ticket) {
@@ -169,7 +169,7 @@ impl Stage {
             }
             self.at += 1;
         }
-        // The last one first, as they may need one another.
+        // The last one goes first, since they may need one another.
         self.doing = Doing::CleanUp(self.cleared(HookDeletion::Succeeded, 0..self.runs.len()));
     }
 

@@ -1,4 +1,4 @@
-//! A folder of one revision, as plugins see it.
+//! A folder of one revision as plugins see it.
 
 mod pattern;
 
@@ -6,8 +6,8 @@ use std::fmt;
 
 pub use self::pattern::{GlobError, PATTERN_ALTERNATIVES, PATTERN_CHARACTERS, glob, glob_while};
 
-/// Object id of a blob or tree in git (or, for a working tree, the id that it would have), in hexadecimal; what no such id
-/// stands for has a digest.
+/// The object id of a blob or tree in git, in hexadecimal. For a working tree, it is the id that the object would have. For
+/// content that no such id stands for, it is a digest.
 pub type ContentId = String;
 
 /// A relative path with `/` between its parts; `""` is the folder itself.
@@ -20,9 +20,9 @@ impl TreePath {
         Self(String::new())
     }
 
-    /// Parses a path. `.` and empty parts are dropped; whatever could leave the folder is refused.
+    /// Parses a path. `.` and empty parts are dropped; anything that could leave the folder is rejected.
     ///
-    /// Returns nothing for absolute paths, `..`, backslashes and NUL, whatever they would resolve to.
+    /// Returns `None` for absolute paths, `..`, backslashes and NUL, whatever they would resolve to.
     pub fn parse(text: &str) -> Option<Self> {
         if text.starts_with('/') || text.contains(['\\', '\0']) {
             return None;
@@ -43,12 +43,12 @@ impl TreePath {
         &self.0
     }
 
-    /// Says whether this is the folder itself.
+    /// Returns whether this is the folder itself.
     pub fn is_root(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Returns the path of something within.
+    /// Returns the path of something inside this folder.
     #[must_use]
     pub fn join(&self, other: &Self) -> Self {
         match (self.is_root(), other.is_root()) {
@@ -70,7 +70,7 @@ impl fmt::Display for TreePath {
     }
 }
 
-/// What a path is.
+/// The type of the entry at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EntryKind {
     /// A regular file, or a symbolic link to one within the revision.
@@ -84,21 +84,21 @@ pub enum EntryKind {
 pub struct Entry {
     /// Its name within its folder.
     pub name: String,
-    /// What it is.
+    /// Its type.
     pub kind: EntryKind,
-    /// Bytes; 0 for a folder.
+    /// The size in bytes; 0 for a folder.
     pub size: u64,
-    /// What it holds: equal ids, equal contents. For a folder, what links in it lead to does not count.
+    /// The id of its content: equal ids mean equal contents. For a folder, the targets of links in it do not count.
     pub content: ContentId,
 }
 
-/// Why something could not be read.
+/// The reason why something could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TreeError {
-    /// Nothing is there.
+    /// Nothing exists at the path.
     #[error("{path} does not exist")]
     NotFound {
-        /// The path asked for.
+        /// The requested path.
         path: TreePath,
     },
     /// A symbolic link that leaves the revision, or links to itself.
@@ -109,24 +109,24 @@ pub enum TreeError {
         /// The link.
         path: TreePath,
     },
-    /// A folder was read, or the entries of a file asked for.
+    /// A folder was read as a file, or the entries of a file were requested.
     #[error("{path} is not a {expected}")]
     WrongKind {
-        /// The path asked for.
+        /// The requested path.
         path: TreePath,
         /// `file` or `folder`.
         expected: &'static str,
     },
-    /// A file or folder over the limit.
+    /// A file or folder exceeds the limit.
     #[error("{path} has {size} {unit}, and the limit is {limit}")]
     TooLarge {
-        /// The path asked for.
+        /// The requested path.
         path: TreePath,
-        /// How large it is.
+        /// Its size.
         size: u64,
         /// The limit.
         limit: u64,
-        /// What is counted, such as `bytes` or `entries`.
+        /// The unit of the size, such as `bytes` or `entries`.
         unit: &'static str,
     },
     /// A submodule: its content is in another repository.
@@ -137,54 +137,54 @@ pub enum TreeError {
         /// The submodule's path.
         path: TreePath,
     },
-    /// The revision has something that can be read by nobody, in no copy of it.
+    /// The revision contains something that nobody can read in any copy of it.
     #[error("{path} could not be read: {reason}")]
     Unusable {
-        /// The path asked for.
+        /// The requested path.
         path: TreePath,
-        /// What is wrong with it, and what to do.
+        /// What is wrong with it, and what to do about it.
         reason: String,
     },
-    /// The store below failed.
+    /// The underlying store failed.
     #[error("{path} could not be read: {reason}")]
     Broken {
-        /// The path asked for.
+        /// The requested path.
         path: TreePath,
-        /// What the store says.
+        /// The reason that the store gives.
         reason: String,
     },
 }
 
 impl TreeError {
-    /// Says whether it is the store that failed, and not the revision that has it so: another fetch may mend that.
+    /// Returns whether the store failed, rather than the revision being this way. Another fetch may repair the store.
     pub const fn is_broken(&self) -> bool {
         matches!(self, Self::Broken { .. })
     }
 }
 
-/// What [`Tree::stat`] returns.
+/// The result of [`Tree::stat`].
 pub type Stat = Result<Option<Entry>, TreeError>;
 
 /// A folder of one revision. Reading is local and needs no network.
 ///
-/// Implementations bound what they return (file size, entries in a folder) and never follow a link out of the revision.
+/// Implementations limit what they return (file size, entries in a folder) and never follow a link out of the revision.
 pub trait Tree: Send + Sync + fmt::Debug {
-    /// Returns what is at a path, or nothing. The root has an empty name.
+    /// Returns the entry at a path, or `None` if there is none. The root has an empty name.
     fn stat(&self, path: &TreePath) -> Stat;
 
     /// Returns the bytes of a file.
     fn read(&self, path: &TreePath) -> Result<Vec<u8>, TreeError>;
 
-    /// Returns what [`Tree::stat`] and [`Tree::read`] do, which a tree may find with one look.
+    /// Returns the results of [`Tree::stat`] and [`Tree::read`], which a tree may obtain with a single lookup.
     fn stat_and_read(&self, path: &TreePath) -> (Stat, Result<Vec<u8>, TreeError>) {
         (self.stat(path), self.read(path))
     }
 
-    /// Returns what is in a folder, sorted by name.
+    /// Returns the entries of a folder, sorted by name.
     fn entries(&self, path: &TreePath) -> Result<Vec<Entry>, TreeError>;
 
-    /// Names all that the tree holds: equal ids, equal answers to every question. Where links lead elsewhere, the id of its
-    /// root does not suffice.
+    /// Returns an id for everything that the tree holds: equal ids mean equal answers to every question. If links lead outside
+    /// the tree, the id of its root is not enough.
     fn content(&self) -> Result<ContentId, TreeError> {
         let path = TreePath::root();
         match self.stat(&path)? {
@@ -194,7 +194,7 @@ pub trait Tree: Send + Sync + fmt::Debug {
     }
 }
 
-/// Most files that one walk visits: above it a glob is an error rather than a slow answer.
+/// The maximum number of files that one walk visits. Beyond it, a glob is an error rather than a slow answer.
 pub const WALK_LIMIT: usize = 100_000;
 
 /// Lists all files below a folder, sorted by path. Stops with an error at [`WALK_LIMIT`].
@@ -202,7 +202,7 @@ pub fn walk(tree: &dyn Tree, folder: &TreePath) -> Result<Vec<(TreePath, Entry)>
     Ok(walk_while(tree, folder, &mut || true)?.unwrap_or_default())
 }
 
-/// Does the same, and asks before each entry whether to go on. Gives nothing if it was not to.
+/// Works like [`walk`], but asks before each entry whether to continue. Returns `None` if it was stopped.
 fn walk_while(
     tree: &dyn Tree,
     folder: &TreePath,
@@ -245,12 +245,12 @@ pub mod memory {
     use super::{Entry, EntryKind, Tree, TreeError, TreePath};
     use crate::digest::Digest;
 
-    /// Files by path.
+    /// A map from paths to file contents.
     #[derive(Debug, Clone, Default)]
     pub struct MemoryTree(BTreeMap<TreePath, Vec<u8>>);
 
     impl MemoryTree {
-        /// Makes a tree from paths and contents. Paths that [`TreePath::parse`] refuses are left out.
+        /// Creates a tree from paths and contents. Paths that [`TreePath::parse`] rejects are left out.
         pub fn new<P: AsRef<str>, C: AsRef<[u8]>>(files: impl IntoIterator<Item = (P, C)>) -> Self {
             let parse = |(path, content): (P, C)| {
                 Some((TreePath::parse(path.as_ref())?, content.as_ref().to_vec()))

@@ -1,19 +1,19 @@
 //! Version ranges as Helm and Flux write them.
 //!
-//! The language is that of the Go library `Masterminds/semver` 3, which both use for whatever has versions: comparisons
-//! joined by commas or spaces all hold, alternatives are joined by `||`, a missing or `x` part stands for any,
-//! `1.2 - 2.3` is a span. <https://github.com/Masterminds/semver#checking-version-constraints>
+//! The syntax is that of the Go library `Masterminds/semver` 3, which both use for everything that has versions. Comparisons
+//! joined by commas or spaces must all hold, alternatives are joined by `||`, a missing part or `x` matches any number, and `1.2
+//! - 2.3` is a span. <https://github.com/Masterminds/semver#checking-version-constraints>
 
 use std::{cmp::Ordering, str::FromStr};
 
 use semver::{BuildMetadata, Prerelease, Version};
 
-/// Longest text that is looked at, in bytes.
+/// The length of the longest text that is examined, in bytes.
 const MAX_TEXT: usize = 512;
-/// Most comparisons in one range.
+/// The maximum number of comparisons in one range.
 const MAX_COMPARISONS: usize = 64;
 
-/// Why a text is not a version range.
+/// The error for a text that is not a version range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{text}` is not a version range: {reason}; expected one such as `1.2.3`, `1.2.x`, `^1.2`, `~1.2.3`, `>=1.2, <2` or `1.2 - 1.4`"
@@ -24,17 +24,17 @@ pub struct ParseRangeError {
 }
 
 impl ParseRangeError {
-    /// Returns what is wrong, without the text and what is expected.
+    /// Returns what is wrong, without the text itself and without what was expected.
     pub fn reason(&self) -> &str {
         &self.reason
     }
 }
 
-/// Which versions are wanted.
+/// A range of versions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VersionRange {
     text: String,
-    /// One of them must hold.
+    /// At least one of these must hold.
     alternatives: Vec<Alternative>,
 }
 
@@ -42,7 +42,7 @@ pub struct VersionRange {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Alternative {
     comparisons: Vec<Comparison>,
-    /// Whether a comparison names a pre-release: only then are pre-releases candidates at all.
+    /// Whether a comparison names a pre-release. Only then are pre-releases candidates at all.
     names_prerelease: bool,
 }
 
@@ -50,7 +50,7 @@ struct Alternative {
 struct Comparison {
     operator: Operator,
     version: Version,
-    /// How many of major, minor and patch are written.
+    /// The number of parts (major, minor, patch) that are written.
     parts: usize,
 }
 
@@ -66,7 +66,7 @@ enum Operator {
     Caret,
 }
 
-/// The longer ones first, so that none hides another.
+/// Longer operators come first, so that none hides another.
 const OPERATORS: [(&str, Operator); 11] = [
     ("!=", Operator::NotEqual),
     (">=", Operator::GreaterEqual),
@@ -82,26 +82,26 @@ const OPERATORS: [(&str, Operator); 11] = [
 ];
 
 impl VersionRange {
-    /// Says whether a version is in the range.
+    /// Returns whether a version is in the range.
     pub fn contains(&self, version: &Version) -> bool {
         self.alternatives
             .iter()
             .any(|alternative| alternative.contains(version))
     }
 
-    /// Returns the text from which it was read.
+    /// Returns the text from which it was parsed.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Finds the highest of some versions that is in the range. Texts that are no versions are passed over.
+    /// Returns the highest of the given versions that is in the range. Texts that are not versions are skipped.
     pub fn highest<'a>(&self, versions: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
         let mut best: Option<(Version, &str)> = None;
         for text in versions {
             let Some(version) = loose(text).filter(|version| self.contains(version)) else {
                 continue;
             };
-            // The first of equals stays: what differs only in build metadata has no order.
+            // Of equal versions, the first one stays: versions that differ only in build metadata have no order.
             if best
                 .as_ref()
                 .is_none_or(|(known, _)| version.cmp_precedence(known) == Ordering::Greater)
@@ -148,7 +148,7 @@ fn alternative(text: &str) -> Result<Alternative, String> {
             .iter()
             .find_map(|(sign, operator)| Some((*operator, word.strip_prefix(sign)?)))
         {
-            // The version may be apart from its operator.
+            // The version may be separated from its operator.
             Some((operator, "")) => (operator, words.next().ok_or("a version is missing")?),
             Some((operator, version)) => (operator, version),
             None => (Operator::Equal, word),
@@ -215,7 +215,7 @@ fn comparison(operator: Operator, text: &str) -> Result<Comparison, String> {
             continue;
         }
         let value = number(part).ok_or_else(malformed)?;
-        // `1.x.3` means `1.x`: what is behind a wildcard does not count.
+        // `1.x.3` means `1.x`: whatever follows a wildcard does not count.
         if index < parts {
             values[index] = value;
         }
@@ -244,13 +244,13 @@ fn split(text: &str, at: char) -> (&str, Option<&str>) {
     }
 }
 
-/// `parse` alone would take a sign.
+/// Parses a number. `parse` alone would accept a sign.
 fn number(text: &str) -> Option<u64> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().ok())?
 }
 
-/// Reads a version as leniently as Helm does: a leading `v`, and one or two numbers in place of three, are good.
+/// Parses a version as leniently as Helm does: a leading `v` is accepted, and so are one or two numbers instead of three.
 pub fn loose(text: &str) -> Option<Version> {
     let (numbers, build) = split(text, '+');
     let (numbers, pre) = split(numbers, '-');
@@ -284,7 +284,7 @@ impl Comparison {
             Operator::Equal => order == Ordering::Equal,
             Operator::NotEqual if self.parts < 3 => !self.same(version, self.parts),
             Operator::NotEqual => order != Ordering::Equal,
-            // `>1.2` means beyond all of 1.2, and `<=1.2` up to the last of it.
+            // `>1.2` means later than every 1.2 version, and `<=1.2` includes the last of them.
             Operator::Greater if self.parts < 3 => {
                 order == Ordering::Greater && !self.same(version, self.parts)
             }
@@ -300,14 +300,15 @@ impl Comparison {
         }
     }
 
-    /// What `~` and a shortened version leave open: the patch if the minor number is written, else the minor number too.
+    /// Returns whether a version is within what `~` or a shortened version leaves open: the patch if the minor number is written,
+    /// otherwise the minor number too.
     fn within(&self, version: &Version) -> bool {
         let is_zero = self.version.major == 0 && self.version.minor == 0 && self.version.patch == 0;
-        // `~0.0.0` is everything from there on, as the Go library has it.
+        // `~0.0.0` means everything from there on, as in the Go library.
         (is_zero && self.parts == 3) || self.same(version, self.parts.min(2))
     }
 
-    /// `^` fixes the first number that is not 0.
+    /// Returns how many parts `^` fixes: those up to the first number that is not 0.
     fn fixed_by_caret(&self) -> usize {
         match (&self.version, self.parts) {
             (_, 0) => 0,
@@ -319,7 +320,7 @@ impl Comparison {
         }
     }
 
-    /// Says whether the first numbers are the same.
+    /// Returns whether the first `parts` numbers are equal.
     fn same(&self, version: &Version, parts: usize) -> bool {
         let numbers = |version: &Version| [version.major, version.minor, version.patch];
         numbers(version)[..parts] == numbers(&self.version)[..parts]
@@ -339,7 +340,7 @@ mod tests {
             .contains(&loose(version).unwrap())
     }
 
-    /// Cases whose answers are those of Masterminds/semver 3.5.
+    /// Checks cases whose answers are those of Masterminds/semver 3.5.
     #[test]
     fn ranges_mean_what_helm_means() {
         for (range, inside, outside) in [

@@ -1,140 +1,139 @@
 //! One replica among others: what it may work on, and when it may write at all.
 //!
-//! Each replica renews a Lease of its own, so that the others know that it lives. The [`Table`] says who holds which shard.
-//! A replica takes a shard only if nobody holds it, or if its holder has not renewed for the whole duration of its lease as
-//! *this* replica saw it on its own clock: no two clocks are compared. It gives a shard away only when nothing works on it
-//! any more. And it stops writing by itself when two thirds of the duration have passed since it *sent* its last renewal
-//! that succeeded, so well before anybody may take what it holds: that is the fence.
+//! Each replica renews its own Lease to show the others that it is alive. The [`Table`] records who holds which shard. A replica
+//! takes a shard only if nobody holds it, or if its holder has not renewed its lease for the lease's whole duration, as measured
+//! by *this* replica on its own clock. Two clocks are never compared. A replica gives a shard away only once nothing works on it
+//! any more. It stops writing by itself when two thirds of the duration have passed since it *sent* its last successful renewal,
+//! well before anybody may take what it holds. That is the fence.
 //!
 //! ```text
 //! sent        fence closes      others may take, at the earliest
 //! |-- 2/3 of duration --|-- 1/3 for what is on the way --|
 //! ```
 //!
-//! A watch may lag, and a request may arrive long after its sender gave it up. So whoever takes from a dead replica looks at
-//! its Lease once more, after the table and before the write. And a fence that has closed opens again only after a renewal,
-//! then a write of the table (which makes every other write that is still on its way fail), and the end of all work on
-//! shards that were lost meanwhile. Of the two, taker and owner, whoever writes the table second then sees what the other
-//! did first.
+//! A watch may lag, and a request may arrive long after its sender gave up on it. So a replica that takes from a dead one reads
+//! the dead one's Lease once more, after the table and before the write. A fence that has closed opens again only after three
+//! steps: a renewal, then a write of the table (which makes every other write still in flight fail), and the end of all work on
+//! shards that were lost meanwhile. Whichever of taker and owner writes the table second then sees what the other did first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ReplicaId, ShardSet, Table, rebalance};
 use crate::machine::Millis;
 
-/// How long is waited before a request about the table is made again that failed.
+/// The pause before a failed request about the table is retried.
 const RETRY: Millis = 1000;
-/// After how many durations without a renewal the Lease of a replica that holds nothing is deleted.
+/// The number of lease durations without a renewal after which the Lease of a replica that holds nothing is deleted.
 const FORGOTTEN: Millis = 4;
 
-/// Something that happened. Times are of the replica's own clock, which only goes forward.
+/// Something that happened. Times are from the replica's own clock, which only goes forward.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The own Lease was renewed.
+    /// The replica's own Lease was renewed.
     Renewed {
         /// When the request was sent.
         sent: Millis,
-        /// Whether writing had stopped before the answer came, by any clock.
+        /// Whether writing had stopped before the answer arrived, by any clock.
         lapsed: bool,
     },
     /// The Lease of another replica was seen.
     Member {
-        /// Whose.
+        /// The other replica.
         replica: ReplicaId,
-        /// What differs with each renewal. It is not read as a time.
+        /// A value that differs for each renewal. It is not interpreted as a time.
         renewal: String,
-        /// For how long a renewal counts.
+        /// How long a renewal is valid.
         duration: Millis,
     },
     /// The Lease of another replica is gone.
     MemberGone(ReplicaId),
-    /// The table was told by a watch, or as the answer to a write.
+    /// The table was delivered by a watch or as the answer to a write.
     Table(Stored),
     /// The table was read because of [`Effect::Read`].
     Read {
-        /// Which reading.
+        /// The number of the read.
         number: u64,
-        /// What there is; nothing if it could not be read.
+        /// The result, or `None` if the table could not be read.
         stored: Option<Stored>,
     },
-    /// A write of the table has ended. If it succeeded, [`Event::Table`] came before.
+    /// A write of the table has ended. If it succeeded, [`Event::Table`] came first.
     Wrote {
-        /// Whether it is written.
+        /// Whether the table was written.
         done: bool,
     },
-    /// On what is worked.
+    /// The work in progress.
     Busy {
-        /// The number of the newest [`Effect::Work`] that is obeyed.
+        /// The number of the newest [`Effect::Work`] that has taken effect.
         number: u64,
-        /// Shards on which something still works or may begin to.
+        /// The shards on which something still works or may begin to.
         shards: ShardSet,
     },
     /// Time has passed.
     Tick,
-    /// Everything is to be given away.
+    /// Everything has to be given away.
     Stop,
 }
 
-/// The table as the cluster keeps it.
+/// The table as stored in the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// Who holds what.
+    /// The table itself.
     pub table: Table,
-    /// The resource version: later ones are greater (KEP-5504).
+    /// The resource version: later versions are greater (KEP-5504).
     pub version: u64,
-    /// Whether it is there.
+    /// Whether it exists.
     pub exists: bool,
 }
 
-/// Something to be done.
+/// Something that has to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Work on these shards and no others. Answered with [`Event::Busy`].
     Work {
-        /// Counts these effects.
+        /// The number of this effect.
         number: u64,
-        /// Which.
+        /// The shards.
         shards: ShardSet,
     },
     /// Writing is allowed until this time.
     Open {
-        /// Until when.
+        /// The end of that time.
         until: Millis,
     },
     /// Nothing may be written from now on.
     Close,
     /// Read the table. Answered with [`Event::Read`].
     Read {
-        /// Which reading.
+        /// The number of the read.
         number: u64,
     },
-    /// Write the table, if it is as it was. The version must become another one even if nothing else does. Answered with
+    /// Write the table if it is unchanged. The write must produce a new version even if nothing else changes. Answered with
     /// [`Event::Wrote`].
     Write {
         /// The table.
         table: Table,
-        /// The version that is replaced; nothing to make it.
+        /// The version to replace, or `None` to create the table.
         replaces: Option<u64>,
-        /// From whom something is taken because they seem to be dead, with the last renewal that is known; nothing if the
-        /// Lease is known to be gone. Their Leases are read first. If one of them is found otherwise, nothing is written, and
-        /// [`Event::Member`] or [`Event::MemberGone`] tells of it.
+        /// The replicas that seem dead and lose shards, each with its last known renewal, or `None` if its Lease is known to be
+        /// gone. Their Leases are read first. If any of them differs, nothing is written, and [`Event::Member`] or
+        /// [`Event::MemberGone`] reports it.
         robbed: BTreeMap<ReplicaId, Option<String>>,
     },
-    /// Delete the Lease of a replica that is long dead.
+    /// Delete the Lease of a replica that has long been dead.
     Forget(ReplicaId),
-    /// Nothing is held any more: the own Lease can be deleted.
+    /// Nothing is held any more, so the replica's own Lease can be deleted.
     Leave,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Member {
     renewal: String,
-    /// When the renewal was first seen here, or that the Lease is gone.
+    /// When the renewal, or the absence of the Lease, was first seen here.
     since: Millis,
     duration: Millis,
-    /// Whether its Lease is there.
+    /// Whether its Lease exists.
     present: bool,
-    /// Before when its Lease is not deleted, for the first time or again.
+    /// The time before which its Lease is not deleted, for the first time or again.
     kept_until: Millis,
 }
 
@@ -154,7 +153,7 @@ impl Member {
     }
 }
 
-/// Readings of the table: one at a time, each begun after what asked for it.
+/// Reads of the table: one at a time, each begun after what required it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Reading {
     wanted: u64,
@@ -163,12 +162,12 @@ struct Reading {
     not_before: Millis,
 }
 
-/// A fence that waits to be opened.
+/// A fence that is waiting to be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Opening {
     /// When the newest renewal was sent.
     sent: Millis,
-    /// Whether the table was written since the first of them.
+    /// Whether the table has been written since the first of the renewals.
     confirmed: bool,
 }
 
@@ -178,12 +177,12 @@ pub struct Replica {
     me: ReplicaId,
     duration: Millis,
     members: BTreeMap<ReplicaId, Member>,
-    /// Nothing until it was read for the first time.
+    /// `None` until the table is first read.
     stored: Option<Stored>,
     reading: Reading,
-    /// Whether a write is under way, and whether it was begun after the renewal by which the fence is to be opened.
+    /// Whether a write is in flight and, if so, whether it began after the renewal that is to open the fence.
     writing: Option<bool>,
-    /// What writes give away that may still arrive: those that replace this version.
+    /// The shards given away by writes that may still arrive: those that replace this version.
     giving: (u64, ShardSet),
     open_until: Millis,
     opening: Option<Opening>,
@@ -192,12 +191,13 @@ pub struct Replica {
     busy: (u64, ShardSet),
     stopping: bool,
     left: bool,
-    /// What was wanted last, for which version of the table and which replicas: it takes thousands of digests to say.
+    /// The last result of [`rebalance`] for this replica, with the table version and replicas that it is for. Computing it takes
+    /// thousands of digests.
     wanted: Option<(u64, BTreeSet<ReplicaId>, ShardSet)>,
 }
 
 impl Replica {
-    /// Begins with nothing. `duration` is how long its Lease lasts.
+    /// Creates a replica that holds nothing. `duration` is the duration of its Lease.
     pub fn new(me: ReplicaId, duration: Millis) -> Self {
         Self {
             me,
@@ -223,12 +223,12 @@ impl Replica {
         }
     }
 
-    /// Returns how long after a renewal was sent may be written.
+    /// Returns how long writing is allowed after a renewal was sent.
     pub const fn fence(duration: Millis) -> Millis {
         duration / 3 * 2
     }
 
-    /// Takes up an event, and returns what is to be done.
+    /// Handles an event and returns what has to be done.
     pub fn step(&mut self, event: Event, now: Millis) -> Vec<Effect> {
         let mut effects = Vec::new();
         match event {
@@ -253,7 +253,7 @@ impl Replica {
                 match stored {
                     Some(stored) => {
                         self.reading.done = number;
-                        // An answer that it is not there may have overtaken the news that it was made.
+                        // A read that found no table may have overtaken the news that the table was created.
                         let is_news = self.stored.as_ref().is_none_or(|known| {
                             stored.version > known.version
                                 || !stored.exists
@@ -286,7 +286,7 @@ impl Replica {
         effects
     }
 
-    /// Returns when something changes by the passing of time alone.
+    /// Returns the next time at which something changes through the passing of time alone.
     pub fn next_wake(&self, now: Millis) -> Option<Millis> {
         let members = self
             .members
@@ -300,7 +300,7 @@ impl Replica {
             .min()
     }
 
-    /// Returns what the table says that this replica holds.
+    /// Returns the shards that this replica holds according to the table.
     pub fn held(&self) -> ShardSet {
         self.stored
             .as_ref()
@@ -322,14 +322,14 @@ impl Replica {
         }
         self.open_until = 0;
         match &mut self.opening {
-            // Without a gap since the first renewal nobody can have thought this replica dead since then.
+            // With no gap since the first renewal, nobody can have considered this replica dead since then.
             Some(opening) if now < opening.sent + fence => opening.sent = sent,
             opening => {
                 *opening = Some(Opening {
                     sent,
                     confirmed: false,
                 });
-                // A write that is under way was begun before.
+                // A write in flight began before this renewal.
                 self.writing = self.writing.map(|_| false);
                 if self.stored.is_none() {
                     self.reading.wanted += 1;
@@ -343,7 +343,7 @@ impl Replica {
             return;
         }
         match self.members.get_mut(&replica) {
-            // Told again: it is the same renewal.
+            // The same renewal, reported again.
             Some(member) if member.renewal == renewal => {
                 (member.duration, member.present) = (duration, true);
             }
@@ -354,8 +354,8 @@ impl Replica {
         }
     }
 
-    /// A replica gives everything away before it deletes its Lease. If somebody else did, it may have renewed just before,
-    /// unseen, and write by that: from now on it has its whole duration.
+    /// Handles the loss of a Lease. A replica gives everything away before it deletes its Lease. If somebody else deleted it, the
+    /// replica may have renewed just before, unseen, and may write on that basis. It therefore gets a whole duration from now on.
     fn gone(&mut self, replica: &ReplicaId, now: Millis) {
         if let Some(member) = self.members.get_mut(replica).filter(|one| one.present) {
             (member.present, member.since) = (false, now);
@@ -364,7 +364,7 @@ impl Replica {
 
     fn take_up(&mut self, stored: Stored, now: Millis) {
         match &mut self.stored {
-            // Somebody deleted it. Who works on what has not changed by that: it is made again as it was.
+            // Somebody deleted the table. That does not change who works on what, so it is created again as it was.
             Some(known) if !stored.exists => {
                 known.version = known.version.max(stored.version);
                 known.exists = false;
@@ -379,7 +379,7 @@ impl Replica {
         }
         for (holder, _) in stored.table.holders() {
             if *holder != self.me && !self.members.contains_key(holder) {
-                // It may have renewed a moment ago: from now on it has its whole duration.
+                // It may have renewed a moment ago, so it gets a whole duration from now on.
                 let member = Member::new(String::new(), now, self.duration, false);
                 self.members.insert(holder.clone(), member);
             }
@@ -399,7 +399,7 @@ impl Replica {
             self.wanted(&live)
         };
         if now < self.open_until && !self.work.or(self.busy.1).without(held).is_empty() {
-            // Taken from under our feet, which no replica that keeps to the rules does.
+            // Somebody took our shards, which no replica that follows the rules does.
             (self.open_until, self.opening) = (0, None);
             effects.push(Effect::Close);
         }
@@ -419,7 +419,7 @@ impl Replica {
         self.forget(&live, now, effects);
     }
 
-    /// Returns who can hold something, itself included.
+    /// Returns the replicas that can hold shards, including this one.
     fn live(&self, now: Millis) -> BTreeSet<ReplicaId> {
         let others = self
             .members
@@ -460,7 +460,7 @@ impl Replica {
         }
     }
 
-    /// Says on what to work. Behind a closed fence nothing is begun, and what goes on can write nothing.
+    /// Sets the shards to work on. Behind a closed fence, no work begins, and work in progress cannot write anything.
     fn assign(&mut self, held: ShardSet, wanted: ShardSet, now: Millis, effects: &mut Vec<Effect>) {
         let held = held.without(self.giving.1);
         let work = if self.stopping {
@@ -491,7 +491,7 @@ impl Replica {
         }
     }
 
-    /// Says whether nothing works on these shards, nor may begin to.
+    /// Returns whether nothing works on these shards or may begin to.
     fn is_quiet(&self, shards: ShardSet) -> bool {
         let (number, busy) = self.busy;
         number == self.number && busy.and(shards).is_empty()
@@ -502,12 +502,12 @@ impl Replica {
             return;
         };
         if self.reading.done < self.reading.wanted {
-            // What is known failed to be replaced.
+            // The known version could not be replaced.
             return;
         }
         let mut table = stored.table.clone();
         let (number, busy) = self.busy;
-        // What was once begun to be given away is: the request may still arrive.
+        // Once a shard has begun to be given away, it stays given away: the request may still arrive.
         let mut give = held.and(self.giving.1);
         if number == self.number {
             give = give.or(held.without(self.work).without(wanted).without(busy));
@@ -542,7 +542,7 @@ impl Replica {
         }
     }
 
-    /// Lets the first of those that live clean up after the dead.
+    /// Cleans up after dead replicas, if this is the first of the live ones.
     fn forget(&mut self, live: &BTreeSet<ReplicaId>, now: Millis, effects: &mut Vec<Effect>) {
         let Some(stored) = &self.stored else {
             return;

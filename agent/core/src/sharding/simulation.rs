@@ -1,4 +1,4 @@
-//! Replicas in virtual time, with an API server that is slow, loses answers, and replicas that are killed and paused.
+//! Replicas in virtual time, with a slow API server that loses answers, and with replicas that are killed and paused.
 
 mod world;
 
@@ -15,7 +15,7 @@ fn id(number: u64) -> ReplicaId {
     ReplicaId::new(format!("replica-{number}"))
 }
 
-/// What befalls the fleet.
+/// Something that happens to the fleet.
 #[derive(Debug, Clone)]
 enum Fate {
     Start(u64),
@@ -61,7 +61,7 @@ fn befall(world: &mut World, fate: &Fate) {
     }
 }
 
-/// Without faults for long enough, those that live share everything evenly and each works on what it holds.
+/// Checks that, after long enough without faults, the live replicas share everything evenly and each works on what it holds.
 fn all_is_shared(world: &World) -> Result<(), TestCaseError> {
     let mut all = ShardSet::NONE;
     for (id, node) in &world.nodes {
@@ -91,7 +91,7 @@ proptest! {
             world.run(until).map_err(TestCaseError::fail)?;
             befall(&mut world, fate);
         }
-        // The world calms down; who was told to stop is gone by then, so that somebody must be there.
+        // Things calm down. Replicas that were told to stop are gone by then, so at least one other replica must exist.
         world.calm = true;
         let until = world.now + 200_000;
         world.run(until).map_err(TestCaseError::fail)?;
@@ -101,7 +101,7 @@ proptest! {
         let until = world.now + 100_000;
         world.run(until).map_err(TestCaseError::fail)?;
         all_is_shared(&world)?;
-        // In the steady state nothing is written but renewals.
+        // In the steady state, only renewals are written.
         let writes = world.writes;
         let until = world.now + 300_000;
         world.run(until).map_err(TestCaseError::fail)?;
@@ -110,7 +110,7 @@ proptest! {
     }
 }
 
-/// One replica that is asked to stop hands everything over without waiting for its lease to end.
+/// A replica that is asked to stop hands everything over without waiting for its lease to expire.
 #[test]
 fn a_graceful_stop_hands_over_at_once() {
     let mut world = World::new(1);
@@ -120,7 +120,7 @@ fn a_graceful_stop_hands_over_at_once() {
     world.run(60_000).expect("one at a time");
     assert_eq!(world.table.table.held_by(&id(0)).len(), 64);
     world.send(&id(0), 0, Arrival::Machine(Event::Stop));
-    // Bringing work to an end takes up to nine seconds in this world.
+    // Finishing work takes up to nine seconds in this world.
     world.run(60_000 + 10_000).expect("one at a time");
     assert!(!world.nodes.contains_key(&id(0)));
     assert_eq!(world.table.table.held_by(&id(1)), ShardSet::ALL);
@@ -185,7 +185,7 @@ fn a_table_that_was_deleted_is_made_again_as_it_was() {
     assert_eq!(world.table.table, before);
 }
 
-/// Read before another replica made it, and answered after the watch has told of it.
+/// The table was read before another replica created it, and the answer came after the watch had reported it.
 #[test]
 fn an_answer_that_comes_too_late_does_not_hide_the_table_for_ever() {
     let table = |version, exists| Stored {
@@ -214,7 +214,7 @@ fn an_answer_that_comes_too_late_does_not_hide_the_table_for_ever() {
     assert_eq!(replaced, Some(Some(7)));
 }
 
-/// It may have renewed just before its Lease was deleted, and write by that, although nobody has seen it.
+/// The replica may have renewed just before its Lease was deleted, and may write on that basis, although nobody saw the renewal.
 #[test]
 fn from_one_whose_lease_somebody_deleted_is_taken_a_duration_later() {
     let owner = ReplicaId::new("owner");
@@ -258,7 +258,7 @@ fn from_one_whose_lease_somebody_deleted_is_taken_a_duration_later() {
                             version: stored.version + 1,
                             exists: true,
                         };
-                        // The last one is taken up first.
+                        // The last one is handled first.
                         events.push(Event::Wrote { done: true });
                         events.push(Event::Table(stored.clone()));
                     }

@@ -100,7 +100,7 @@ fn a_failure_ends_it_and_cleans_up_what_had_succeeded() {
     assert_eq!(stage.effect(), Effect::Failed(1, "no luck".into()));
 }
 
-/// A cluster, and the record beside it: all that survives a crash.
+/// A cluster and the record kept outside it: everything that survives a crash.
 #[derive(Default)]
 struct World {
     objects: BTreeMap<ObjectId, (Digest, HookState)>,
@@ -110,7 +110,7 @@ struct World {
 }
 
 impl World {
-    /// Performs an effect. `fails` decides how a hook that is awaited ends.
+    /// Performs an effect. `fails` decides how an awaited hook ends.
     fn perform(&mut self, runs: &[HookRun], effect: &Effect, fails: bool) -> Option<Event> {
         Some(match effect {
             Effect::Look(at) => Event::Found(match self.objects.get(&runs[*at].id) {
@@ -185,8 +185,8 @@ fn deletion() -> impl Strategy<Value = Vec<HookDeletion>> {
 }
 
 proptest! {
-    /// Killed at any point, before or after an effect was performed, hooks run in order, and each once, but for those that
-    /// failed, which run once more for each failure.
+    /// Killed at any point, before or after an effect was performed, hooks run in order and each of them once. Only hooks that
+    /// failed run once more for each failure.
     #[test]
     fn crashes_repeat_nothing_and_skip_nothing(
         deletions in prop::collection::vec(deletion(), 1..5),
@@ -215,7 +215,7 @@ proptest! {
                 _ if crash == 1 => stage = Stage::new(runs.clone(), world.succeeded.clone()),
                 Some(event) => stage = stage.step(event),
                 None if effect == Effect::Succeeded => break,
-                // The next attempt.
+                // The next attempt begins.
                 None => stage = Stage::new(runs.clone(), world.succeeded.clone()),
             }
         }

@@ -1,29 +1,29 @@
-//! Files by pattern, at a bounded price.
+//! File search by pattern at a bounded cost.
 //!
-//! A pattern comes from a plugin, and what it costs to compile and to match grows with its length: a long one over many
-//! files keeps a thread for as long as it likes. So patterns are bounded as the SDK bounds them, one that the engine does
-//! not take is an error rather than a panic, and whoever has a deadline is asked at each file.
+//! Patterns come from plugins, and the cost of compiling and matching one grows with its length: a long pattern over many files
+//! could occupy a thread for as long as it likes. So patterns are limited as in the SDK, a pattern that the engine does not
+//! accept is an error rather than a panic, and callers with a deadline are asked at each file whether to continue.
 
 use globset::{ErrorKind, GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::{EntryKind, Tree, TreeError, TreePath, walk_while};
 
-/// Most characters of a pattern; the SDK refuses longer ones too.
+/// The maximum number of characters of a pattern. The SDK rejects longer ones too.
 pub const PATTERN_CHARACTERS: usize = 1_024;
 
-/// Most patterns that the braces of one may stand for; the SDK refuses more too.
+/// The maximum number of patterns that the braces of one pattern may expand to. The SDK rejects more too.
 pub const PATTERN_ALTERNATIVES: usize = 64;
 
-/// Characters of a refused pattern that are told.
+/// The number of characters of a rejected pattern that are shown.
 const SHOWN: usize = 80;
 
-/// Why a glob pattern is refused.
+/// The reason why a glob pattern is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GlobError {
     /// The pattern is malformed, or too large.
     #[error("`{pattern}` is not a glob pattern: {reason}")]
     Pattern {
-        /// The pattern, or how it begins.
+        /// The pattern, or its beginning.
         pattern: String,
         /// What is wrong with it.
         reason: String,
@@ -35,13 +35,13 @@ pub enum GlobError {
 
 /// Lists the files that match a pattern, sorted. `*` stays within a folder, `**` crosses folders.
 ///
-/// A pattern of more than [`PATTERN_CHARACTERS`], or whose braces stand for more than [`PATTERN_ALTERNATIVES`], is refused.
+/// A pattern of more than [`PATTERN_CHARACTERS`], or whose braces expand to more than [`PATTERN_ALTERNATIVES`], is rejected.
 pub fn glob(tree: &dyn Tree, pattern: &str) -> Result<Vec<TreePath>, GlobError> {
     Ok(glob_while(tree, pattern, &mut || true)?.unwrap_or_default())
 }
 
-/// Does the same, and asks before each entry that it walks and before each file that it matches whether to go on. Gives
-/// nothing if it was not to.
+/// Works like [`glob`], but asks before each entry that it walks and before each file that it matches whether to continue.
+/// Returns `None` if it was stopped.
 pub fn glob_while(
     tree: &dyn Tree,
     pattern: &str,
@@ -71,7 +71,7 @@ pub fn glob_while(
     Ok(Some(found))
 }
 
-/// Compiles a pattern, or says why it is none.
+/// Compiles a pattern, or returns why it is invalid.
 fn compile(pattern: &str) -> Result<GlobSet, GlobError> {
     let refused = |reason: String| GlobError::Pattern {
         pattern: shown(pattern),
@@ -89,7 +89,7 @@ fn compile(pattern: &str) -> Result<GlobSet, GlobError> {
     }
     let told = |error: globset::Error| {
         refused(match error.kind() {
-            // What the engine says is about an expression that nobody wrote.
+            // The engine's message is about an expression that nobody wrote.
             ErrorKind::Regex(_) => "it is too large, or its braces nest too deeply".to_owned(),
             kind => kind.to_string(),
         })
@@ -99,7 +99,7 @@ fn compile(pattern: &str) -> Result<GlobSet, GlobError> {
         .empty_alternates(true)
         .build()
         .map_err(told)?;
-    // A set of one: the matcher of a single pattern panics where this is an error.
+    // A set of one pattern: the matcher of a single pattern panics where this returns an error.
     GlobSetBuilder::new().add(glob).build().map_err(told)
 }
 
@@ -110,9 +110,9 @@ fn shown(pattern: &str) -> String {
     }
 }
 
-/// Counts the patterns that the braces of one stand for. The count of a malformed one means nothing.
+/// Counts the patterns that the braces of a pattern expand to. The count of a malformed pattern is meaningless.
 fn alternatives(pattern: &str) -> usize {
-    // For each open brace: what the text before it stands for, and what its choices came to so far.
+    // For each open brace: the number of patterns before it, and the sum over its alternatives so far.
     let mut open: Vec<(usize, usize)> = Vec::new();
     let mut now = 1_usize;
     let mut rest = pattern.chars();
@@ -143,7 +143,7 @@ fn alternatives(pattern: &str) -> usize {
     now
 }
 
-/// Skips what is left of `[!a-z]` after its bracket. What comes first is a member, even if it is `]`.
+/// Skips the rest of `[!a-z]` after its opening bracket. The first character is a member even if it is `]`.
 fn skip_class(rest: &mut std::str::Chars<'_>) {
     if matches!(rest.next(), Some('!' | '^')) {
         rest.next();
@@ -151,8 +151,8 @@ fn skip_class(rest: &mut std::str::Chars<'_>) {
     while rest.next().is_some_and(|character| character != ']') {}
 }
 
-/// Is the folder before the first wildcard: a monorepo's other folders are neither read nor listed. Nothing if it is
-/// outside of the tree.
+/// Returns the folder before the first wildcard, or `None` if it is outside the tree. The other folders of a monorepo are neither
+/// read nor listed.
 fn start(pattern: &str) -> Option<TreePath> {
     let literal: Vec<&str> = pattern
         .split('/')
@@ -218,7 +218,7 @@ mod tests {
         let many = "its braces stand for more than 64 patterns";
         assert_eq!(reason(&"{a,b}".repeat(7)), many);
         assert_eq!(reason(&format!("{{{}}}", ",".repeat(64))), many);
-        // Short, one alternative, and no expression that the engine compiles.
+        // Short, with a single alternative, yet the engine cannot compile the expression.
         let nested = "{".repeat(400) + "*" + &"}".repeat(400);
         let refused = "it is too large, or its braces nest too deeply";
         assert_eq!(reason(&nested), refused);

@@ -1,4 +1,4 @@
-//! What there is: the replicas, the server, and what is on the way between them.
+//! The simulated world: the replicas, the server, and the messages between them.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -11,7 +11,7 @@ use crate::sharding::{
 pub(super) const DURATION: Millis = 15_000;
 pub(super) const RENEWAL: Millis = DURATION / 3;
 
-/// `SplitMix64`: a seed gives one world.
+/// `SplitMix64`: each seed gives one world.
 struct Random(u64);
 
 impl Random {
@@ -24,17 +24,17 @@ impl Random {
     }
 }
 
-/// What arrives at a replica, or what it does at a time.
+/// Something that arrives at a replica, or that the replica does at a certain time.
 #[derive(Debug, Clone)]
 pub(super) enum Arrival {
     Machine(Event),
-    /// A watch tells of a Lease as it was at a version, or that it was gone.
+    /// A watch reports a Lease as of a version, or that it was gone.
     Watched {
         version: u64,
         lease: ReplicaId,
         event: Event,
     },
-    /// Sends a renewal, and sets the time for the next.
+    /// Sends a renewal and schedules the next one.
     Renew,
     /// The request of a renewal arrives at the server.
     AtServer {
@@ -46,7 +46,7 @@ pub(super) enum Arrival {
     ReadAtServer {
         number: u64,
     },
-    /// Looks at the Leases of those from whom is taken, then writes.
+    /// Reads the Leases of the replicas from which shards are taken, then writes.
     VerifyAtServer {
         table: Table,
         replaces: Option<u64>,
@@ -58,12 +58,12 @@ pub(super) enum Arrival {
     },
     ForgetAtServer(ReplicaId),
     LeaveAtServer,
-    /// The controller hears what to work on.
+    /// The controller is told what to work on.
     Told {
         number: u64,
         shards: ShardSet,
     },
-    /// What it worked on has come to an end.
+    /// What it was working on has ended.
     Drained {
         number: u64,
     },
@@ -71,19 +71,19 @@ pub(super) enum Arrival {
 
 pub(super) struct Node {
     machine: Replica,
-    /// Distinguishes a process from an earlier one of the same name.
+    /// Distinguishes a process from an earlier one with the same name.
     process: u64,
     pub(super) paused_until: Millis,
     pub(super) open_until: Millis,
     work: (u64, ShardSet),
     pub(super) active: ShardSet,
-    /// When it looks at its clock next.
+    /// The next time at which it looks at its clock.
     tick: Millis,
-    /// Up to which version its watch has told of each Lease: one watch tells of one object in order.
+    /// The version up to which its watch has reported each Lease. A watch reports the changes of one object in order.
     watched: BTreeMap<ReplicaId, u64>,
 }
 
-/// What is written when two work on one shard.
+/// The error text when two replicas work on one shard.
 pub(super) type Broken = String;
 
 pub(super) struct World {
@@ -121,7 +121,7 @@ impl World {
         }
     }
 
-    /// A delay: mostly short, at times long.
+    /// Returns a delay: mostly short, sometimes long.
     fn delay(&mut self) -> Millis {
         match self.random.below(if self.calm { 8 } else { 20 }) {
             0..=8 => 1 + self.random.below(30),
@@ -159,7 +159,7 @@ impl World {
         self.send(id, 1, Arrival::Renew);
     }
 
-    /// What is told of a Lease that is there with this renewal, or not at all.
+    /// Returns the event for a Lease that has this renewal or does not exist.
     fn seen(of: &ReplicaId, renewal: Option<String>) -> Event {
         let replica = of.clone();
         match renewal {
@@ -205,7 +205,7 @@ impl World {
         }
     }
 
-    /// Says whether an answer is lost.
+    /// Returns whether an answer is lost.
     fn is_lost(&mut self) -> bool {
         !self.calm && self.random.below(12) == 0
     }
@@ -392,7 +392,7 @@ impl World {
         }
     }
 
-    /// Goes on to a time; at each step at most one replica may write for each shard.
+    /// Advances to a time. At each step, at most one replica may write for each shard.
     pub(super) fn run(&mut self, until: Millis) -> Result<(), Broken> {
         while let Some(entry) = self.queue.last_entry() {
             let time = entry.key().0.0;
