@@ -1,7 +1,7 @@
 //! The contract's shared interfaces, generated from `wit/types`.
 //!
-//! They are generated once: each kind's own bindings take their types from here, so that one implementation of an
-//! import serves every kind.
+//! They are generated once. The bindings of each kind take their types from here, so that one implementation of an import serves
+//! every kind.
 
 wasmtime::component::bindgen!({
     path: ["../../wit/types"],

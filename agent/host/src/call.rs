@@ -1,4 +1,4 @@
-//! One call of a plugin: a fresh store, all bounds, and one fault if it fails.
+//! One call of a plugin: a fresh store, all limits, and a single fault if it fails.
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -36,7 +36,7 @@ use crate::{
     wasi::{self, Pure},
 };
 
-/// What all plugins of a host share.
+/// The resources that all plugins of a host share.
 pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) ticker: Ticker,
@@ -47,14 +47,14 @@ pub(crate) struct Shared {
     pub(crate) observer: Arc<dyn Observer>,
 }
 
-/// Room for calls that run at once.
+/// Permits for calls that run at once.
 ///
-/// Neither one plugin nor the network can take all of it: what hangs leaves at least half to the others.
+/// Neither one plugin nor the network can take all of them: calls that hang leave at least half to the others.
 pub(crate) struct Places {
-    /// One permit for each call that the pool has room for. A call whose instance takes the place of several has as many of
-    /// each kind.
+    /// One permit for each call that the pool has room for. A call whose instance takes up the room of several calls needs as
+    /// many permits of each kind.
     all: Semaphore,
-    /// For calls that wait for the network.
+    /// Permits for calls that wait for the network.
     networked: Semaphore,
     calls: u32,
 }
@@ -68,7 +68,7 @@ impl Places {
         }
     }
 
-    /// Makes the share of one plugin.
+    /// Creates the permits of one plugin.
     pub(crate) fn share(&self) -> Semaphore {
         Self::half(self.calls)
     }
@@ -77,8 +77,8 @@ impl Places {
         Semaphore::new(engine::share(calls) as usize)
     }
 
-    /// Waits for a free place of this weight, which is no more than a share. All calls wait in the same order for the same
-    /// things, so none waits for another forever.
+    /// Waits for permits of this weight, which is at most one share. All calls acquire the same permits in the same order, so no
+    /// two calls deadlock.
     async fn take<'p>(
         &'p self,
         share: &'p Semaphore,
@@ -97,18 +97,18 @@ impl Places {
     }
 }
 
-/// Calls one plugin.
+/// The caller of one plugin.
 pub(crate) struct Caller {
     pub(crate) id: PluginId,
     pub(crate) compiled: Arc<Compiled>,
     pub(crate) limits: Limits,
     pub(crate) grants: Arc<EffectiveGrants>,
-    /// Its share of the places.
+    /// The permits of this plugin.
     pub(crate) share: Semaphore,
     pub(crate) shared: Arc<Shared>,
 }
 
-/// What a call is given beside its arguments. By default nothing.
+/// What a call is given besides its arguments. By default nothing.
 #[derive(Default)]
 pub(crate) struct Setup {
     pub(crate) facts: Option<Arc<Facts>>,
@@ -118,12 +118,12 @@ pub(crate) struct Setup {
 }
 
 impl Caller {
-    /// Runs `call` in a fresh store, and `finish` on what it gives; whatever fails is told with plugin and stage.
+    /// Runs `call` in a fresh store and `finish` on its result. Any failure is reported with the plugin and the stage.
     ///
-    /// The deadline counts from the start of the call, host calls included, and not the wait for a free place. A guest
-    /// that computes is interrupted by the epoch; one that waits for the host, by the timer. Every few milliseconds a
-    /// guest that computes lets others have the thread. A panic of the host, while it serves the call or reads the result,
-    /// is a fault of this call and ends nothing else.
+    /// The deadline counts from the start of the call. It includes host calls but not the wait for a permit. A guest that
+    /// computes is interrupted by the epoch; one that waits for the host, by the timer. Every few milliseconds, a guest that
+    /// computes yields the thread to others. If the host panics while it serves the call or reads the result, that is a fault of
+    /// this call and ends nothing else.
     pub(crate) async fn run<T, R>(
         &self,
         stage: Stage,
@@ -161,7 +161,7 @@ impl Caller {
         })
     }
 
-    /// Names the plugin with what happened.
+    /// Wraps a fault with the plugin and the stage in which it occurred.
     pub(crate) fn failed(&self, stage: Stage, fault: Fault) -> PluginError {
         PluginError {
             plugin: Box::new(self.id.clone()),
@@ -171,10 +171,9 @@ impl Caller {
         }
     }
 
-    /// Waits for a free place.
+    /// Waits for the permits of a call.
     async fn place(&self, stage: Stage) -> [Option<SemaphorePermit<'_>>; 3] {
-        // Of what a plugin may be asked for nothing else takes it to the network: loading a notifier does not wait for those
-        // that hang.
+        // Only `notify` uses the network, so loading a notifier does not wait for calls that hang.
         let is_networked = stage == Stage::Notify;
         let places = &self.shared.places;
         places
@@ -197,7 +196,7 @@ impl Caller {
             Ok(UpdateDeadline::Yield(1))
         });
         store.set_epoch_deadline(1);
-        // The store is used no more after a panic, whatever state it is in.
+        // After a panic the store is not used again, so its state does not matter.
         let called = AssertUnwindSafe(call(&mut store)).catch_unwind();
         let fault = match timeout_at(deadline.at().into(), called).await {
             Ok(Ok(Ok(value))) => {
@@ -238,7 +237,8 @@ impl Caller {
         store
     }
 
-    /// Time and chance for calls that belong to no application, such as `describe`: the same for one component.
+    /// Returns the time and random seed for calls that belong to no application, such as `describe`. They are always the same for
+    /// one component.
     fn unasked(&self) -> Pure {
         Pure {
             time: Duration::ZERO,

@@ -1,7 +1,7 @@
-//! What a plugin can do beside computing: one module for each import.
+//! What a plugin can do besides computing: one module per import.
 //!
-//! Each is linked for the kinds whose world has it, and prepared for the call: without its part of the
-//! [`State`](crate::state::State) it grants nothing.
+//! Each import is linked only for the kinds whose world has it, and is prepared for each call. Without its part of the
+//! [`State`](crate::state::State), it grants nothing.
 
 pub(crate) mod arithmetic;
 pub(crate) mod cluster;

@@ -1,4 +1,4 @@
-//! Components, compiled and pre-instantiated, kept by digest and on disk.
+//! Components, compiled and pre-instantiated, cached by digest in memory and on disk.
 
 mod failures;
 mod native;
@@ -45,16 +45,16 @@ pub(crate) struct Compiled {
     pub(crate) world: World,
     pub(crate) plugin: bindings::DescribedPre<State>,
     pub(crate) exports: Exports,
-    /// For how many calls there would be room in the place of one instance: at most what one plugin may take.
+    /// The number of calls that would fit in the room of one instance: at most the share of one plugin.
     pub(crate) weight: u32,
-    /// What the plugin said of itself when this agent first loaded it: it was checked then, and nothing that a component
+    /// The plugin's description of itself from when this agent first loaded it. It was checked then, and nothing that a component
     /// sees while it describes itself ever changes.
     pub(crate) description: Option<Description>,
 }
 
 impl Compiled {
-    /// Makes an instance and checks the types of all that it exports, of its kind as well as of every plugin: what does
-    /// not fit is told when a plugin is loaded, not when it is first needed.
+    /// Creates an instance and checks the types of everything that it exports, for its kind and for plugins in general. A
+    /// mismatch is reported when a plugin is loaded, not when the export is first needed.
     pub(crate) async fn instantiate_checked(
         &self,
         store: &mut Store<State>,
@@ -86,17 +86,18 @@ pub(crate) enum Exports {
     Notifier(NotifiesPre<State>),
 }
 
-/// All compiled components, by digest. One that no plugin uses any more is forgotten; on disk it stays a while.
+/// All compiled components, by digest. A component that no plugin uses any more is evicted from memory; on disk it stays for a
+/// while.
 pub(crate) struct CompiledStore {
     engine: Engine,
-    /// The most that one instance may take.
+    /// The maximum size of one instance.
     most: Size,
     known: Mutex<HashMap<Digest, Weak<Compiled>>>,
     failures: Failures,
     disk: Option<SealedFolder>,
-    /// Who compiles; nobody but this process without one.
+    /// The compiler process. Without one, only this process compiles.
     compiler: Option<Compiler>,
-    /// Compiling takes all cores and much memory for seconds, so there is one at a time.
+    /// A single permit: compiling takes all cores and much memory for seconds.
     compiling: Arc<Semaphore>,
     observer: Arc<dyn Observer>,
 }
@@ -122,7 +123,7 @@ impl CompiledStore {
         })
     }
 
-    /// Returns the compiled component, from memory, from disk, or by compiling it, if that has not just failed.
+    /// Returns the compiled component from memory, from disk, or by compiling it, unless that has recently failed.
     pub(crate) async fn get(
         self: &Arc<Self>,
         digest: Digest,
@@ -132,7 +133,7 @@ impl CompiledStore {
             return Ok(compiled);
         }
         world::check_preamble(&bytes)?;
-        // What lies on the disk waits for nobody who compiles.
+        // What is on disk does not wait for a compilation in progress.
         let cached = self.aside(move |store| store.load_cached(digest)).await?;
         if let Some(compiled) = cached {
             return Ok(self.keep(compiled));
@@ -140,13 +141,13 @@ impl CompiledStore {
         self.failures.check(digest, Instant::now())?;
         let turn = Arc::clone(&self.compiling).acquire_owned().await;
         let turn = turn.expect("never closed");
-        // Whoever was before may have compiled the same one, or tried to.
+        // An earlier caller may have compiled the same component, or tried to.
         if let Some(compiled) = self.known(digest) {
             return Ok(compiled);
         }
         self.failures.check(digest, Instant::now())?;
         let work = move |store: &Self| {
-            // It goes on when nobody waits for it any more, and keeps its turn until it has ended.
+            // The work continues when nobody waits for it any more, and keeps its turn until it ends.
             let _turn = turn;
             let loaded = store.load(digest, &bytes);
             if let Err(reason) = &loaded {
@@ -158,7 +159,7 @@ impl CompiledStore {
         Ok(self.keep(compiled))
     }
 
-    /// Does what takes long off the async threads.
+    /// Runs slow work off the async threads.
     async fn aside<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> Result<T, Unloadable> + Send + 'static,
@@ -169,11 +170,11 @@ impl CompiledStore {
             .map_err(|error| Unloadable::Compile(error.to_string()))?
     }
 
-    /// Lets others that load the same find it while it is used.
+    /// Makes a component available to other callers for as long as it is used.
     fn keep(&self, compiled: Compiled) -> Arc<Compiled> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, compiled| compiled.strong_count() > 0);
-        // Another may have read the same from the disk at the same time.
+        // Another caller may have read the same component from disk at the same time.
         if let Some(kept) = known.get(&compiled.digest).and_then(Weak::upgrade) {
             return kept;
         }
@@ -187,7 +188,7 @@ impl CompiledStore {
         known.get(&digest)?.upgrade()
     }
 
-    /// Loads what lies on the disk, if it does.
+    /// Loads a component from disk, if it is there.
     fn load_cached(&self, digest: Digest) -> Result<Option<Compiled>, Unloadable> {
         let (started, key) = (Instant::now(), self.key(digest));
         let Some(component) = self.read_cached(key) else {
@@ -199,7 +200,7 @@ impl CompiledStore {
     }
 
     fn load(&self, digest: Digest, bytes: &[u8]) -> Result<Compiled, Unloadable> {
-        // Whoever was before may have compiled the same one, and been given up.
+        // An earlier caller may have compiled the same component and been cancelled.
         if let Some(compiled) = self.load_cached(digest)? {
             return Ok(compiled);
         }
@@ -241,7 +242,7 @@ impl CompiledStore {
         serde_json::from_slice(&text).ok()
     }
 
-    /// Keeps what a plugin said of itself, after it was checked.
+    /// Stores a plugin's description of itself after it was checked.
     pub(crate) async fn keep_description(
         self: &Arc<Self>,
         digest: Digest,
@@ -250,20 +251,20 @@ impl CompiledStore {
         let text = serde_json::to_vec(description).expect("texts and JSON are JSON");
         let store = Arc::clone(self);
         let work = move || {
-            // Under the key of its code, and so none goes for want of room when the other has just been written.
+            // Stored under the key of its code, so that writing one never evicts the other.
             let key = store.key(digest);
             store
                 .disk
                 .as_ref()
                 .map_or(Ok(()), |disk| disk.write(key, &text))
         };
-        // That the task did not run means that the runtime is shutting down.
+        // If the task did not run, the runtime is shutting down.
         if let Ok(Err(error)) = tokio::task::spawn_blocking(work).await {
             tracing::warn!(%error, "what a plugin says of itself cannot be cached, and is asked after a restart");
         }
     }
 
-    /// Lets the compiler's process compile into the cache, and loads that; nothing if it does not work.
+    /// Compiles into the cache in the compiler's process and loads the result. Returns `None` if that process does not work.
     fn compile_elsewhere(
         &self,
         key: Digest,
@@ -273,8 +274,8 @@ impl CompiledStore {
             return Ok(None);
         };
         match compiler.run(bytes) {
-            // Where it could not write, another process may have written the same. If none has, there is memory enough for it
-            // here too, on one processor, and it is kept while it is used.
+            // If it could not write, another process may have written the same component. If not, there is enough memory to
+            // compile it here too, on one processor, and the result is kept while it is used.
             Ok(()) | Err(Failure::Unwritten) => {
                 let cached = self.read_cached(key);
                 if cached.is_none() {
@@ -287,7 +288,7 @@ impl CompiledStore {
             Err(Failure::Component(reason)) => Err(reason),
             // What killed it would kill this process too.
             Err(Failure::Killed) => Err(Unloadable::Interrupted),
-            // Here, nothing would bound it.
+            // Here, nothing would limit it.
             Err(Failure::Ended(how)) => Err(Unloadable::Unfinished(how)),
             Err(Failure::Process(error)) => {
                 tracing::warn!(%error, "the compiler's process does not work; this one compiles, and takes more memory");
@@ -339,7 +340,7 @@ impl CompiledStore {
         )
     }
 
-    /// Names compiled code: by the component, and by all that decides what the compiler makes of it.
+    /// Returns the key of compiled code: a digest of the component and of everything that affects the compiler's output.
     fn key(&self, digest: Digest) -> Digest {
         let mut engine = DefaultHasher::new();
         self.engine
@@ -353,17 +354,17 @@ impl CompiledStore {
     }
 }
 
-/// Says whether there was no memory for what is made of a component: the engine asks the system for some of it, and tells
-/// of what it is not given as of a component that is at fault.
+/// Returns whether there was not enough memory for the compiled component. The engine asks the system for some of that memory,
+/// and reports a refusal as if the component were at fault.
 fn is_out_of_memory(error: &wasmtime::Error) -> bool {
-    // Such an error may be of a type that only the engine knows; its text is the system's.
+    // Such an error may have a type that only the engine knows, but its text is the system's.
     let refused = io::Error::from(Errno::ENOMEM).to_string();
     error.is::<OutOfMemory>() || error.chain().any(|cause| cause.to_string() == refused)
 }
 
-/// Says what one instance takes, if that is not more than one plugin may have: it could not be called otherwise.
+/// Returns the weight of one instance if that is within the share of one plugin. Otherwise the plugin could never be called.
 fn weight(component: &Component, most: Size) -> Result<u32, Unloadable> {
-    // Nothing is required by what is not known before: no kind of plugin imports modules.
+    // The requirements are unknown only for components that import modules, and no kind of plugin does.
     let size = component
         .resources_required()
         .map_or(Size::of_calls(0), |required| Size {
@@ -390,7 +391,7 @@ fn exports(kind: Kind, pre: InstancePre<State>) -> wasmtime::Result<Exports> {
     })
 }
 
-/// Links what the kind's world has, and nothing else: what is not linked cannot be called.
+/// Links what the kind's world contains and nothing else: what is not linked cannot be called.
 fn link(engine: &Engine, world: World) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     for capability in world::capabilities(world.kind) {
@@ -419,13 +420,13 @@ mod tests {
 
     use super::*;
 
-    /// A component with nothing in it.
+    /// An empty component.
     const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
 
-    /// What the store's compiler is given. It does not look at it.
+    /// The input for the store's compiler, which does not look at it.
     const SLOW: &[u8] = b"\0asm\x0d\0\x01\0slow";
 
-    /// Says each time that it has begun, and ends when it is told to.
+    /// A script that reports each time that it begins, and ends when told to.
     const SCRIPT: &str = r#"echo begun >> "$0/begun"
         until test -e "$0/end"; do sleep 0.01; done
         echo "it is no component"; exit 1"#;
@@ -434,7 +435,7 @@ mod tests {
         store_with(folder, SCRIPT)
     }
 
-    /// Makes a store whose compiler is a script. `$0` is the folder.
+    /// Creates a store whose compiler is a script. `$0` is the folder.
     fn store_with(folder: &Path, script: &str) -> Arc<CompiledStore> {
         let compiler = Compiler {
             program: "/bin/sh".into(),
@@ -489,7 +490,7 @@ mod tests {
         store.compile_to_disk(EMPTY).unwrap();
         let compiling = tokio::spawn(load(Arc::clone(&store), SLOW));
         begun(folder.path()).await;
-        // That it exports nothing is known when it is loaded.
+        // That it exports nothing becomes known when it is loaded.
         let loaded = load(store, EMPTY).await;
         assert!(
             matches!(loaded, Err(Unloadable::NoKind { .. })),
@@ -522,7 +523,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let other = store(&folder.path().join("other"));
         let component = Component::from_binary(&other.engine, EMPTY).unwrap();
-        // What is not loaded would be compiled here, which fails in another way: it is no component.
+        // Without the cache, this would be compiled here, which fails in another way: it is not a component.
         let key = other.key(Digest::of(SLOW));
         native::write(other.disk.as_ref().unwrap(), key, &component).unwrap();
         let script = r#"cp "$0"/other/compiled/* "$0/compiled"; exit 5"#;
@@ -553,7 +554,7 @@ mod tests {
         assert!(given_up.await.unwrap_err().is_cancelled());
         assert_eq!(store.compiling.available_permits(), 0);
         fs::write(folder.path().join("end"), "").unwrap();
-        // It is given back when the compiler has ended.
+        // The permit is returned when the compiler has ended.
         assert!(store.compiling.acquire().await.is_ok());
     }
 }

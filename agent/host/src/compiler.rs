@@ -1,9 +1,9 @@
-//! Compiling in a process of its own.
+//! Compilation in a separate process.
 //!
-//! The compiler takes many times the memory of what it makes, and an allocator rarely gives that back: an agent that
-//! compiled once would stay as large as it was then. A child takes it along when it ends, and a component on which the
-//! compiler crashes does not end the agent. Nor does one for which it runs out of memory, if the child ends before the
-//! kernel ends everything in the container: so it limits what it takes.
+//! The compiler takes many times the memory of its output, and an allocator rarely gives that back: an agent that compiled once
+//! would stay that large. A child process releases it when it ends, and a component that crashes the compiler does not end the
+//! agent. Nor does a component for which the compiler runs out of memory, if the child ends before the kernel ends everything in
+//! the container. The child therefore limits its own memory.
 
 use std::{
     ffi::OsString,
@@ -24,58 +24,57 @@ use nix::sys::{
 
 use crate::{Options, compiled::CompiledStore, world::Unloadable};
 
-/// Most bytes of what a compiler says that are read.
+/// The maximum number of bytes read from a compiler's output.
 const SAID: u64 = 64 << 10;
 
-/// A program that calls [`compile`] with the component that it reads from its standard input, under [`Options`] with the
-/// same folder and number of calls as the host's. Where that refuses the component, the program prints the reason to its
-/// standard output and ends with [`REFUSED`]. Where memory ran out it aborts, and where it could not write what it had
-/// compiled it ends with [`UNWRITTEN`].
+/// A program that calls [`compile`] with the component from its standard input, using [`Options`] with the same folder and number
+/// of calls as the host's. If the component is rejected, the program prints the reason to its standard output and exits with
+/// [`REFUSED`]. If memory runs out, it aborts. If it cannot write the compiled code, it exits with [`UNWRITTEN`].
 ///
-/// The program must be of the same build as the host: code that another one made is not found, and compiled again.
+/// The program must be of the same build as the host: code from another build is not found, and is compiled again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Compiler {
     /// The program.
     pub program: PathBuf,
-    /// Its arguments.
+    /// The arguments of the program.
     pub arguments: Vec<OsString>,
-    /// Its environment, and nothing beside it.
+    /// The complete environment of the program.
     pub environment: Vec<(OsString, OsString)>,
-    /// Most bytes of memory that it gives itself, for messages; nothing if it has no bound. The program is told by its
-    /// arguments. With a bound, what the program fails to compile is not compiled by the host instead, and what the host has to
-    /// compile by itself it compiles on one processor.
+    /// The maximum memory in bytes that the program allows itself, for use in messages; `None` if it has no limit. The program
+    /// receives the limit through its arguments. With a limit, the host does not compile what the program fails to compile, and
+    /// whatever the host has to compile itself, it compiles on one processor.
     pub memory: Option<u64>,
-    /// How long it may take for one component. Then it is killed: others wait for their turn.
+    /// The timeout for one component. The process is then killed, because others wait for their turn.
     pub time: Duration,
 }
 
 /// The exit code of a [`Compiler`] for a component that does not compile.
 pub const REFUSED: u8 = 1;
 
-/// The exit code of a [`Compiler`] that had memory enough for a component, and no place for what it made of it.
+/// The exit code of a [`Compiler`] that had enough memory for a component but could not store the result.
 pub const UNWRITTEN: u8 = 5;
 
 /// The exit code of a Rust program that panicked.
 const PANICKED: i32 = 101;
 
-/// Why a compiler process gave nothing.
+/// The reason why a compiler process produced nothing.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The component is at fault.
     Component(Unloadable),
-    /// The process was killed from outside, by the kernel if memory ran out. Nothing is known of the component, and there
-    /// may be memory for it later.
+    /// The process was killed from outside, by the kernel if memory ran out. Nothing is known about the component, and there may
+    /// be enough memory for it later.
     Killed,
-    /// The process has a bound of its memory, and ended so without having compiled. Nothing is known of the component.
+    /// The process has a memory limit, and ended like this without having compiled. Nothing is known about the component.
     Ended(String),
-    /// The process compiled the component, and could not write what it made.
+    /// The process compiled the component but could not write the result.
     Unwritten,
-    /// The process did not work; nothing is known of the component.
+    /// The process did not work. Nothing is known about the component.
     Process(io::Error),
 }
 
 impl Compiler {
-    /// Lets the process compile a component into the cache.
+    /// Makes the process compile a component into the cache.
     pub(crate) fn run(&self, component: &[u8]) -> Result<(), Failure> {
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
@@ -88,24 +87,24 @@ impl Compiler {
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let (tell, told) = mpsc::channel();
         let said = thread::scope(|scope| {
-            // Both ends at once: a pipe that nobody reads stops whoever writes.
+            // Both ends at once: a pipe that nobody reads blocks its writer.
             scope.spawn(move || {
-                // A process that ends early says why by its exit.
+                // A process that ends early reports why through its exit.
                 stdin.map(|mut stdin| stdin.write_all(component))
             });
             scope.spawn(move || {
                 let mut said = Vec::new();
                 if let Some(stdout) = stdout {
-                    // What it could not say is missing from a message, and from nothing else.
+                    // If its output cannot be read, only a message suffers.
                     let _ = stdout.take(SAID).read_to_end(&mut said);
                 }
-                // Nobody listens any more to one that took too long.
+                // If it took too long, nobody listens any more.
                 let _ = tell.send(said);
             });
-            // The process says nothing more when it has ended.
+            // The process says nothing more once it has ended.
             let said = told.recv_timeout(self.time);
             if said.is_err() {
-                // One that cannot be killed has just ended.
+                // A process that cannot be killed has just ended.
                 let _ = child.kill();
             }
             said
@@ -128,7 +127,7 @@ impl Compiler {
                 Err(Failure::Component(Unloadable::Malformed(reason)))
             }
             Some(code) if code == i32::from(UNWRITTEN) => Err(Failure::Unwritten),
-            // A crash of the compiler: to try that in this process would be to ask for the same.
+            // The compiler crashed. Compiling in this process would invite the same crash.
             Some(PANICKED) => Err(Failure::Component(self.crashed(status))),
             Some(_) => Err(self.failed(io::Error::other(status.to_string()))),
             None if status.signal() == Some(Signal::SIGKILL as i32) => Err(Failure::Killed),
@@ -136,7 +135,7 @@ impl Compiler {
         }
     }
 
-    /// Tells of a process that was started and says nothing of the component.
+    /// Returns the failure of a process that was started and reported nothing about the component.
     fn failed(&self, error: io::Error) -> Failure {
         if self.memory.is_some() {
             Failure::Ended(error.to_string())
@@ -145,7 +144,7 @@ impl Compiler {
         }
     }
 
-    /// Tells of a crash. One for want of memory looks like any other.
+    /// Returns the error for a crash. Running out of memory looks like any other crash.
     fn crashed(&self, status: ExitStatus) -> Unloadable {
         let bound = self.memory.map(|bytes| {
             format!(
@@ -158,9 +157,9 @@ impl Compiler {
     }
 }
 
-/// Compiles a component into the cache: the part of a [`Compiler`]'s process. Where `memory` is given this process may take
-/// so many bytes more than it has by then, from then on. Where it needs more it is aborted, or gets [`CompileError::Memory`]:
-/// it depends on what the memory was for.
+/// Compiles a component into the cache. This is what the process of a [`Compiler`] runs. With `memory`, this process may from
+/// then on allocate that many bytes beyond what it has already. If it needs more, it is aborted or gets
+/// [`CompileError::Memory`], depending on what the memory was for.
 pub fn compile(
     options: &Options,
     component: &[u8],
@@ -174,11 +173,11 @@ pub fn compile(
     store.compile_to_disk(component)
 }
 
-/// Lets this process take so many bytes more than it has.
+/// Limits this process to the given number of bytes beyond what it already has.
 ///
-/// The limit is on what it may write to and shares with nobody. One on the address space would not do: the engine reserves
-/// hundreds of GiB for the memories of instances. Their tables are writable from the start, and nothing is instantiated
-/// here, so what there is by now counts in addition.
+/// The limit is on private writable memory. A limit on the address space would not work: the engine reserves hundreds of GiB for
+/// the memories of instances. Their tables are writable from the start, and nothing is instantiated here, so the current memory
+/// is added to the limit.
 fn limit_memory(bytes: u64) -> io::Result<()> {
     let status = fs::read_to_string("/proc/self/status")?;
     let taken = data(&status).ok_or_else(|| {
@@ -189,7 +188,7 @@ fn limit_memory(bytes: u64) -> io::Result<()> {
     setrlimit(Resource::RLIMIT_DATA, limit, most).map_err(io::Error::from)
 }
 
-/// Reads the bytes that count for the limit.
+/// Reads the number of bytes that count towards the limit.
 fn data(status: &str) -> Option<u64> {
     let mut lines = status.lines();
     let value = lines.find_map(|line| line.strip_prefix("VmData:"))?;
@@ -197,22 +196,22 @@ fn data(status: &str) -> Option<u64> {
     kibibytes.checked_mul(1 << 10)
 }
 
-/// Why a component was not compiled.
+/// The reason why a component was not compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
     /// The engine or the cache does not work.
     #[error(transparent)]
     Host(#[from] crate::HostError),
-    /// There is no folder for what is compiled.
+    /// The options name no folder for compiled code.
     #[error("the options name no folder for compiled code")]
     NoCache,
-    /// It does not compile, for this reason.
+    /// The component does not compile, for this reason.
     #[error("{0}")]
     Component(String),
-    /// There is no memory for what is made of it.
+    /// There is not enough memory for the compiled code.
     #[error("memory ran out: {0}")]
     Memory(String),
-    /// What was compiled was not written.
+    /// The compiled code could not be written.
     #[error("the compiled code cannot be written")]
     Write(#[source] io::Error),
 }
@@ -242,7 +241,7 @@ mod tests {
         }
     }
 
-    /// What is told of a component on which the compiler crashes.
+    /// Returns the message for a component that crashes the compiler.
     fn crash(compiler: &Compiler) -> String {
         match compiler.run(&vec![0; 1 << 20]) {
             Err(Failure::Component(reason @ Unloadable::Compile(_))) => {
@@ -325,13 +324,13 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
-        // It had memory enough.
+        // It had enough memory.
         let unwritten = Compiler {
             memory: Some(256 << 20),
             ..shell("exit 5")
         };
         assert!(matches!(unwritten.run(b""), Err(Failure::Unwritten)));
-        // What was never started has used nothing.
+        // A process that was never started has used nothing.
         let absent = Compiler {
             program: "/no/such/program".into(),
             memory: Some(256 << 20),

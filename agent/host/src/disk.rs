@@ -1,16 +1,16 @@
-//! Files that only this agent writes, and that it believes only if they are whole.
+//! Files that only this agent writes, and that it trusts only if they are intact.
 //!
 //! A folder of such files is a cache: deleting it costs time, never correctness. A file is
 //!
 //! - in a folder that belongs to the account under which the agent runs, and into which nobody else can write,
 //! - a regular file of that account that nobody else can write,
 //! - written under another name and renamed when it is complete,
-//! - sealed with the SHA-256 of its key and content. It begins with that, and it is checked before anything of the content is
-//!   used. What is mapped has its seal beside it, and is not compared with it again while the file system says that it is
-//!   as it was: see [`mapped`].
+//! - sealed with the SHA-256 of its key and content. The file begins with this seal, which is checked before any of the content
+//!   is used. The seal of a mapped file is in a separate file next to it. It is not checked again while the file system reports
+//!   that the file is unchanged: see [`mapped`].
 //!
-//! A file that fails one of these is deleted and counts as absent. All of them are checked of the file that is open, and that is
-//! the one that is used: nothing is assumed of who may rename the folders above.
+//! A file that fails any of these checks is deleted and counts as absent. All checks apply to the open file, and that same file
+//! is then used: nothing is assumed about who may rename the folders above it.
 
 mod mapped;
 mod room;
@@ -28,17 +28,17 @@ use pintle_core::digest::{Digest, Digester};
 
 use self::room::remove;
 
-/// What each file begins with: the format's name and version.
+/// The beginning of each file: the format's name and version.
 const MAGIC: &[u8; 16] = b"pintle-sealed/1\n";
 
-/// Start of the name of a file that is not complete.
+/// The prefix of the name of an incomplete file.
 const UNFINISHED: &str = ".tmp-";
 
-/// Permission bits of the group and of others to write.
+/// The permission bits that let the group and others write.
 const OTHERS_WRITE: u32 = 0o022;
 
-/// How long a use counts: what was used longest ago goes first when the folder is full, to this precision, so that not
-/// each start writes.
+/// The precision with which uses are recorded, so that not every start writes. When the folder is full, the least recently used
+/// files are deleted first.
 const USE: Duration = Duration::from_hours(24);
 
 /// A folder of sealed files, bounded in size.
@@ -47,12 +47,12 @@ pub(crate) struct SealedFolder {
     path: PathBuf,
     owner: u32,
     limit: u64,
-    /// Makes a file that is not there yet: [`create`], but on the full disk of a test.
+    /// Creates a new file: [`create`], except on a test's full disk.
     create: fn(&Path) -> io::Result<File>,
 }
 
 impl SealedFolder {
-    /// Opens a folder, which is made if there is none; refuses one that others could write into.
+    /// Opens a folder, creating it if necessary. Rejects a folder into which others could write.
     pub(crate) fn open(path: &Path, limit: u64) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         let metadata = fs::symlink_metadata(path)?;
@@ -60,8 +60,8 @@ impl SealedFolder {
         let owner = if metadata.uid() == account {
             account
         } else {
-            // Somebody else's, or this account's under another number: that is asked of the file system, which alone
-            // knows how accounts are mapped. The account is the owner of what this process makes.
+            // Either somebody else's folder, or this account's under another number. Only the file system knows how accounts are
+            // mapped, so ask it: the owner of what this process creates is the account.
             let probe = path.join(temporary_name());
             let owner = create(&probe)?.metadata()?.uid();
             fs::remove_file(&probe)?;
@@ -84,7 +84,7 @@ impl SealedFolder {
         })
     }
 
-    /// Returns the content that was written under a key, if it is there and whole.
+    /// Returns the content that was written under a key, if it exists and is intact.
     pub(crate) fn read(&self, key: Digest) -> Option<Vec<u8>> {
         let path = self.file(key);
         match self.read_verified(&path, key) {
@@ -113,13 +113,13 @@ impl SealedFolder {
             return Err(invalid("its digest differs"));
         }
         if is_due(&metadata, SystemTime::now()) {
-            // A clock that cannot be set loses nothing else.
+            // If the time cannot be set, nothing else is lost.
             let _ = file.set_modified(SystemTime::now());
         }
         Ok(content)
     }
 
-    /// Refuses what somebody else than this account could have written.
+    /// Rejects a file that anyone other than this account could have written.
     fn check_owner(&self, metadata: &Metadata) -> io::Result<()> {
         if metadata.is_file() && metadata.uid() == self.owner && metadata.mode() & OTHERS_WRITE == 0
         {
@@ -128,7 +128,7 @@ impl SealedFolder {
         Err(invalid("others could have written it"))
     }
 
-    /// Writes content under a key, and makes room for it.
+    /// Writes content under a key and makes room for it.
     pub(crate) fn write(&self, key: Digest, content: &[u8]) -> io::Result<()> {
         let sealed = seal(key, content);
         let parts: [&[u8]; 3] = [MAGIC, sealed.as_bytes(), content];
@@ -137,13 +137,13 @@ impl SealedFolder {
         Ok(())
     }
 
-    /// Writes a file of a key, where necessary in the place of others, and tells the state in which it is then.
+    /// Writes the file of a key, replacing other files if necessary, and returns its resulting metadata.
     fn place(&self, key: Digest, path: &Path, parts: &[&[u8]]) -> io::Result<Metadata> {
         let size: u64 = parts.iter().map(|part| part.len() as u64).sum();
         self.with_room(key, size, || self.place_whole(path, parts))
     }
 
-    /// Writes a file under another name, and gives it its own when it is complete and on the disk.
+    /// Writes a file under a temporary name, and renames it once it is complete and on disk.
     fn place_whole(&self, path: &Path, parts: &[&[u8]]) -> io::Result<Metadata> {
         let temporary = self.path.join(temporary_name());
         let written = (self.create)(&temporary).and_then(|mut file| {
@@ -152,11 +152,11 @@ impl SealedFolder {
             }
             file.sync_all()?;
             fs::rename(&temporary, path)?;
-            // Of the file and not of its name: others make room meanwhile.
+            // Taken from the file and not from its name: others make room meanwhile.
             file.metadata()
         });
         if written.is_err() {
-            // What is left over goes as the oldest when room is made.
+            // A leftover file is deleted as the oldest when room is made.
             let _ = fs::remove_file(&temporary);
         }
         written
@@ -174,7 +174,7 @@ impl SealedFolder {
     }
 }
 
-/// Tells whether it is time to note that a file is used.
+/// Returns whether it is time to record that a file is used.
 fn is_due(metadata: &Metadata, now: SystemTime) -> bool {
     let noted = metadata.modified();
     noted.is_ok_and(|noted| now.duration_since(noted).is_ok_and(|age| age > USE))
@@ -198,7 +198,7 @@ fn temporary_name() -> String {
     let time = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |time| time.as_nanos());
-    // The time tells apart two agents with one process id, each in a container of its own.
+    // The time distinguishes two agents with the same process id, each in its own container.
     format!("{UNFINISHED}{}-{time}-{number}", std::process::id())
 }
 

@@ -1,4 +1,4 @@
-//! `pintle:types/arithmetic`: what a component could calculate itself, several times slower.
+//! `pintle:types/arithmetic`: calculations that a component could do itself, several times slower.
 
 mod memo;
 
@@ -10,14 +10,14 @@ use crypto_bigint::{
 pub(crate) use self::memo::Memo;
 use crate::{bindings::wit::arithmetic::Host, state::State};
 
-/// Most bytes of an operand, zeros at its front included.
+/// The maximum number of bytes of an operand, including leading zeros.
 const MOST_BYTES: usize = 2048;
 
-/// Most that the bits of the exponent times the square of those of the modulus may be: some 20 ms. A calculation that has
-/// begun is not ended, so this is how late a call may be.
+/// The maximum of the exponent's bits times the square of the modulus's bits: some 20 ms of work. A calculation cannot be
+/// interrupted, so this is how late a call may end.
 const MOST_WORK: u64 = 1 << 36;
 
-/// From so much on a power is remembered. Below, it is calculated as soon as it is looked up.
+/// The amount of work from which a power is cached. Below it, calculating is as fast as a lookup.
 const WORTH_REMEMBERING: u64 = 1 << 24;
 
 impl Host for State {
@@ -35,7 +35,8 @@ impl Host for State {
     }
 }
 
-/// The power, in as many bytes as the modulus; none for a modulus that is even or below 3, and for what takes long.
+/// Returns the power, in as many bytes as the modulus. Returns `None` for a modulus that is even or below 3, and for operands
+/// that would take too long.
 fn power_modulo(known: &Memo, base: &[u8], exponent: &[u8], modulus: &[u8]) -> Option<Vec<u8>> {
     let operands = [base, exponent, modulus];
     if operands.iter().any(|operand| operand.len() > MOST_BYTES) {
@@ -58,22 +59,22 @@ fn power_modulo(known: &Memo, base: &[u8], exponent: &[u8], modulus: &[u8]) -> O
     Some([zeros, digits].concat())
 }
 
-/// The power, without zeros at its front.
+/// Calculates the power, without leading zeros.
 fn calculate([base, exponent, _]: [&[u8]; 3], modulus: Odd<BoxedUint>) -> Vec<u8> {
     let parameters = BoxedMontyParams::new_vartime(modulus);
     let base = number(base).rem_vartime(parameters.modulus().as_nz_ref());
-    // How long it takes depends on the length of the exponent, and on none of its bits: it may be private.
+    // The time depends on the length of the exponent but on none of its bits: the exponent may be private.
     let power = BoxedMontyForm::new(base, &parameters).pow(&number(exponent));
     without_zeros(&power.retrieve().to_be_bytes()).to_vec()
 }
 
-/// The bytes from the first one that is not 0.
+/// Returns the bytes without leading zeros.
 fn without_zeros(bytes: &[u8]) -> &[u8] {
     let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
     &bytes[zeros..]
 }
 
-/// How many bits a number has that does not begin with a zero.
+/// Returns the number of bits of a number without leading zero bytes.
 fn bits(bytes: &[u8]) -> u64 {
     let unused = bytes.first().map_or(0, |first| first.leading_zeros());
     bytes.len() as u64 * 8 - u64::from(unused)
@@ -98,7 +99,7 @@ mod tests {
         power
     }
 
-    /// Up to 40 bytes, many of them at the edges of what a byte can be.
+    /// Generates up to 40 bytes, many of them at the extremes of a byte.
     fn operand() -> impl Strategy<Value = Vec<u8>> {
         let byte = prop_oneof![any::<u8>(), Just(0), Just(u8::MAX)];
         (0..10usize, prop::collection::vec(byte, 0..=30))

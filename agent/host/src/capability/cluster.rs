@@ -1,4 +1,4 @@
-//! `pintle:types/cluster`: objects of the cluster, of granted kinds.
+//! `pintle:types/cluster`: reading cluster objects of granted kinds.
 
 mod answer;
 
@@ -20,28 +20,28 @@ use crate::{
     state::{State, Stop},
 };
 
-/// More bytes than any name of the cluster has: an API group has up to 253, and its version 63.
+/// A length in bytes above any name in a cluster: an API group has up to 253, and its version 63.
 const NAME: usize = 512;
 
-/// The cluster did not answer.
+/// The error for a cluster that did not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the cluster cannot be read: {reason}")]
 pub struct ClusterError {
-    /// What it said instead.
+    /// The reason.
     pub reason: String,
 }
 
-/// A page of the objects of a kind.
+/// A page of objects of a kind.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Page {
     /// The objects.
     pub objects: Vec<Value>,
-    /// What names the next page; nothing after the last.
+    /// The token for the next page; `None` after the last one.
     pub next: Option<String>,
 }
 
-/// Reads objects for plugins, with the rights of the application. A kind that is not served has no objects. What plugins are given
-/// is without what the server records of writes.
+/// Reads objects for plugins, with the rights of the application. A kind that the server does not serve has no objects. Plugins
+/// do not see what the server records about writes.
 #[async_trait]
 pub trait ClusterReader: Send + Sync + fmt::Debug {
     /// Reads one object.
@@ -53,7 +53,8 @@ pub trait ClusterReader: Send + Sync + fmt::Debug {
         name: &str,
     ) -> Result<Option<Value>, ClusterError>;
 
-    /// Reads a page of the objects of a kind, in one namespace or in all: the first, or the one that the page before names.
+    /// Reads a page of objects of a kind, in one namespace or in all. This is the first page, or the one that the previous page
+    /// named.
     async fn find(
         &self,
         api_version: &str,
@@ -63,16 +64,16 @@ pub trait ClusterReader: Send + Sync + fmt::Debug {
     ) -> Result<Page, ClusterError>;
 }
 
-/// What was asked of the cluster, as a read set names it.
+/// A question to the cluster, as recorded in a read set.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterQuestion {
-    /// `apps/v1`, or `v1` for the core group.
+    /// The API version: `apps/v1`, or `v1` for the core group.
     pub api_version: String,
     /// The kind.
     pub kind: String,
-    /// The namespace; all namespaces, or none for kinds without.
+    /// The namespace. If absent, all namespaces, or none for kinds that have no namespace.
     pub namespace: Option<String>,
-    /// The object's name; all objects without one.
+    /// The name of the object. If absent, all objects.
     pub name: Option<String>,
 }
 
@@ -91,7 +92,7 @@ impl fmt::Display for ClusterQuestion {
 }
 
 impl ClusterQuestion {
-    /// Reads a question of a read set.
+    /// Parses a question from a read set.
     pub fn parse(text: &str) -> Option<Self> {
         let (kind, place) = text.split_once(' ')?;
         let (api_version, kind) = kind.rsplit_once('/')?;
@@ -105,15 +106,15 @@ impl ClusterQuestion {
         })
     }
 
-    /// Says whether nothing can have such a name, whatever the cluster holds: what is asked for stays in the read set.
+    /// Returns whether a name is too long for anything that a cluster may hold. What a plugin asks for stays in the read set.
     fn is_too_long(&self) -> bool {
         let optional = [&self.namespace, &self.name].into_iter().flatten();
         let mut all = [&self.api_version, &self.kind].into_iter().chain(optional);
         all.any(|name| name.len() > NAME)
     }
 
-    /// Asks it, and returns the digest that a read set has for the answer. That there is more than a plugin is given is an
-    /// answer like any other: it changes, too.
+    /// Asks the question and returns the digest that a read set has for the answer. An answer that is too large for a plugin is
+    /// an answer like any other: it can change, too.
     pub async fn ask(
         &self,
         reader: &dyn ClusterReader,
@@ -144,7 +145,7 @@ pub(crate) struct ClusterAccess {
 }
 
 impl State {
-    /// Returns what to ask with, if a kind may be read.
+    /// Returns what is needed to ask, if the kind may be read.
     fn readable(&self, question: &ClusterQuestion) -> Option<(Arc<dyn ClusterReader>, Seed)> {
         let (api_version, kind) = (&question.api_version, &question.kind);
         let access = self.cluster.as_ref()?;
@@ -155,8 +156,9 @@ impl State {
         None
     }
 
-    /// Asks, if that is granted, and records the answer, also one that is too large: the call may succeed when that changes. What
-    /// is kept of it is taken from the memory of all calls, page by page; its texts until they have crossed.
+    /// Asks the question if that is granted, and records the answer. An answer that is too large is recorded as well: the call
+    /// may succeed once it changes. Memory for the answer is taken from the total for all calls, page by page. Its texts count
+    /// until they have crossed to the guest.
     async fn asked(&mut self, question: ClusterQuestion) -> wasmtime::Result<Vec<String>> {
         if question.is_too_long() {
             return Ok(Vec::new());
@@ -248,7 +250,7 @@ mod tests {
         state::{Deadline, MemoryLimiter, Together},
     };
 
-    /// A cluster in which whatever is asked for is one object.
+    /// A cluster that answers every question with the same object.
     #[derive(Debug)]
     struct Only(Value);
 
@@ -307,7 +309,7 @@ mod tests {
         }
     }
 
-    /// A cluster with objects of a mebibyte each, one on each page and without end; counts the pages that were read.
+    /// A cluster with endless objects of one mebibyte each, one per page. It counts the pages that were read.
     #[derive(Debug, Default)]
     struct Endless(AtomicUsize);
 
@@ -340,7 +342,7 @@ mod tests {
         }
     }
 
-    /// The state of a policy that may read `ConfigMap`s and finds them without end, and the cluster.
+    /// Returns the state of a policy that may read `ConfigMap`s and finds endless ones, and the cluster.
     fn reading(together: &Arc<Together>) -> (State, Arc<Endless>) {
         let plugin = PluginId {
             name: "p".into(),

@@ -1,4 +1,4 @@
-//! `pintle:types/context`: facts about where a result goes.
+//! `pintle:types/context`: facts about the destination of a result.
 
 use std::sync::Arc;
 
@@ -10,35 +10,35 @@ use pintle_core::{
 
 use crate::{bindings::wit::context::Host, state::State};
 
-/// Where a result goes. Each fact that a plugin reads joins the read set.
+/// The destination of a result. Each fact that a plugin reads is added to the read set.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Context {
     /// The application's name.
     pub name: String,
-    /// The namespace for objects that name none.
+    /// The namespace for objects that do not name one.
     pub namespace: String,
-    /// The cluster's version: `v1.36.3`.
+    /// The cluster's version, such as `v1.36.3`.
     pub kube_version: String,
-    /// What the cluster serves: `apps/v1`, `apps/v1/Deployment`, …, sorted.
+    /// The APIs that the cluster serves: `apps/v1`, `apps/v1/Deployment`, …, sorted.
     pub api_versions: Arc<[String]>,
     /// The commit, in hexadecimal.
     pub revision: String,
-    /// Seconds since the epoch at which the revision was made.
+    /// The time when the revision was created, in seconds since the epoch.
     pub revision_time: i64,
 }
 
-/// The context together with the secret seed from which a plugin's bytes are derived.
+/// The context and the secret seed from which a plugin's random bytes are derived.
 ///
-/// It answers the questions of a [`ReadSet`](readset::ReadSet) that are about the context.
+/// Answers the questions of a [`ReadSet`](readset::ReadSet) that are about the context.
 #[derive(Debug, Clone)]
 pub struct Facts {
-    /// Where the result goes.
+    /// The destination of the result.
     pub context: Context,
     /// The application's seed.
     pub seed: Seed,
 }
 
-/// The name under which derived bytes are recorded: they change when the seed does, and only then.
+/// The name under which derived bytes are recorded. They change only when the seed does.
 pub(crate) const SEED: &str = "seed";
 
 impl Facts {
@@ -56,7 +56,7 @@ impl Facts {
                 .finish(),
             "revision" => digest.part(&context.revision).finish(),
             "revision-time" => digest.part(context.revision_time.to_be_bytes()).finish(),
-            // Derived, so that the read set tells nobody anything about the seed.
+            // Derived, so that the read set reveals nothing about the seed.
             SEED => digest
                 .part(self.seed.derive("pintle/read-set", 32))
                 .finish(),

@@ -32,24 +32,24 @@ use crate::{
     state::State,
 };
 
-/// Most bytes of a response's body.
+/// The maximum size of a response body in bytes.
 const RESPONSE: usize = 1 << 20;
 
-/// Most bytes of a request's body.
+/// The maximum size of a request body in bytes.
 const REQUEST: usize = 4 << 20;
 
-/// Most headers of a request.
+/// The maximum number of headers of a request.
 const HEADERS: usize = 64;
 
-/// Most bytes of a request's URL, and of the value of a header: as the plugin writes them, and as they are sent.
+/// The maximum sizes in bytes of a request's URL and of a header value, both as the plugin writes them and as they are sent.
 const URL: usize = 8 << 10;
 const VALUE: usize = 16 << 10;
 
-/// How long a connection may take to be made.
+/// The timeout for establishing a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// Headers that belong to the connection, would ask another host than the granted one (RFC 9110, section 7), or for an
-/// answer in which no secret is found. The contract lists them; after a `*` comes anything.
+/// Headers that belong to the connection, that would address a host other than the granted one (RFC 9110, section 7), or that
+/// would ask for an answer in which secrets cannot be found. The contract lists them. A `*` stands for any suffix.
 const OWN_HEADERS: [&str; 10] = [
     "accept-encoding",
     "connection",
@@ -63,11 +63,11 @@ const OWN_HEADERS: [&str; 10] = [
     "upgrade",
 ];
 
-/// The clients of all notifiers, each made when it is first needed: most runs notify nobody, and reading the system's
+/// The clients of all notifiers, each created when it is first needed: most runs notify nobody, and reading the system's
 /// certificate authorities takes longer than a render.
 ///
-/// Connections are reused between plugins: what differs is only which addresses they go to, so there is one client for
-/// each.
+/// Connections are reused between plugins. Plugins differ only in the addresses that they may reach, so there is one client for
+/// each case.
 #[derive(Debug, Clone)]
 pub(crate) struct HttpClients(Arc<Clients>);
 
@@ -105,10 +105,10 @@ impl HttpClients {
 
 fn make(clients: &Clients, private: bool) -> Result<Client, reqwest::Error> {
     let mut headers = HeaderMap::new();
-    // No secret is found in what is compressed.
+    // Secrets cannot be found in compressed data.
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let mut builder = Client::builder()
-        // A proxy would resolve names itself, past the check of addresses.
+        // A proxy would resolve names itself and so bypass the check of addresses.
         .no_proxy()
         .redirect(redirect::Policy::none())
         .connect_timeout(CONNECT)
@@ -126,10 +126,10 @@ fn make(clients: &Clients, private: bool) -> Result<Client, reqwest::Error> {
     builder.build()
 }
 
-/// Where a request goes.
+/// The destination of a request.
 struct Target {
     url: Url,
-    /// What the host is called in messages, if it came out of a secret.
+    /// What messages call the host if it came from a secret.
     hidden: Option<String>,
 }
 
@@ -167,12 +167,12 @@ impl Host for State {
 }
 
 impl HttpAccess {
-    /// Sends within `most`, and within less if the request says so.
+    /// Sends a request with the timeout `most`, or a shorter one if the request sets it.
     async fn send(&self, request: Request, most: Duration) -> Result<Response, HttpError> {
         let time = request
             .timeout_ms
             .map_or(most, |ms| Duration::from_millis(ms.into()).min(most));
-        // What is sent may be done, although nobody waits for the answer.
+        // A request that is sent may take effect even if nobody waits for the answer, so do not send it.
         if time.is_zero() {
             return Err(HttpError::TimedOut);
         }
@@ -184,7 +184,7 @@ impl HttpAccess {
 
     async fn exchange(&self, request: Request) -> Result<Response, HttpError> {
         let method = method(&request.method)?;
-        // Before it is signed.
+        // Checked before the body is signed.
         if request.body.len() > REQUEST {
             return Err(HttpError::NotGranted(format!(
                 "the request's body is larger than {REQUEST} bytes"
@@ -236,7 +236,7 @@ impl HttpAccess {
         })
     }
 
-    /// Fills the URL in, and checks that its host is granted. Messages show the URL as the plugin wrote it.
+    /// Fills in the URL and checks that its host is granted. Messages show the URL as the plugin wrote it.
     fn target(&self, request: &Request, filling: &mut Filling<'_>) -> Result<Target, HttpError> {
         let filled = filling.fill("the URL", &request.url, URL)?;
         let malformed =
@@ -252,7 +252,7 @@ impl HttpAccess {
             return Err(malformed("names no host"));
         };
         let port = url.port().unwrap_or(own);
-        // A host that came out of a secret stays one.
+        // A host that came from a secret stays secret.
         let hidden = (!is_written(&request.url, &url))
             .then(|| format!("the host of `{}`", shown(&request.url)));
         let told = hidden.clone().unwrap_or_else(|| format!("{name}:{port}"));
@@ -276,7 +276,7 @@ impl HttpAccess {
     }
 }
 
-/// Says whether the plugin itself wrote the host and the port: they are named before the first placeholder.
+/// Returns whether the plugin itself wrote the host and port, that is, before the first placeholder.
 fn is_written(template: &str, url: &Url) -> bool {
     let written = template
         .split_once("${")
@@ -307,7 +307,7 @@ fn headers(request: &Request, filling: &mut Filling<'_>) -> Result<HeaderMap, Ht
         }
         let what = format!("the value of header `{}`", shown(&header.name));
         let value = filling.fill(&what, &header.value, VALUE)?;
-        // Text beyond ASCII goes out as UTF-8.
+        // Text outside ASCII is sent as UTF-8.
         let mut value = HeaderValue::from_bytes(value.as_bytes())
             .map_err(|_| bad("has a value with characters that headers cannot have"))?;
         value.set_sensitive(true);
@@ -325,7 +325,7 @@ fn is_own(name: &str) -> bool {
 
 fn method(text: &str) -> Result<Method, HttpError> {
     match Method::from_bytes(text.as_bytes()) {
-        // A tunnel would lead past the check of hosts.
+        // A tunnel would bypass the check of hosts.
         Ok(method) if method != Method::CONNECT => Ok(method),
         _ => Err(HttpError::NotGranted(format!(
             "`{}` is not a method",
@@ -334,7 +334,7 @@ fn method(text: &str) -> Result<Method, HttpError> {
     }
 }
 
-/// Tells how an exchange failed, without the URL, which may hold a secret. A `hidden` host is called what is given here.
+/// Describes how a request failed, without the URL, which may hold a secret. A hidden host is called by the text in `hidden`.
 fn failed(error: &reqwest::Error, hidden: Option<&str>) -> HttpError {
     if let Some(blocked) = causes(error).find_map(|cause| cause.downcast_ref::<Blocked>()) {
         let told = hidden.map_or_else(|| blocked.to_string(), ToOwned::to_owned);
@@ -356,7 +356,7 @@ fn failed(error: &reqwest::Error, hidden: Option<&str>) -> HttpError {
     )
 }
 
-/// The same without what causes say, such as the names in a certificate.
+/// Describes the failure without the texts of its causes, which may contain names, such as those in a certificate.
 fn failed_nameless(error: &reqwest::Error) -> String {
     let what = if error.is_dns() {
         "its name is not resolved"
@@ -384,7 +384,7 @@ fn private(what: &str) -> String {
     )
 }
 
-/// Bounds what a plugin wrote, for a message that goes back to it.
+/// Shortens what a plugin wrote, for a message that goes back to it.
 fn shown(text: &str) -> String {
     text.chars().take(200).collect()
 }

@@ -10,7 +10,7 @@ use crate::{
     state::{State, Stop},
 };
 
-/// Where the messages of one call go. Clones are the same sink, for a guest that has several streams.
+/// The destination of one call's messages. Clones are the same sink, for a guest with several streams.
 #[derive(Debug, Clone)]
 pub(crate) struct LogSink(Arc<Mutex<Sink>>);
 
@@ -22,10 +22,10 @@ struct Sink {
     last_error: Option<String>,
 }
 
-/// What a message counts for beside its bytes: none is free, and each is a line with the plugin's name and the time.
+/// The number of bytes added for each message: none is free, and each is a line with the plugin's name and the time.
 const MESSAGE_BYTES: u64 = 128;
 
-/// Characters of the last error that a crash is told with.
+/// The number of characters of the last error that are reported with a crash.
 const LAST_WORDS: usize = 400;
 
 impl LogSink {
@@ -38,7 +38,7 @@ impl LogSink {
         })))
     }
 
-    /// Writes a message, or drops it beyond [`LOG_KEPT`]; ends the call beyond the limit.
+    /// Writes a message, or drops it beyond [`LOG_KEPT`]. Ends the call beyond the limit.
     pub(crate) fn write(&self, level: Level, message: &str) -> Result<(), Stop> {
         let mut sink = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let size = message.len() as u64 + MESSAGE_BYTES;
@@ -67,14 +67,14 @@ impl LogSink {
         Ok(())
     }
 
-    /// Returns the last message at the level of errors.
+    /// Returns the last message at error level.
     pub(crate) fn last_error(&self) -> Option<String> {
         let sink = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         sink.last_error.clone()
     }
 }
 
-/// Replaces control characters: a plugin must not be able to forge lines or to steer a terminal.
+/// Replaces control characters: a plugin must not be able to forge lines or control a terminal.
 fn printable(message: &str) -> String {
     message
         .trim_end()

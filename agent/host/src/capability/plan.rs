@@ -1,4 +1,4 @@
-//! `pintle:types/plan`: what is about to be done, whole. Documents cross only when asked for.
+//! `pintle:types/plan`: the complete plan. Documents cross only when requested.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -16,10 +16,10 @@ use crate::{
     wire,
 };
 
-/// A plan that a guest holds.
+/// A plan held by a guest.
 ///
-/// The values of Secrets are concealed: equal values stay equal, and nothing else can be learned of them. A policy can
-/// say that a Secret changes, and never what it holds.
+/// The values of Secrets are concealed: equal values stay equal, and nothing else can be learned about them. A policy can tell
+/// that a Secret changes, but never what it holds.
 #[derive(Debug, Clone)]
 #[expect(unreachable_pub, reason = "the generated bindings export it again")]
 pub struct PlanView {
@@ -64,7 +64,7 @@ impl HostPlan for State {
         let change = |change: &pintle_core::plan::Change| Change {
             id: wire::object_id(&change.id, &change.version),
             action: match change.action {
-                // What is kept now will be made: nothing else sees it before it is.
+                // An object that is kept now will be created later, and nothing else sees it before then.
                 Action::Create | Action::Keep => plan::Action::Create,
                 Action::Update => plan::Action::Update,
                 Action::Replace => plan::Action::Replace,
@@ -134,7 +134,7 @@ impl HostPlan for State {
     }
 }
 
-/// One side of a difference. That of a whole object which does not exist is null in the core, and absent for plugins.
+/// Returns one side of a difference. For a whole object that does not exist, it is null in the core and absent for plugins.
 fn side(pointer: &str, value: Option<Value>) -> Option<String> {
     let value = value?;
     (!pointer.is_empty() || !value.is_null()).then(|| value.to_string())

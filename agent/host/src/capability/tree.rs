@@ -1,4 +1,4 @@
-//! `pintle:types/tree`: a folder of one revision, every read of which is recorded.
+//! `pintle:types/tree`: a folder of one revision. Every read of it is recorded.
 
 use std::sync::Arc;
 
@@ -15,17 +15,17 @@ use crate::{
     state::{State, Stop},
 };
 
-/// A folder that a guest holds.
+/// A folder held by a guest.
 #[derive(Debug, Clone)]
 #[expect(unreachable_pub, reason = "the generated bindings export it again")]
 pub struct Folder {
     tree: Arc<dyn Tree>,
-    /// Whether reads join the read set. Those of an input do not: it is recorded whole, by its digest.
+    /// Whether reads are added to the read set. Reads of an input are not: it is recorded as a whole, by its digest.
     recorded: bool,
 }
 
 impl Folder {
-    /// The folder of the application: what is read is recorded.
+    /// Returns the folder of the application, whose reads are recorded.
     pub(crate) fn source(tree: Arc<dyn Tree>) -> Self {
         Self {
             tree,
@@ -33,7 +33,7 @@ impl Folder {
         }
     }
 
-    /// A further folder, which was recorded as a whole.
+    /// Returns a further folder, which was recorded as a whole.
     pub(crate) fn input(tree: Arc<dyn Tree>) -> Self {
         Self {
             tree,
@@ -42,10 +42,10 @@ impl Folder {
     }
 }
 
-/// Bytes of the longest path, as Linux has it. To read a path takes many times its bytes, and the read set keeps it.
+/// The maximum length of a path in bytes, as on Linux. Reading a path takes many times its bytes, and the read set keeps it.
 const PATH: usize = 4_096;
 
-/// Reads a path. One that is too long leads nowhere, in every revision, as one that leaves the folder does.
+/// Parses a path. One that is too long leads nowhere in any revision, like one that leaves the folder.
 fn parsed(text: &str) -> Option<TreePath> {
     if text.len() > PATH {
         return None;
@@ -122,7 +122,7 @@ impl HostTree for State {
         let folder = self.table.get(&this)?.clone();
         let found = match self.search(folder.tree.as_ref(), &pattern)? {
             Ok(found) => found,
-            // A malformed pattern is malformed in every revision: nothing was read.
+            // A malformed pattern is malformed in every revision, so nothing was read.
             Err(GlobError::Pattern { .. }) => return Ok(Err(ReadError::Outside)),
             Err(GlobError::Tree(error)) => return Ok(told(Err(error))?),
         };
@@ -146,8 +146,8 @@ impl HostTree for State {
 }
 
 impl State {
-    /// Searches for files. Each one that is looked at counts as the bytes of the pattern, and none is once the time of the
-    /// call is over: nothing else bounds what one glob over many files costs.
+    /// Searches for files. Each file examined counts as the bytes of the pattern, and none is examined once the time of the call
+    /// is over. Nothing else limits the cost of one glob over many files.
     fn search(
         &mut self,
         folder: &dyn Tree,
@@ -177,7 +177,7 @@ fn entry(entry: tree::Entry) -> Entry {
     }
 }
 
-/// Tells a guest what it can act on, and ends the call for what it cannot.
+/// Returns an error that the guest can act on, and ends the call for any other.
 fn told<T>(result: Result<T, TreeError>) -> Result<Result<T, ReadError>, Stop> {
     let error = match result {
         Ok(value) => return Ok(Ok(value)),
@@ -188,7 +188,7 @@ fn told<T>(result: Result<T, TreeError>) -> Result<Result<T, ReadError>, Stop> {
         TreeError::Link { .. } => Ok(Err(ReadError::Outside)),
         TreeError::WrongKind { .. } => Ok(Err(ReadError::WrongKind)),
         TreeError::TooLarge { limit, .. } => Ok(Err(ReadError::TooLarge(limit))),
-        // No guest could say it better, and none should take it for an absent file.
+        // No guest could describe it better, and none should take it for a missing file.
         TreeError::Submodule { .. } | TreeError::Unusable { .. } => {
             Err(Stop(Fault::Refused(vec![Problem::new(error.to_string())])))
         }

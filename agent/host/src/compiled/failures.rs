@@ -1,5 +1,5 @@
-//! Components that do not compile. To compile one takes minutes at worst, and one is compiled at a time: whoever asked for
-//! such a one again and again would hold up all others.
+//! Components that do not compile. Compiling one takes minutes at worst, and only one is compiled at a time: a caller that kept
+//! requesting such a component would hold up all others.
 
 use std::{
     collections::HashMap,
@@ -11,10 +11,10 @@ use pintle_core::digest::Digest;
 
 use crate::world::Unloadable;
 
-/// How long a failure stands. It is not for ever: that the compiler crashed, or took too long, may be the machine's fault.
+/// How long a failure is remembered. It does not last for ever: a compiler crash or timeout may be the machine's fault.
 const STANDS: Duration = Duration::from_hours(1);
 
-/// Why components failed that nothing but time may change, by their digests.
+/// Failures that only time may change, by the digest of the component.
 #[derive(Debug, Default)]
 pub(super) struct Failures(Mutex<HashMap<Digest, Failure>>);
 
@@ -31,7 +31,7 @@ impl Failure {
 }
 
 impl Failures {
-    /// Refuses a component whose failure stands, with the reason of then.
+    /// Rejects a component whose failure is still remembered, with the original reason.
     pub(super) fn check(&self, digest: Digest, now: Instant) -> Result<(), Unloadable> {
         let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match failures.get(&digest) {
@@ -40,7 +40,7 @@ impl Failures {
         }
     }
 
-    /// Notes why a component failed, unless it may be loaded later.
+    /// Records why a component failed, unless the failure is retryable.
     pub(super) fn note(&self, digest: Digest, reason: &Unloadable, now: Instant) {
         if reason.is_retryable() {
             return;
@@ -70,7 +70,7 @@ mod tests {
         assert_eq!(failures.check(bad, after(59)), Err(reason));
         assert_eq!(failures.check(good, after(59)), Ok(()));
         assert_eq!(failures.check(bad, after(60)), Ok(()));
-        // What stands no more takes no memory when there is something else to note.
+        // An expired failure takes no memory once another one is recorded.
         failures.note(good, &Unloadable::Empty, after(60));
         assert_eq!(failures.0.lock().unwrap().len(), 1);
     }

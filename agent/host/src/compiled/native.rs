@@ -1,4 +1,4 @@
-//! Compiled code in the cache on disk.
+//! Compiled code in the on-disk cache.
 
 use std::{
     fs::File,
@@ -12,7 +12,7 @@ use wasmtime::{Engine, component::Component};
 
 use crate::disk::SealedFolder;
 
-/// Where files that are open have paths. A sandbox may have none.
+/// The folder in which open files have paths. A sandbox may not have it.
 pub(super) const DESCRIPTORS: &str = "/proc/self/fd";
 
 /// Writes compiled code under a key.
@@ -21,7 +21,7 @@ pub(super) fn write(disk: &SealedFolder, key: Digest, component: &Component) -> 
     disk.write_mapped(key, &native)
 }
 
-/// Loads what was written under a key, if it is there and whole. What does not load is deleted.
+/// Loads what was written under a key, if it exists and is intact. Code that does not load is deleted.
 pub(super) fn read(
     disk: &SealedFolder,
     engine: &Engine,
@@ -42,8 +42,8 @@ pub(super) fn read(
     }
 }
 
-/// Loads the file that was checked, and not what is at its path by now: it is mapped by its descriptor, or read where that has no
-/// path.
+/// Loads the file that was checked, rather than whatever is at its path by now. The file is mapped through its descriptor, or
+/// read where descriptors have no path.
 #[expect(
     unsafe_code,
     reason = "loading native code is unsafe because the engine runs whatever it is given. What it is given here \
@@ -60,7 +60,7 @@ fn load(engine: &Engine, mut file: File, descriptors: &Path) -> wasmtime::Result
         // SAFETY: the file is what `Component::serialize` of a compatible engine returned, as argued above.
         return unsafe { Component::deserialize_file(engine, &path) };
     }
-    // That takes more memory, and no compiler.
+    // This takes more memory, but no compiler.
     let mut native = Vec::new();
     file.rewind()?;
     file.read_to_end(&mut native)?;
@@ -74,7 +74,7 @@ mod tests {
 
     use super::*;
 
-    /// A component with nothing in it.
+    /// An empty component.
     const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
 
     #[test]

@@ -1,10 +1,9 @@
-//! Files that are mapped into memory as they lie on the disk, and not read: native code of megabytes, of which a call
-//! uses a part.
+//! Files that are mapped into memory rather than read: megabytes of native code, of which a call uses only a part.
 //!
-//! Such a file holds its content and nothing else. Its seal lies beside it, with the state that the file had when the two
-//! were last compared: what the file system says of it, the time of its last change of any kind included, which nobody
-//! sets at will. As long as that stands the content is what it was, and is not digested again. After a change of any kind
-//! it is, and so is what was copied from elsewhere.
+//! Such a file holds only its content. Its seal is in a separate file next to it, together with the state that the file had when
+//! the two were last compared. That state is what the file system reports about the file, including the time of its last change
+//! of any kind, which nobody can set at will. While the state is the same, so is the content, and its digest is not computed
+//! again. After any change it is, and so it is for a file that was copied from elsewhere.
 
 use std::{
     fs::{File, Metadata},
@@ -18,13 +17,13 @@ use pintle_core::digest::Digest;
 
 use super::{SealedFolder, invalid, is_due, room::remove, seal};
 
-/// What a seal begins with: the format's name and version.
+/// The beginning of a seal: the format's name and version.
 const MAGIC: &[u8; 16] = b"pintle-mapped/1\n";
 
-/// What the file system says of a file: where it is, its size, its last modification, its last change of any kind.
+/// What the file system reports about a file: its location, its size, its last modification, its last change of any kind.
 type State = [u8; 56];
 
-/// The seal of a file, and its state when they were last compared.
+/// The seal of a file, and its state when the two were last compared.
 struct Record {
     seal: Digest,
     state: State,
@@ -42,7 +41,7 @@ impl Record {
 }
 
 impl SealedFolder {
-    /// Opens the file that was written under a key, if it is there and whole. At its path may be another one by now.
+    /// Opens the file that was written under a key, if it exists and is intact. Its path may refer to another file by now.
     pub(crate) fn mapped(&self, key: Digest) -> Option<File> {
         let path = self.content_file(key);
         match self.open_mapped(&path, key) {
@@ -56,7 +55,7 @@ impl SealedFolder {
         }
     }
 
-    /// Writes a file under a key, and makes room for it.
+    /// Writes a file under a key and makes room for it.
     pub(crate) fn write_mapped(&self, key: Digest, content: &[u8]) -> io::Result<()> {
         let metadata = self.place(key, &self.content_file(key), &[content])?;
         let record = Record::new(seal(key, content), &metadata);
@@ -67,7 +66,7 @@ impl SealedFolder {
 
     /// Deletes what was written under a key.
     pub(crate) fn forget_mapped(&self, key: Digest) {
-        // Without its seal a file is never used: it goes when room is made.
+        // A file without its seal is never used, and is deleted when room is made.
         for path in [self.seal_file(key), self.content_file(key)] {
             let _ = remove(&path);
         }
@@ -91,20 +90,20 @@ impl SealedFolder {
         Ok(file)
     }
 
-    /// Keeps a file that is used from going first, without a write at each start.
+    /// Keeps a file in use from being deleted first, without a write at each start.
     fn note_use(&self, key: Digest, record: &Record, file: &File, metadata: &Metadata) {
         let now = SystemTime::now();
         if is_due(metadata, now)
             && file.set_modified(now).is_ok()
             && let Ok(metadata) = file.metadata()
         {
-            // That was a change, and the next start would digest the file because of it.
+            // That was a change, which would make the next start compute the digest again.
             self.note(key, record.seal, &metadata);
         }
     }
 
-    /// Notes the state in which a file was found whole. If it cannot be noted, it is found out again the next time: other files
-    /// would take longer to make again, and none of them makes room for this.
+    /// Records the state in which a file was found intact. If that fails, the file is checked again next time. Other files would
+    /// take longer to recreate, so none of them is deleted to make room for this.
     fn note(&self, key: Digest, seal: Digest, metadata: &Metadata) {
         let record = Record::new(seal, metadata);
         let _ = self.place_whole(&self.seal_file(key), &record.parts());
@@ -165,7 +164,7 @@ mod tests {
         (root, folder)
     }
 
-    /// Reads a file that was opened, and maybe read for a check.
+    /// Reads a file that was opened and may have been read for a check.
     fn content(mut file: File) -> Vec<u8> {
         let mut content = Vec::new();
         file.rewind().unwrap();
@@ -173,7 +172,7 @@ mod tests {
         content
     }
 
-    /// Reads the record's state without any check.
+    /// Reads the state in the record without checking anything.
     fn recorded(folder: &SealedFolder, key: Digest) -> State {
         folder.read_record(key).unwrap().state
     }
@@ -275,7 +274,7 @@ mod tests {
         let (key, other) = (Digest::of("k"), Digest::of("other"));
         folder.write_mapped(key, &[7; 80]).unwrap();
         assert!(folder.mapped(key).is_some());
-        // What belongs to it comes later.
+        // A file that belongs to it is written later.
         folder.write(key, b"a description").unwrap();
         assert!(folder.mapped(key).is_some());
         assert!(folder.read(key).is_some());
@@ -317,7 +316,7 @@ mod tests {
         let known = recorded(&folder, key);
         assert_eq!(known, state(&fs::metadata(&path).unwrap()));
         folder.create = |_: &Path| Err(io::ErrorKind::StorageFull.into());
-        // First its use is to be noted, and then that it is the same after that change.
+        // First the use has to be recorded, and then that the file is unchanged after that.
         for _ in 0..2 {
             assert!(folder.mapped(key).is_some());
             assert_eq!(recorded(&folder, key), known, "there is no room");
@@ -325,7 +324,7 @@ mod tests {
             assert!(folder.seal_file(other).exists());
         }
         assert_ne!(known, state(&fs::metadata(&path).unwrap()));
-        // What is written does take it.
+        // Written content, in contrast, does make room.
         folder.write_mapped(key, b"content").unwrap_err();
         assert!(!folder.content_file(other).exists());
     }

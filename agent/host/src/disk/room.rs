@@ -1,7 +1,7 @@
-//! Which files go, and when: what was used longest ago, where a folder is over its limit, or its disk is full.
+//! Which files are deleted, and when: the least recently used ones, if a folder is over its limit or its disk is full.
 //!
-//! Room is made for what is written, and for nothing that is only noted of what is read. That it cannot be made is told and harms
-//! nobody: what was to be written is there.
+//! Room is made for files that are written, but not for notes about files that are read. If no room can be made, that is reported
+//! and does no harm: what had to be written is there.
 
 use std::{
     fs, io,
@@ -13,24 +13,24 @@ use pintle_core::digest::Digest;
 
 use super::{SealedFolder, UNFINISHED};
 
-/// Age at which a file that is not complete is one that a crash left.
+/// The age from which an incomplete file counts as left behind by a crash.
 const ABANDONED: Duration = Duration::from_hours(1);
 
-/// The files that may go, by the time of their last use, and the size of all.
+/// The files that may be deleted, by the time of their last use, and the total size of all files.
 struct Found {
     files: Vec<(SystemTime, u64, PathBuf)>,
     total: u64,
 }
 
 impl SealedFolder {
-    /// Deletes what was used longest ago until the rest is within the limit. All that lies under a key stays, however large it
-    /// is: it is what was just asked for.
+    /// Deletes the least recently used files until the rest is within the limit. Everything under `key` stays, however large: it
+    /// was just asked for.
     pub(super) fn make_room(&self, key: Digest) {
         self.shrink(key, |_| self.limit);
     }
 
-    /// Writes so many bytes under a key. Where there is no room for them on the disk, as many others make some, and it is tried
-    /// once more.
+    /// Writes `size` bytes under a key. If the disk has no room for them, deletes as many bytes of other files and tries once
+    /// more.
     pub(super) fn with_room<T>(
         &self,
         key: Digest,
@@ -47,7 +47,7 @@ impl SealedFolder {
         }
     }
 
-    /// Deletes what was used longest ago, but nothing under a key, until all has at most the size that is wanted.
+    /// Deletes the least recently used files, except those under a key, until the total is at most the wanted size.
     fn shrink(&self, key: Digest, wanted: impl FnOnce(u64) -> u64) {
         let Found { mut files, total } = match self.find(key) {
             Ok(found) => found,
@@ -88,7 +88,7 @@ impl SealedFolder {
             let name = name.to_string_lossy();
             let is_old = now.duration_since(used).is_ok_and(|age| age > ABANDONED);
             if name.starts_with(UNFINISHED) && !is_old {
-                // Somebody writes it at this moment.
+                // Somebody is writing it right now.
                 continue;
             }
             found.total += metadata.len();
@@ -107,7 +107,7 @@ fn is_full(error: &io::Error) -> bool {
     )
 }
 
-/// Deletes what is at a path, if another process has not: a folder too, in whose place no file could be written.
+/// Deletes what is at a path, if another process has not done so. Deletes a folder too, since it would block a file there.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     let removed = fs::symlink_metadata(path).and_then(|metadata| {
         if metadata.is_dir() {
@@ -166,7 +166,7 @@ mod tests {
             folder.write(other, &[0; 100]).unwrap();
             age(&folder.file(other), seconds);
         }
-        // The oldest of all, and of what is to be written.
+        // The oldest of all, but under the key that is about to be written.
         folder.write(key, b"what belongs to it").unwrap();
         age(&folder.file(key), 30);
         let mut tries = 0;

@@ -1,4 +1,4 @@
-//! Powers that were calculated before.
+//! A cache of powers that were calculated before.
 
 use std::{
     collections::HashMap,
@@ -7,14 +7,14 @@ use std::{
 
 use pintle_core::digest::{Digest, Digester};
 
-/// Bytes after which a generation is an old one: the powers of some hundred keys of 2,048 bits.
+/// The size in bytes at which a generation becomes the old one: the powers of some hundred keys of 2,048 bits.
 const GENERATION: usize = 2 << 20;
 
-/// What an entry takes beside its power.
+/// The size of an entry without its power.
 const ENTRY: usize = 2 * size_of::<(Digest, Box<[u8]>)>();
 
-/// Remembers powers, under a digest of what they were calculated from: an application's keys are made again, from the same
-/// numbers, in each of its renders. What nobody asked for while a generation filled is forgotten with it.
+/// Caches powers by a digest of their operands. An application's keys are recreated from the same numbers in each of its renders.
+/// Powers that were not used while a generation filled are evicted with it.
 #[derive(Debug, Default)]
 pub(crate) struct Memo(Mutex<Generations>);
 
@@ -22,12 +22,12 @@ pub(crate) struct Memo(Mutex<Generations>);
 struct Generations {
     young: HashMap<Digest, Box<[u8]>>,
     old: HashMap<Digest, Box<[u8]>>,
-    /// Bytes of the young ones.
+    /// The size of the young generation in bytes.
     bytes: usize,
 }
 
 impl Memo {
-    /// Returns what is remembered for the operands, or else calculates and remembers it.
+    /// Returns the cached power for the operands, or calculates and caches it.
     pub(super) fn power(
         &self,
         operands: [&[u8]; 3],
@@ -38,7 +38,7 @@ impl Memo {
         if let Some(power) = self.with(|known| known.get(key)) {
             return power;
         }
-        // Without the lock: others calculate meanwhile.
+        // Without holding the lock, so that others can calculate meanwhile.
         let power = calculate();
         self.with(|known| known.put(key, power.as_slice().into()));
         power
@@ -81,7 +81,7 @@ mod tests {
         let none = || unreachable!("it is known");
         assert_eq!(power([b"1", b"23", b"4"]), b"1234");
         assert_eq!(memo.power([b"1", b"23", b"4"], none), b"1234");
-        // The same bytes, and other numbers.
+        // The same bytes, but different numbers.
         assert_eq!(memo.power([b"12", b"3", b"4"], || vec![7]), [7]);
     }
 

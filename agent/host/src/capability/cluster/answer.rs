@@ -1,4 +1,4 @@
-//! An answer of the cluster, page by page: what a plugin may read is as large as the cluster.
+//! An answer from the cluster, read page by page: what a plugin may read can be as large as the cluster.
 
 use pintle_core::{
     canonical,
@@ -10,25 +10,26 @@ use serde_json::Value;
 
 use super::{ClusterError, ClusterQuestion, ClusterReader};
 
-/// Bytes of text of the largest answer.
+/// The size in bytes of the text of the largest answer.
 pub(super) const ANSWER: u64 = 64 << 20;
 
-/// Most pages of an answer: of the smallest objects, more than an answer has room for. A server may have no last one.
+/// The maximum number of pages of an answer. Even with the smallest objects, this is more than an answer has room for. A server
+/// might never send a last page.
 const PAGES: u32 = 10_000;
 
-/// Bytes that an object of an answer takes beside its texts.
+/// The size in bytes of an object in an answer, besides its texts.
 const FOUND: u64 = 192;
 
-/// What a server records of writes. It changes with each, also with one that changes nothing else.
+/// The fields in which a server records writes. They change with each write, even one that changes nothing else.
 const RECORDS: [&str; 2] = ["managedFields", "resourceVersion"];
 
-/// The way through an answer.
+/// The pages of an answer.
 pub(super) struct Pages<'a> {
     question: &'a ClusterQuestion,
     reader: &'a dyn ClusterReader,
-    /// What the page before named as the next.
+    /// The token for the next page, from the page before.
     next: Option<String>,
-    /// How many there may be yet; none after the last.
+    /// The number of pages that may still be read; 0 after the last one.
     left: u32,
 }
 
@@ -42,7 +43,7 @@ impl<'a> Pages<'a> {
         }
     }
 
-    /// Asks for the next page; nothing after the last.
+    /// Reads the next page. Returns `None` after the last one.
     pub(super) async fn page(&mut self) -> Result<Option<Vec<Value>>, ClusterError> {
         if self.left == 0 {
             return Ok(None);
@@ -70,22 +71,22 @@ impl<'a> Pages<'a> {
     }
 }
 
-/// An answer as far as it is there. Only texts are kept of it: JSON that was read takes several times as much.
+/// The part of an answer that has been read. Only texts are kept: parsed JSON takes several times as much memory.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
     found: Vec<Found>,
-    /// Bytes of what crosses.
+    /// The size in bytes of what crosses to the guest.
     size: u64,
 }
 
-/// One object of an answer.
+/// An object of an answer.
 #[derive(Debug)]
 struct Found {
     namespace: String,
     name: String,
-    /// What crosses.
+    /// The text that crosses to the guest.
     text: String,
-    /// What joins the digest.
+    /// The text that goes into the digest.
     concealed: String,
 }
 
@@ -96,8 +97,8 @@ impl Found {
 }
 
 impl Answer {
-    /// Adds a page, and returns the bytes of memory that are kept of it. What a Secret holds is concealed in the digest, since
-    /// status shows digests.
+    /// Adds a page and returns the bytes of memory that are kept for it. The values of a Secret are concealed in the digest,
+    /// since statuses show digests.
     pub(super) fn add(&mut self, page: Vec<Value>, is_secret: bool, seed: &Seed) -> u64 {
         let mut weight = 0;
         for mut object in page {
@@ -117,17 +118,17 @@ impl Answer {
         weight
     }
 
-    /// Says whether no more of it is read.
+    /// Returns whether the answer is too large, so that no more of it is read.
     pub(super) fn is_too_large(&self) -> bool {
         self.size > ANSWER
     }
 
-    /// Returns the bytes of memory that are kept until it has crossed: those of its texts, and what each takes beside.
+    /// Returns the bytes of memory that are kept until the answer has crossed: its texts, and the overhead of each.
     pub(super) fn crossing(&self) -> u64 {
         self.size + FOUND * self.found.len() as u64
     }
 
-    /// Returns the texts in the order of the contract, and the digest that a read set has for them.
+    /// Returns the texts in the order required by the contract, and the digest that a read set has for them.
     pub(super) fn finish(mut self) -> (Vec<String>, Digest) {
         self.found.sort_by(|a, b| a.place().cmp(&b.place()));
         let mut digest = Digester::new("cluster");
@@ -139,12 +140,12 @@ impl Answer {
     }
 }
 
-/// Returns the digest that a read set has for each answer that is too large: nobody is given anything of it.
+/// Returns the digest that a read set has for every answer that is too large. None of such an answer is given to anyone.
 pub(super) fn too_large() -> Digest {
     Digester::new("cluster/too-large").finish()
 }
 
-/// Leaves out of an object what says nothing of its state: an answer would be another one although nothing is.
+/// Removes from an object what says nothing about its state. Otherwise an answer would change although the state did not.
 fn leave_out_records(object: &mut Value) {
     if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
         metadata.retain(|field, _| !RECORDS.contains(&field.as_str()));

@@ -1,7 +1,7 @@
-//! Which addresses the network part of the world is.
+//! The part of the network that an address belongs to.
 //!
-//! A name is resolved once, what is not allowed is dropped from the answer, and the rest is what the client dials: an
-//! address that was not checked is never connected to.
+//! A name is resolved once, disallowed addresses are dropped from the answer, and the client dials the remaining ones. It never
+//! connects to an address that was not checked.
 
 use std::{
     collections::BTreeMap,
@@ -15,22 +15,22 @@ use tokio::{
     task::{JoinError, spawn_blocking},
 };
 
-/// Lookups that are under way at once. The system's blocks a thread for as long as it takes, whether anybody still waits for
-/// it or not, and all that blocks shares the threads.
+/// The maximum number of concurrent lookups. A system lookup blocks a thread for as long as it takes, whether or not anybody
+/// still waits for it, and all blocking work shares those threads.
 const LOOKUPS: usize = 16;
 
-/// Lookups of one name among them: one that nobody answers for leaves room for the others.
+/// The maximum number of concurrent lookups of one name: a name that nobody answers for leaves room for the others.
 const OF_ONE_NAME: usize = 4;
 
-/// What every machine in Azure finds its host at, in no registry of special addresses: it gives out the settings and certificates
-/// of the node. <https://learn.microsoft.com/en-us/azure/virtual-network/what-is-ip-address-168-63-129-16>
+/// The address at which every machine in Azure finds its host. No registry of special addresses lists it. It serves the settings
+/// and certificates of the node. <https://learn.microsoft.com/en-us/azure/virtual-network/what-is-ip-address-168-63-129-16>
 const AZURE: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
 
-/// Room for lookups. Clones share it.
+/// Permits for lookups, shared by all clones.
 #[derive(Debug, Clone)]
 pub(super) struct Lookups {
     all: Arc<Semaphore>,
-    /// Room for each name that is looked up, or waited for.
+    /// The permits of each name that is being looked up or waited for.
     names: Arc<Mutex<BTreeMap<String, Weak<Semaphore>>>>,
 }
 
@@ -48,7 +48,7 @@ impl Lookups {
         }
     }
 
-    /// Returns the room for a name.
+    /// Returns the permits of a name.
     fn of_name(&self, name: &str) -> Arc<Semaphore> {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         names.retain(|_, room| room.strong_count() > 0);
@@ -60,15 +60,15 @@ impl Lookups {
         room
     }
 
-    /// Runs a lookup of a name when there is room. Who gives up before that leaves nothing behind; who gives up later leaves the
-    /// one lookup, which keeps its room until it is over.
+    /// Runs a lookup of a name once it has a permit. A caller that gives up before that leaves nothing behind. A caller that
+    /// gives up later leaves its one lookup, which keeps its permits until it is over.
     async fn run<T: Send + 'static>(
         &self,
         name: &str,
         lookup: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, JoinError> {
         const OPEN: &str = "never closed";
-        // In this order: who waits for a name takes nothing from the others.
+        // In this order, a caller that waits for a name takes nothing from the others.
         let own = self.of_name(name).acquire_owned().await.expect(OPEN);
         let room = Arc::clone(&self.all).acquire_owned().await.expect(OPEN);
         let looked_up = spawn_blocking(move || {
@@ -80,7 +80,7 @@ impl Lookups {
     }
 }
 
-/// All addresses of a name are on networks that are not granted.
+/// The error for a name whose addresses are all on networks that are not granted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{host}, which is {address},")]
 pub(super) struct Blocked {
@@ -88,7 +88,7 @@ pub(super) struct Blocked {
     pub(super) address: IpAddr,
 }
 
-/// Resolves names for one client.
+/// The resolver of one client.
 #[derive(Debug)]
 pub(super) struct Resolver {
     /// Whether private, local and reserved addresses may be dialled.
@@ -125,8 +125,8 @@ fn allowed(host: &str, found: Vec<SocketAddr>, private: bool) -> Result<Vec<Sock
     }
 }
 
-/// Says whether an address is one of the public internet, by the registries of special-purpose addresses (RFC 6890) and but for
-/// [`AZURE`].
+/// Returns whether an address belongs to the public internet, according to the registries of special-purpose addresses (RFC
+/// 6890), with the exception of [`AZURE`].
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -139,9 +139,9 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         return false;
     }
     let [a, b, c, _] = address.octets();
-    // In order: "this network", private (RFC 1918), loopback, and from 224 on multicast, reserved and broadcast; shared
-    // by carriers (RFC 6598); link-local, where clouds serve credentials (RFC 3927); protocols, documentation, 6to4
-    // relays and benchmarks (RFC 6890, 5737, 7526, 2544).
+    // In order: "this network", private (RFC 1918), loopback, and from 224 on multicast, reserved and broadcast; shared by
+    // carriers (RFC 6598); link-local, where clouds serve credentials (RFC 3927); protocols, documentation, 6to4 relays and
+    // benchmarks (RFC 6890, 5737, 7526, 2544).
     !matches!(
         (a, b, c),
         (0 | 10 | 127 | 224.., _, _)
@@ -164,12 +164,12 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         is_public_v4(Ipv4Addr::new(a, b, c, d))
     };
     match segments {
-        // IPv4 in other clothes: mapped, translated (RFC 6052), 6to4 (RFC 3056).
+        // Embedded IPv4: mapped, translated (RFC 6052), 6to4 (RFC 3056).
         [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
             embedded(high, low)
         }
         [0x2002, high, low, ..] => embedded(high, low),
-        // Global unicast is 2000::/3 and nothing else; within it are protocols (2001::/23) and documentation.
+        // Global unicast is 2000::/3 and nothing else; it contains protocols (2001::/23) and documentation.
         [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => false,
         [first, ..] => first & 0xe000 == 0x2000,
     }
@@ -191,7 +191,7 @@ mod tests {
         let lookups = Lookups::new(1);
         let made = Arc::new(AtomicUsize::new(0));
         let (open, gate) = mpsc::channel::<()>();
-        // One that does not end before it is let go on.
+        // A lookup that does not end before it is allowed to.
         let slow = lookups.run("a", move || gate.recv());
         assert!(slow.now_or_never().is_none());
         for _ in 0..100 {

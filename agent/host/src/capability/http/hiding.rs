@@ -1,4 +1,4 @@
-//! Secrets in what is answered.
+//! Hiding of secrets in answers.
 
 use memchr::{memchr, memmem};
 use reqwest::header::{CONTENT_ENCODING, HeaderMap};
@@ -6,12 +6,12 @@ use url::{Position, Url};
 
 use super::Secrets;
 
-/// Bytes from which on a value is looked for: shorter ones would be found where they are not.
+/// The minimum number of bytes of a value that is searched for. Shorter values would be found where they do not occur.
 const TELLING: usize = 6;
 
-/// Puts placeholders back into what a server answers: many repeat what they were sent when they refuse it.
+/// Puts placeholders back into a server's answer. Many servers repeat what they were sent when they reject it.
 pub(super) struct Hiding<'a> {
-    /// What is looked for, and the name of the secret that it is.
+    /// The values to search for, each with the name of its secret.
     wanted: Vec<(&'a str, Vec<u8>)>,
 }
 
@@ -22,7 +22,7 @@ impl Secrets {
             let value = value.trim_ascii_end();
             let parts = parts(value);
             for value in parts.iter().flatten().map(String::as_bytes).chain([value]) {
-                // Where it is sent percent-encoded, a server may show what that stands for.
+                // If the value is sent percent-encoded, a server may show it decoded.
                 let meant = Decoded::new(value, percent).bytes;
                 if meant != value {
                     wanted.push((name, meant));
@@ -31,13 +31,13 @@ impl Secrets {
             }
         }
         wanted.retain(|(_, value)| value.len() >= TELLING);
-        // Where one value is in another, it is the longer one that is told.
+        // If one value contains another, the longer one is reported.
         wanted.sort_by_key(|(_, value)| value.len());
         Hiding { wanted }
     }
 }
 
-/// Takes what servers repeat of a URL where nothing is: its path, and its path and query.
+/// Returns what servers repeat of a URL that they do not serve: its path, and its path with the query.
 fn parts(value: &[u8]) -> Option<[String; 2]> {
     let url = Url::parse(str::from_utf8(value).ok()?).ok()?;
     let with_query = &url[Position::BeforePath..Position::AfterQuery];
@@ -45,15 +45,15 @@ fn parts(value: &[u8]) -> Option<[String; 2]> {
 }
 
 impl Hiding<'_> {
-    /// Says whether a body with these headers could hold a secret without its being found: it is encoded, although that was
-    /// not asked for.
+    /// Returns whether a body with these headers could contain a secret that cannot be found: it is encoded although that was not
+    /// requested.
     pub(super) fn is_blind(&self, headers: &HeaderMap) -> bool {
         let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
         !self.wanted.is_empty()
             && encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
     }
 
-    /// Hides secrets in a body. What comes of it may be longer; it ends soon after `most` bytes.
+    /// Hides secrets in a body. The result may be longer than the body; it ends soon after `most` bytes.
     pub(super) fn bytes(&self, bytes: Vec<u8>, most: usize) -> Vec<u8> {
         let Some(marks) = self.marks(&bytes) else {
             return bytes;
@@ -77,15 +77,16 @@ impl Hiding<'_> {
         hidden
     }
 
-    /// Hides secrets in the value of a header.
+    /// Hides secrets in a header value.
     pub(super) fn text(&self, value: &[u8], most: usize) -> String {
         String::from_utf8_lossy(&self.bytes(value.to_vec(), most)).into_owned()
     }
 
-    /// Says of each byte which secret it is of, counted from one; zero if of none. Nothing if all are of none.
+    /// Returns, for each byte, the secret that it belongs to, counted from one, or zero if it belongs to none. Returns `None` if
+    /// no byte belongs to a secret.
     ///
-    /// All secrets are looked for in what was answered, and none in the placeholder of another. Notifiers have few, each of
-    /// which is looked for as six values at most: their number is one of a byte.
+    /// All secrets are searched for in the answer itself, and none in the placeholder of another. Notifiers have few secrets, and
+    /// each is searched for as at most six values, so their number fits into a byte.
     fn marks(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         // Servers write parts of a URL as they were sent, or encode them anew. Many answer in JSON.
         let decoded: Vec<_> = ESCAPES
@@ -96,7 +97,7 @@ impl Hiding<'_> {
         let mut marks = vec![0; bytes.len()];
         let mut is_any = false;
         for (mark, (_, value)) in (1_u8..).zip(&self.wanted) {
-            // As are those that follow.
+            // The values that follow are at least as long.
             if value.len() > bytes.len() {
                 break;
             }
@@ -115,16 +116,16 @@ impl Hiding<'_> {
     }
 }
 
-/// Reads one escape at the beginning of a text, adds what it stands for, and gives what follows it.
+/// Decodes one escape at the beginning of a text, appends what it stands for, and returns the rest.
 type Unescape = for<'t> fn(&'t [u8], &mut Vec<u8>) -> Option<&'t [u8]>;
 
-/// The escapes that are read, by how they begin.
+/// The supported escapes, by their first byte.
 const ESCAPES: [(u8, Unescape); 2] = [(b'%', percent), (b'\\', json)];
 
-/// What bytes with escapes stand for.
+/// Bytes with their escapes decoded.
 struct Decoded {
     bytes: Vec<u8>,
-    /// Where each of them begins in what was decoded, and then where that ends.
+    /// The offset of each decoded byte in the encoded text, followed by the end of the text.
     starts: Vec<usize>,
 }
 
@@ -146,15 +147,14 @@ impl Decoded {
     }
 }
 
-/// Reads `%` and two digits (RFC 3986, section 2.1).
+/// Decodes `%` and two digits (RFC 3986, section 2.1).
 fn percent<'t>(text: &'t [u8], meant: &mut Vec<u8>) -> Option<&'t [u8]> {
     let ([byte], after) = digits::<1>(text.strip_prefix(b"%")?)?;
     meant.push(byte);
     Some(after)
 }
 
-/// Reads a backslash and what it makes of a character in JSON (RFC 8259, section 7), but for those that neither a URL nor a
-/// header can have.
+/// Decodes a JSON escape (RFC 8259, section 7), except for characters that neither a URL nor a header can contain.
 fn json<'t>(text: &'t [u8], meant: &mut Vec<u8>) -> Option<&'t [u8]> {
     let (kind, after) = text.strip_prefix(b"\\")?.split_first()?;
     match kind {
@@ -171,21 +171,21 @@ fn json<'t>(text: &'t [u8], meant: &mut Vec<u8>) -> Option<&'t [u8]> {
     }
 }
 
-/// Reads what follows `\u`.
+/// Decodes what follows `\u`.
 fn character(text: &[u8]) -> Option<(char, &[u8])> {
     let (unit, after) = digits::<2>(text)?;
     let unit = u16::from_be_bytes(unit);
     if let Some(character) = char::from_u32(unit.into()) {
         return Some((character, after));
     }
-    // Beyond the first 65,536 a character takes two.
+    // A character beyond the first 65,536 takes two units.
     let (low, after) = digits::<2>(after.strip_prefix(b"\\u")?)?;
     let units = [unit, u16::from_be_bytes(low)];
     let character = char::decode_utf16(units).next()?.ok()?;
     Some((character, after))
 }
 
-/// Reads two hexadecimal digits for each byte.
+/// Parses two hexadecimal digits per byte.
 fn digits<const BYTES: usize>(text: &[u8]) -> Option<([u8; BYTES], &[u8])> {
     let (digits, after) = text.split_at_checked(2 * BYTES)?;
     let mut bytes = [0; BYTES];

@@ -1,4 +1,4 @@
-//! `${secret:NAME}` and `${hmac-sha256:NAME}` in what is sent.
+//! `${secret:NAME}` and `${hmac-sha256:NAME}` in requests.
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
@@ -8,7 +8,7 @@ use sha2::Sha256;
 use super::Secrets;
 use crate::bindings::wit::http::HttpError;
 
-/// Most placeholders of one request.
+/// The maximum number of placeholders in one request.
 const PLACEHOLDERS: usize = 16;
 
 /// What a placeholder stands for.
@@ -18,19 +18,19 @@ enum Kind {
     Signature,
 }
 
-/// How placeholders begin.
+/// The prefixes of placeholders.
 const KINDS: [(&str, Kind); 2] = [
     ("${secret:", Kind::Secret),
     ("${hmac-sha256:", Kind::Signature),
 ];
 
-/// Fills the placeholders of one request.
+/// Fills in the placeholders of one request.
 pub(super) struct Filling<'a> {
     secrets: &'a Secrets,
     body: &'a [u8],
-    /// How many were found.
+    /// The number of placeholders found so far.
     found: usize,
-    /// Signatures of the body, by the name of the key: each of them reads the whole body.
+    /// Signatures of the body, by the name of the key. Each of them reads the whole body.
     signatures: BTreeMap<String, String>,
 }
 
@@ -46,9 +46,9 @@ impl Secrets {
 }
 
 impl Filling<'_> {
-    /// Fills the placeholders of a URL or a header's value, which messages call `what`. Any other `${…}` stays as it is.
+    /// Fills in the placeholders of a URL or a header value, which messages call `what`. Any other `${…}` stays as it is.
     ///
-    /// Neither the template nor what comes of it may have more than `most` bytes.
+    /// Neither the template nor the result may be longer than `most` bytes.
     pub(super) fn fill(
         &mut self,
         what: &str,

@@ -1,22 +1,22 @@
-//! Values that the host puts into requests.
+//! Secret values that the host puts into requests.
 
 use std::{collections::BTreeMap, fmt};
 
 use super::shown;
 use crate::bindings::wit::http::HttpError;
 
-/// Most values of one use of a notifier: each is read from the cluster, and looked for in every answer.
+/// The maximum number of values for one use of a notifier. Each is read from the cluster and searched for in every answer.
 const MOST: usize = 32;
 
-/// Most bytes of a value, and of its name.
+/// The maximum sizes in bytes of a value and of its name.
 const VALUE: usize = 64 << 10;
 const NAME: usize = 253;
 
-/// Values that the host puts into requests in place of `${secret:NAME}`, by NAME. Never printed.
+/// The values that the host puts into requests in place of `${secret:NAME}`, by NAME. They are never printed.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secrets(BTreeMap<String, Vec<u8>>);
 
-/// Why a value is not taken.
+/// The reason why a value is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SecretsError {
     /// There are too many.
@@ -31,7 +31,7 @@ pub enum SecretsError {
         most = NAME
     )]
     LongName {
-        /// How it begins.
+        /// The beginning of the name.
         name: String,
     },
     /// It is too large.
@@ -40,13 +40,13 @@ pub enum SecretsError {
         most = VALUE
     )]
     TooLarge {
-        /// Its name.
+        /// The name of the value.
         name: String,
     },
 }
 
 impl Secrets {
-    /// Takes a value by name.
+    /// Adds a value by name.
     pub fn add(
         &mut self,
         name: impl Into<String>,
@@ -66,7 +66,7 @@ impl Secrets {
         Ok(())
     }
 
-    /// All values, by name.
+    /// Returns all values with their names.
     pub(super) fn all(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let values = self.0.iter();
         values.map(|(name, value)| (name.as_str(), value.as_slice()))
@@ -81,7 +81,7 @@ impl Secrets {
         })
     }
 
-    /// A value for a URL or header, which cannot hold a line break.
+    /// Returns a value for a URL or header, which cannot hold a line break.
     pub(super) fn text(&self, name: &str) -> Result<&str, HttpError> {
         let text = str::from_utf8(self.get(name)?).map_err(|_| {
             HttpError::NotGranted(format!("secret `{}` is not UTF-8 text", shown(name)))
@@ -89,14 +89,14 @@ impl Secrets {
         Ok(without_line_break(text))
     }
 
-    /// The key of a signature: a text as it is in a URL or header, and anything else byte by byte.
+    /// Returns the key of a signature: a text in the form used for URLs and headers, and anything else byte for byte.
     pub(super) fn key(&self, name: &str) -> Result<&[u8], HttpError> {
         let value = self.get(name)?;
         Ok(str::from_utf8(value).map_or(value, |text| without_line_break(text).as_bytes()))
     }
 }
 
-/// Files and editors end a text with a line break, which is no part of a secret.
+/// Removes the final line break, which files and editors add and which is not part of a secret.
 fn without_line_break(text: &str) -> &str {
     text.strip_suffix("\r\n")
         .or_else(|| text.strip_suffix('\n'))
