@@ -1,4 +1,4 @@
-//! The engine: how components are compiled, where instances live, and the clock that ends those that run too long.
+//! The engine: how components are compiled, where instances live, and the clock that interrupts those that run too long.
 
 use std::{
     sync::{
@@ -16,24 +16,25 @@ use wasmtime::{
 
 use crate::{HostError, Options};
 
-/// How often a running guest is looked at: the precision of its deadline, and the longest time for which it keeps a
+/// How often a running guest is interrupted. This is the precision of its deadline, and the longest time for which it keeps a
 /// thread of the async runtime from other work.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Bytes of a memory that its place in the pool keeps for the next call, cleared: most calls touch no more, and asking
-/// the system for the same pages each time took longer than what many of them compute. At most four places keep it.
+/// The number of bytes of a memory that its slot in the pool keeps for the next call, cleared. Most calls touch no more, and
+/// asking the system for the same pages each time took longer than what many of them compute. At most four slots keep it.
 const KEEP_RESIDENT: usize = 512 << 10;
 
-/// Linear memories for each call that may run at once: composed components have several.
+/// The number of linear memories for each concurrent call: composed components have several.
 const MEMORIES_PER_CALL: u32 = 2;
 
-/// Tables for each call that may run at once.
+/// The number of tables for each concurrent call.
 const TABLES_PER_CALL: u32 = 8;
 
-/// Core instances of one component. There are as many for each call: they are counted, and nothing is reserved for them.
+/// The maximum number of core instances of one component, which is also the number for each concurrent call. They are only
+/// counted; nothing is reserved for them.
 const CORE_INSTANCES: u32 = 64;
 
-/// What one instance of a component takes of the pool.
+/// The resources of the pool that one instance of a component takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size {
     pub(crate) memories: u32,
@@ -41,7 +42,7 @@ pub(crate) struct Size {
 }
 
 impl Size {
-    /// Returns what there is for so many calls.
+    /// Returns the resources available to a number of calls.
     pub(crate) const fn of_calls(calls: u32) -> Self {
         Self {
             memories: calls * MEMORIES_PER_CALL,
@@ -49,7 +50,7 @@ impl Size {
         }
     }
 
-    /// Returns for how many calls there would be room in its place.
+    /// Returns the number of calls that would fit in this size.
     pub(crate) fn calls(self) -> u32 {
         let memories = self.memories.div_ceil(MEMORIES_PER_CALL);
         let tables = self.tables.div_ceil(TABLES_PER_CALL);
@@ -57,26 +58,26 @@ impl Size {
     }
 }
 
-/// Returns how many of all calls that may run at once one plugin may take, and all that wait for the network together: what
-/// hangs leaves the others at least half, or takes turns with them where there is one place.
+/// Returns how many of the concurrent calls one plugin may take, and how many may wait for the network in total. Calls that hang
+/// leave at least half to the others, or take turns with them if there is only one.
 pub(crate) const fn share(calls: u32) -> u32 {
     calls.div_ceil(2)
 }
 
-/// Where instances live.
+/// The place where instances live.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Instances {
-    /// In a pool for so many calls at once, whose address space is reserved once; only touched pages cost memory, and
-    /// they go back to the system after each call.
+    /// In a pool for this many concurrent calls, whose address space is reserved once. Only touched pages cost memory, and they
+    /// go back to the system after each call.
     Pooled { calls: u32 },
-    /// Each in memory that is mapped for it: slower for each call, and there is no pool to make first.
+    /// Each in memory that is mapped for it. Calls are slower, but no pool has to be created first.
     Mapped,
 }
 
-/// Makes an engine.
+/// Creates an engine.
 ///
-/// Where there is not enough address space for a pool, or to reserve a whole memory (`ulimit -v`, some sandboxes), each
-/// instance is mapped with as much as it needs at first, which is slower and otherwise the same.
+/// If there is not enough address space for a pool, or for reserving a whole memory (`ulimit -v`, some sandboxes), each instance
+/// is mapped with only what it needs at first. That is slower but otherwise the same.
 pub(crate) fn build(options: &Options) -> Result<Engine, HostError> {
     let mut wanted = config(options);
     let made = match options.instances() {
@@ -94,7 +95,7 @@ pub(crate) fn build(options: &Options) -> Result<Engine, HostError> {
                 "no address space for the memory of instances; calls of plugins will be slower"
             );
             let mut small = config(options);
-            // Growing by moving needs no reservation; bounds are then checked by the code.
+            // Growing by moving needs no reservation; compiled code then checks the bounds.
             small
                 .memory_reservation(0)
                 .memory_guard_size(0)
@@ -104,7 +105,7 @@ pub(crate) fn build(options: &Options) -> Result<Engine, HostError> {
     }
 }
 
-/// Gives the engine back if there is address space for a whole memory: better to know now than at the first call.
+/// Returns the engine if there is address space for a whole memory: better to find out now than at the first call.
 fn reserves_memory(engine: Engine) -> wasmtime::Result<Engine> {
     Memory::new(Store::new(&engine, ()), MemoryType::new(0, None))?;
     Ok(engine)
@@ -115,21 +116,21 @@ fn config(options: &Options) -> Config {
     config
         .wasm_component_model(true)
         .epoch_interruption(true)
-        // A laptop and a cluster may differ in architecture; what they compute must not.
+        // A laptop and a cluster may differ in architecture, but not in what they compute.
         .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true)
         .max_wasm_stack(1 << 20)
         .async_stack_size(2 << 20)
-        // Nothing unwinds through guests: a trap jumps. Registering the tables is a part of each load.
+        // Nothing unwinds through guests, since a trap jumps, and registering the tables would cost time at each load.
         .native_unwind_info(false)
         .memory_init_cow(true)
         .parallel_compilation(takes_all_processors(options));
     config
 }
 
-/// Says whether a component may be compiled on all processors, of which each takes memory for what it works on. Where another
-/// process compiles within a bound, this one does so only when that could not be started, or had no place for what it made:
-/// nothing bounds it but that it takes one.
+/// Returns whether components may be compiled on all processors, each of which needs memory for its work. If another process
+/// compiles within a memory limit, this process compiles only if that one could not be started or could not store its result. Its
+/// only limit is then that it uses a single processor.
 fn takes_all_processors(options: &Options) -> bool {
     let compiler = options.compiler.as_ref();
     compiler.is_none_or(|compiler| compiler.memory.is_none())
@@ -150,7 +151,7 @@ fn pool(calls: u32) -> InstanceAllocationStrategy {
         .max_tables_per_module(16)
         .max_component_instance_size(4 << 20)
         .max_core_instance_size(4 << 20)
-        // Above the limit on entries, so that it is the limit that is met and told.
+        // Above the limit on entries, so that it is that limit which is reached and reported.
         .table_elements(1 << 20)
         .max_memory_size(4 << 30)
         .max_unused_warm_slots(4)
@@ -159,7 +160,7 @@ fn pool(calls: u32) -> InstanceAllocationStrategy {
     InstanceAllocationStrategy::Pooling(pool)
 }
 
-/// Advances the engine's epoch while calls are running, and sleeps while none is: an idle agent wakes nobody.
+/// Advances the engine's epoch while calls are running and sleeps while none is: an idle agent causes no wake-ups.
 #[derive(Debug)]
 pub(crate) struct Ticker {
     shared: Arc<Shared>,
@@ -173,7 +174,7 @@ struct Shared {
 }
 
 impl Ticker {
-    /// Starts the thread, which ends with this value.
+    /// Starts the thread, which ends when the ticker is dropped.
     pub(crate) fn start(engine: &Engine) -> Result<Self, HostError> {
         let shared = Arc::new(Shared::default());
         let (engine, seen) = (engine.clone(), Arc::clone(&shared));
@@ -182,7 +183,7 @@ impl Ticker {
             .spawn(move || {
                 while !seen.stopped.load(Ordering::Acquire) {
                     if seen.running.load(Ordering::Acquire) == 0 {
-                        // An unpark that comes first makes this return at once, so none is missed.
+                        // If an unpark comes first, this returns at once, so none is missed.
                         thread::park();
                     } else {
                         thread::sleep(TICK);
@@ -234,7 +235,7 @@ mod tests {
         hasher.finish()
     }
 
-    /// Is an engine beside a compiler with this bound.
+    /// Returns an engine whose compiler process has this memory limit.
     fn beside(memory: Option<u64>) -> Engine {
         let compiler = Compiler {
             program: "/no/such/program".into(),
@@ -268,7 +269,7 @@ mod tests {
 
     #[test]
     fn where_instances_live_is_no_part_of_what_is_compiled() {
-        // The agent's cache serves commands, and the other way round.
+        // Commands can use the agent's cache, and the agent theirs.
         let pooled = Options {
             calls: 4,
             ..Options::default()

@@ -1,4 +1,4 @@
-//! Tells apart how a call failed.
+//! Classification of failed calls.
 
 use std::{any::Any, time::Duration};
 
@@ -12,9 +12,9 @@ use crate::{
     wire,
 };
 
-/// Turns what the engine says into what an operator can act on.
+/// Turns an error of the engine into a fault that an operator can act on.
 ///
-/// `state` is that of the store in which it happened: a crash is told with the guest's last words.
+/// `state` is that of the store in which the error occurred: a crash is reported with the guest's last words.
 pub(crate) fn classify(error: &wasmtime::Error, state: &State, limits: &Limits) -> Fault {
     if let Some(stop) = error.downcast_ref::<Stop>() {
         return stop.0.clone();
@@ -32,7 +32,7 @@ pub(crate) fn classify(error: &wasmtime::Error, state: &State, limits: &Limits) 
         };
     }
     let text = format!("{error:#}");
-    // The engine keeps the types of these two private; the hostile guests of the tests pin their texts.
+    // The engine keeps the types of these two private; the tests with hostile guests pin their texts.
     if text.contains("fuel allocated for hostcalls has been exhausted") {
         return Fault::Limit(Limit::Output(limits.output));
     }
@@ -44,9 +44,9 @@ pub(crate) fn classify(error: &wasmtime::Error, state: &State, limits: &Limits) 
     Fault::Contract(text)
 }
 
-/// Makes the fault of a call in which the host itself panicked.
+/// Returns the fault of a call in which the host itself panicked.
 ///
-/// That is a defect of the agent, and told as one. The plugin is named with it: its input is what shows the defect again.
+/// That is a defect of the agent, and is reported as one. The plugin is named too, because its input reproduces the defect.
 pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Fault {
     let text = panic
         .downcast_ref::<&str>()
@@ -63,7 +63,7 @@ fn trapped(trap: Trap, state: &State) -> Fault {
     let text = trap.to_string();
     let text = text.strip_prefix("wasm trap: ").unwrap_or(&text).to_owned();
     match trap {
-        // These are raised when the engine reads a value that the guest passes, not by the guest's own code.
+        // The engine raises these when it reads a value that the guest passes, not the guest's own code.
         Trap::InvalidChar
         | Trap::StringOutOfBounds
         | Trap::ListOutOfBounds

@@ -1,4 +1,4 @@
-//! What a plugin may do: what it asks for **and** an operator grants.
+//! What a plugin may do: what it requests **and** an operator grants.
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
@@ -7,30 +7,30 @@ use pintle_core::{
     plugin::{Capability, Kind},
 };
 
-/// Why a capability is not accepted.
+/// The reason why a capability is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {
-    /// The text names no hosts.
+    /// The text does not name hosts.
     #[error(
         "`{0}` does not name hosts: expected `hooks.example.com`, `*.example.com`, either with `:PORT`, or `*`"
     )]
     Host(String),
-    /// The text names no kind.
+    /// The text does not name a kind.
     #[error(
         "`{0}` does not name a kind: expected `v1/ConfigMap`, `apps/v1/Deployment`, or `*` for any"
     )]
     Kind(String),
-    /// Plugins of this kind never get it.
+    /// Plugins of this kind never get the capability.
     #[error("a {kind} plugin cannot be given {capability}")]
     Unfit {
         /// The plugin's kind.
         kind: Kind,
-        /// What it asks for.
+        /// The capability that it requests.
         capability: Capability,
     },
 }
 
-/// Which hosts a grant or a request names.
+/// The hosts that a grant or a request names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct HostPattern {
     name: HostName,
@@ -48,7 +48,7 @@ enum HostName {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Port {
     Any,
-    /// The scheme's own: 443 or 80.
+    /// The default port of the scheme: 443 or 80.
     Own,
     Exact(u16),
 }
@@ -64,7 +64,7 @@ impl FromStr for HostPattern {
                 port: Port::Any,
             });
         }
-        // The colons of an IPv6 address are within brackets.
+        // The colons of an IPv6 address are inside brackets.
         let (name, port) = match text.rsplit_once(':') {
             Some((name, port)) if !port.ends_with(']') => {
                 (name, Port::Exact(port.parse().map_err(|_| error())?))
@@ -115,7 +115,7 @@ impl fmt::Display for HostPattern {
 }
 
 impl HostPattern {
-    /// Says whether a host (as URLs write it, IPv6 in brackets) and port match; `own` is the port of the URL's scheme.
+    /// Returns whether a host (as URLs write it, IPv6 in brackets) and port match. `own` is the default port of the URL's scheme.
     pub(crate) fn matches(&self, host: &str, port: u16, own: u16) -> bool {
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
         let name = match &self.name {
@@ -130,7 +130,7 @@ impl HostPattern {
         }
     }
 
-    /// Returns the hosts that both name, if any.
+    /// Returns the hosts that both patterns name, if any.
     fn and(&self, other: &Self) -> Option<Self> {
         use HostName::{Any, Below, Exact};
         let name = match (&self.name, &other.name) {
@@ -157,7 +157,7 @@ impl HostPattern {
     }
 }
 
-/// What a plugin may do: asked for and granted. Empty unless both name it.
+/// What a plugin may do: what is both requested and granted. Empty unless both sides name it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EffectiveGrants {
     hosts: BTreeSet<HostPattern>,
@@ -167,7 +167,7 @@ pub struct EffectiveGrants {
 }
 
 impl EffectiveGrants {
-    /// Takes what both sides name.
+    /// Computes what both sides name.
     pub(crate) fn new(
         kind: Kind,
         requests: &[Capability],
@@ -216,7 +216,7 @@ impl EffectiveGrants {
         Ok(effective)
     }
 
-    /// Returns what the plugin may do, for status.
+    /// Returns what the plugin may do, for the status.
     pub fn capabilities(&self) -> Vec<Capability> {
         let hosts = self
             .hosts
@@ -226,30 +226,30 @@ impl EffectiveGrants {
         hosts.chain(kinds).collect()
     }
 
-    /// Returns what the plugin asks for and does not get any part of.
+    /// Returns what the plugin requests without getting any part of it.
     pub fn missing(&self) -> &[Capability] {
         &self.missing
     }
 
-    /// Says whether hosts on private networks may be reached.
+    /// Returns whether hosts on private networks may be reached.
     pub fn private_networks(&self) -> bool {
         self.private_networks
     }
 
-    /// Says whether a host may be asked; `own` is the port of the URL's scheme.
+    /// Returns whether requests to a host are allowed. `own` is the default port of the URL's scheme.
     pub(crate) fn reaches(&self, host: &str, port: u16, own: u16) -> bool {
         self.hosts
             .iter()
             .any(|pattern| pattern.matches(host, port, own))
     }
 
-    /// Says whether a kind may be read from the cluster.
+    /// Returns whether a kind may be read from the cluster.
     pub(crate) fn reads(&self, api_version: &str, kind: &str) -> bool {
         self.kinds.contains(ANY_KIND) || self.kinds.contains(&format!("{api_version}/{kind}"))
     }
 }
 
-/// What an operator grants, parsed.
+/// An operator's grants, parsed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OperatorGrants {
     hosts: Vec<HostPattern>,
@@ -286,10 +286,10 @@ fn unfit(kind: Kind, capability: &Capability) -> GrantError {
     }
 }
 
-/// Stands for all kinds.
+/// The name for all kinds.
 const ANY_KIND: &str = "*";
 
-/// Returns the kinds that both name, if any.
+/// Returns the kinds that both sides name, if any.
 fn kind_in_both<'a>(asked: &'a str, granted: &'a str) -> Option<&'a str> {
     match (asked, granted) {
         (ANY_KIND, other) | (other, ANY_KIND) => Some(other),

@@ -1,4 +1,4 @@
-//! Health checks: how an object is.
+//! Health checks: plugins that judge the health of objects.
 
 pub(crate) mod bindings;
 
@@ -15,19 +15,19 @@ use serde_json::Value;
 use self::bindings::{AssessesPre, health};
 use crate::{Plugin, call::Setup, settings::Settings, state::State, wasi::Pure, wire};
 
-/// What is judged, and by which settings.
+/// The object to judge, and the settings to judge it by.
 #[derive(Debug, Clone, Copy)]
 pub struct HealthRequest<'a> {
-    /// Merged settings.
+    /// The merged settings.
     pub settings: &'a Settings,
-    /// Which object it is.
+    /// The identity of the object.
     pub id: &'a ObjectId,
-    /// The object as the cluster holds it. The values of a Secret are concealed before they cross: what a check says of it ends
-    /// in a status, and no grant is asked for.
+    /// The object as stored in the cluster. The values of a Secret are concealed before they cross: what a check says about it
+    /// ends up in a status, and no grant is required.
     pub object: &'a Value,
     /// The application's seed.
     pub seed: &'a Seed,
-    /// Milliseconds since the epoch.
+    /// The time in milliseconds since the epoch.
     pub now_ms: u64,
 }
 
@@ -54,12 +54,12 @@ impl Health {
         &self.plugin
     }
 
-    /// Returns name, digest and kind.
+    /// Returns the name, digest and kind.
     pub fn id(&self) -> &PluginId {
         self.plugin.id()
     }
 
-    /// Asks which kinds the plugin judges. Always the same for the same component: ask once.
+    /// Asks the plugin which kinds it judges. The answer is always the same for the same component, so one call is enough.
     pub async fn judges(&self) -> Result<Vec<GroupKind>, PluginError> {
         let pre = self.pre.clone();
         let finish = |judged: Vec<health::GroupKind>, _| kinds(judged);
@@ -128,7 +128,7 @@ impl Health {
     }
 }
 
-/// Most kinds that one check judges.
+/// The maximum number of kinds that one check judges.
 const KINDS: usize = 1_000;
 
 fn kinds(judged: Vec<health::GroupKind>) -> Result<Vec<GroupKind>, Fault> {

@@ -1,4 +1,4 @@
-//! The host: options, and how a plugin is loaded.
+//! The host: its options, and how a plugin is loaded.
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
@@ -26,31 +26,31 @@ use crate::{
     world::Unloadable,
 };
 
-/// How a host works. The defaults are good for a laptop and for a small pod.
+/// The options of a host. The defaults suit a laptop and a small pod.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Folder for compiled code, made if there is none. Without it every start compiles anew.
+    /// The folder for compiled code, created if it does not exist. Without it, every start compiles anew.
     pub cache: Option<PathBuf>,
-    /// A process that compiles, where a cache is given. Without it this process does. None by default.
+    /// A process that compiles, used if there is a cache. Without it, this process compiles. None by default.
     pub compiler: Option<Compiler>,
-    /// Most bytes of compiled code on disk; what was used longest ago goes first. 1 GiB by default.
+    /// The maximum size in bytes of compiled code on disk. The least recently used code is deleted first. 1 GiB by default.
     pub cache_bytes: u64,
-    /// Bounds for plugins whose operator sets none.
+    /// The limits for plugins whose operator sets none.
     pub limits: Limits,
-    /// Calls that may run at once, 1 to 1,024; others wait. 16 by default. One plugin, or all notifiers together, take
-    /// at most half.
+    /// The number of calls that may run at once, 1 to 1,024; others wait. 16 by default. One plugin, or all notifiers together,
+    /// take at most half.
     ///
-    /// Each reserves 8 GiB of address space, which costs no memory.
+    /// Each call reserves 8 GiB of address space, which costs no memory.
     pub calls: u32,
-    /// Whether instances come from a pool that is made first: right where plugins are called again and again. A process
-    /// that calls a few times is done sooner without. True by default.
+    /// Whether instances come from a pool that is created first. This is right where plugins are called again and again. A
+    /// process that makes only a few calls finishes sooner without. True by default.
     pub is_pooled: bool,
-    /// Bytes of memory for all calls that run at once, and for what their results take while they are read: a call that
-    /// would pass it fails and may be tried again. 1 GiB by default; in a pod, well below the pod's limit.
+    /// The number of bytes of memory for all concurrent calls, including what their results take while they are read. A call that
+    /// would exceed it fails and may be retried. 1 GiB by default; in a pod, choose a value well below the pod's limit.
     pub memory: u64,
-    /// Certificate authorities in PEM that notifiers trust beside those of the system.
+    /// The certificate authorities, in PEM, that notifiers trust in addition to those of the system.
     pub authorities: Vec<Vec<u8>>,
-    /// Who is told of calls and compilations.
+    /// The observer of calls and compilations.
     pub observer: Arc<dyn Observer>,
 }
 
@@ -86,7 +86,7 @@ impl Options {
     }
 }
 
-/// Why a host cannot be made.
+/// The reason why a host cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     /// The engine does not start on this machine.
@@ -97,41 +97,41 @@ pub enum HostError {
     Cache {
         /// The folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
 }
 
-/// Why a plugin was not loaded.
+/// The reason why a plugin was not loaded.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum LoadError {
-    /// The component is none that this host runs.
+    /// The component is not one that this host can run.
     #[error("plugin `{name}` ({digest}) cannot be loaded")]
     Component {
         /// The name under which it is configured.
         name: String,
-        /// Digest of the component.
+        /// The digest of the component.
         digest: Digest,
         /// What is wrong with it.
         #[source]
         reason: Unloadable,
     },
-    /// What the operator grants is malformed.
+    /// The operator's grants are malformed.
     #[error("the grants of plugin `{name}` are malformed")]
     Grants {
         /// The name under which it is configured.
         name: String,
-        /// What is wrong with them.
+        /// What is wrong with the grants.
         #[source]
         reason: GrantError,
     },
-    /// The plugin failed to say what it is, or said something that breaks the contract.
+    /// The plugin failed to describe itself, or its description violates the contract.
     #[error(transparent)]
     Describe(#[from] PluginError),
 }
 
 impl LoadError {
-    /// Says whether the same may be loaded later without any change.
+    /// Returns whether the same plugin may be loaded later without any change.
     pub const fn is_retryable(&self) -> bool {
         match self {
             Self::Component { reason, .. } => reason.is_retryable(),
@@ -148,16 +148,16 @@ pub struct LoadRequest {
     pub name: String,
     /// The component.
     pub component: Bytes,
-    /// Digest of the component, if it is known already; computed otherwise.
+    /// The digest of the component, if already known; otherwise it is computed.
     pub digest: Option<Digest>,
-    /// What the operator grants.
+    /// The operator's grants.
     pub grants: application::Grants,
-    /// Bounds that the operator sets.
+    /// The operator's limits.
     pub limits: application::Limits,
 }
 
 impl LoadRequest {
-    /// A component to which nothing is granted, under the host's own limits.
+    /// Creates a request for a component without grants, under the host's own limits.
     pub fn new(name: impl Into<String>, component: impl Into<Bytes>) -> Self {
         Self {
             name: name.into(),
@@ -169,7 +169,7 @@ impl LoadRequest {
     }
 }
 
-/// Loads plugins and runs them. Cheap to clone: clones share everything.
+/// A host, which loads plugins and runs them. Cheap to clone: clones share everything.
 #[derive(Clone)]
 pub struct Host {
     shared: Arc<Shared>,
@@ -186,7 +186,7 @@ impl fmt::Debug for Host {
 }
 
 impl Host {
-    /// Makes a host. It starts one thread, which sleeps while no plugin runs.
+    /// Creates a host. This starts one thread, which sleeps while no plugin runs.
     pub fn new(options: Options) -> Result<Self, HostError> {
         let calls = options.calls();
         let engine = engine::build(&options)?;
@@ -207,11 +207,12 @@ impl Host {
         })
     }
 
-    /// Loads a plugin: compiles it unless that is done, asks it what it is, and settles what it may do.
+    /// Loads a plugin: compiles it if necessary, asks it to describe itself, and determines what it may do.
     ///
-    /// Compiling happens off the async threads, one component at a time, and takes a second for each few megabytes; from
-    /// the cache it takes milliseconds, also while another is compiled. What is compiled when this is dropped is compiled
-    /// to its end, for the next that loads it. A broken plugin is an error of this call and harms no other plugin.
+    /// Compilation runs off the async threads, one component at a time, and takes about a second per few megabytes. Loading from
+    /// the cache takes milliseconds, even while another component is being compiled. If the future is dropped during a
+    /// compilation, the compilation still finishes, for the next caller that loads the component. A broken plugin is an error of
+    /// this call and harms no other plugin.
     pub async fn load(&self, request: LoadRequest) -> Result<Plugin, LoadError> {
         let LoadRequest {
             name,
@@ -273,9 +274,9 @@ impl Host {
     }
 }
 
-/// Digests a component; a large one off the async threads.
+/// Computes the digest of a component, off the async threads if it is large.
 async fn digest_of(component: &Bytes) -> Digest {
-    /// Bytes that are digested in well under a millisecond.
+    /// A size in bytes whose digest takes well under a millisecond.
     const SMALL: usize = 256 << 10;
     if component.len() <= SMALL {
         return Digest::of(component);
@@ -308,15 +309,15 @@ async fn describe(caller: &Caller) -> Result<Description, PluginError> {
         .await
 }
 
-/// Bytes of the longest version.
+/// The maximum length of a version in bytes.
 const VERSION: usize = 128;
 
-/// Most things that a plugin may ask for, and the bytes of each: what is not granted of them is told in the status. The name
-/// of a host, or of an API group, has up to 253.
+/// The maximum number of capabilities that a plugin may request, and the maximum size of each in bytes. The status lists those
+/// that are not granted. The name of a host, or of an API group, has up to 253 bytes.
 const REQUESTS: usize = 100;
 const REQUEST: usize = 512;
 
-/// Checks what a plugin says of itself, but for the schema, which takes its time.
+/// Checks what a plugin says about itself, except for the schema, which takes longer.
 fn checked(description: plugin::Description) -> Result<Description, Fault> {
     let contract = |text: String| Err(Fault::Contract(text));
     let name = description.name;
@@ -375,7 +376,7 @@ fn checked(description: plugin::Description) -> Result<Description, Fault> {
     })
 }
 
-/// RFC 1123 label.
+/// Returns whether a text is an RFC 1123 label.
 fn is_name(name: &str) -> bool {
     (1..=63).contains(&name.len())
         && !name.starts_with('-')

@@ -25,14 +25,14 @@
 //! # }
 //! ```
 //!
-//! - [`Host::load`] gives a [`Plugin`], which says what it is ([`Plugin::id`], [`Plugin::description`]), what it may do
-//!   ([`Plugin::grants`]) and whether settings are good ([`Plugin::validate`]).
-//! - [`Plugin::renderer`], [`Plugin::policy`], [`Plugin::health`] and [`Plugin::notifier`] give the handle of its kind.
-//! - Every call runs in a store of its own under [`Limits`]; a failed one is a [`PluginError`] that names plugin, digest,
-//!   kind and stage, and whose [`Fault`] tells a refusal, a crash, a limit, an outage and a broken contract apart.
-//! - [`Observer`] is told of every call and compilation, for metrics.
+//! - [`Host::load`] returns a [`Plugin`], which knows what it is ([`Plugin::id`], [`Plugin::description`]), what it may do
+//!   ([`Plugin::grants`]) and whether settings are valid ([`Plugin::validate`]).
+//! - [`Plugin::renderer`], [`Plugin::policy`], [`Plugin::health`] and [`Plugin::notifier`] return the handle for its kind.
+//! - Every call runs in its own store under [`Limits`]. A failed call is a [`PluginError`] that names the plugin, digest, kind
+//!   and stage, and whose [`Fault`] distinguishes a refusal, a crash, an exceeded limit, an outage and a broken contract.
+//! - [`Observer`] is notified of every call and compilation, for metrics.
 //!
-//! All types of this interface are ours: nothing here shows which engine runs the components.
+//! All types of this interface are our own: nothing here shows which engine runs the components.
 //!
 //! [`PluginError`]: pintle_core::plugin::PluginError
 //! [`Fault`]: pintle_core::plugin::Fault

@@ -1,40 +1,40 @@
-//! Bounds on one call of a plugin.
+//! Limits on one call of a plugin.
 
 use std::time::Duration;
 
 use pintle_core::{application, plugin::Stage};
 
-/// Bounds on one call of a plugin. They are always on; an operator may set other values, never none.
+/// Limits on one call of a plugin. They are always on: an operator may change the values but not remove a limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Wall time of `describe`, `validate`, `detect`, `inputs` and `judges`, host calls included. 10 s by default.
+    /// The wall time of `describe`, `validate`, `detect`, `inputs` and `judges`, including host calls. 10 s by default.
     pub ask: Duration,
-    /// Wall time of `render`, host calls included. 30 s by default.
+    /// The wall time of `render`, including host calls. 30 s by default.
     pub render: Duration,
-    /// Wall time of `evaluate`, host calls included. 10 s by default.
+    /// The wall time of `evaluate`, including host calls. 10 s by default.
     pub evaluate: Duration,
-    /// Wall time of `assess`. 5 s by default, which leaves room for a machine that is short of CPU.
+    /// The wall time of `assess`. 5 s by default, which leaves room for a machine that is short of CPU.
     pub assess: Duration,
-    /// Wall time of `notify`, host calls included. 30 s by default.
+    /// The wall time of `notify`, including host calls. 30 s by default.
     pub notify: Duration,
-    /// Bytes of all memories together, of all tables at 8 bytes an entry, and of what is recorded as read, each at 160 bytes
-    /// and its name. 256 MiB by default.
+    /// The total number of bytes of all memories, of all tables at 8 bytes per entry, and of what is recorded as read, at 160
+    /// bytes plus its name per read. 256 MiB by default.
     pub memory: u64,
-    /// Entries of all tables together. 200,000 by default: interpreters compiled to Wasm have tens of thousands.
+    /// The total number of entries of all tables. 200,000 by default: interpreters compiled to Wasm have tens of thousands.
     pub table_entries: u64,
-    /// Open handles, to host resources and to the component's own. 1,024 by default.
+    /// The number of open handles, both to host resources and to the component's own. 1,024 by default.
     pub handles: u32,
-    /// Bytes that cross between guest and host through imports, both ways and summed over the call; a glob counts its
-    /// pattern for each entry that it walks and each file that it matches. 512 MiB by default.
+    /// The number of bytes that cross between guest and host through imports, in both directions and summed over the call. A glob
+    /// counts its pattern for each entry that it walks and each file that it matches. 512 MiB by default.
     pub host_calls: u64,
-    /// Bytes of the result, and of the arguments of any single host call. 64 MiB by default.
+    /// The number of bytes of the result, and of the arguments of any single host call. 64 MiB by default.
     pub output: u64,
-    /// Bytes of log messages, each with 128 more than it has, after which the call is ended. 1 MiB by default; what is
-    /// beyond [`LOG_KEPT`] is dropped.
+    /// The number of bytes of log messages, plus 128 for each message, after which the call is ended. 1 MiB by default. Messages
+    /// beyond [`LOG_KEPT`] are dropped.
     pub log: u64,
 }
 
-/// Bytes of log messages that are kept from one call. A marker says that more was dropped.
+/// The number of bytes of log messages kept from one call. A marker says that more was dropped.
 pub const LOG_KEPT: u64 = 64 << 10;
 
 impl Default for Limits {
@@ -56,7 +56,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Takes the values that an operator set for one plugin. A time replaces that of every stage.
+    /// Applies the values that an operator set for one plugin. A time replaces that of every stage.
     #[must_use]
     pub fn overridden_by(mut self, operator: &application::Limits) -> Self {
         if let Some(time) = operator.time {
@@ -79,7 +79,7 @@ impl Limits {
         self
     }
 
-    /// Returns the wall time of a stage.
+    /// Returns the wall time allowed for a stage.
     pub fn time(&self, stage: Stage) -> Duration {
         match stage {
             Stage::Load

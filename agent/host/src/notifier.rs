@@ -1,4 +1,4 @@
-//! Notifiers: somebody is told.
+//! Notifiers: plugins that deliver events to somebody.
 
 pub(crate) mod bindings;
 
@@ -38,13 +38,13 @@ impl Notifier {
         &self.plugin
     }
 
-    /// Returns name, digest and kind.
+    /// Returns the name, digest and kind.
     pub fn id(&self) -> &PluginId {
         self.plugin.id()
     }
 
-    /// Delivers one event. After [`Fault::Unavailable`](pintle_core::plugin::Fault::Unavailable) call again with the
-    /// same event; after other faults do not.
+    /// Delivers one event. After [`Fault::Unavailable`](pintle_core::plugin::Fault::Unavailable), call again with the same event;
+    /// after other faults, do not.
     ///
     /// `secrets` are put into requests on their way out. The plugin never holds them.
     pub async fn notify(

@@ -1,4 +1,4 @@
-//! What the host tells of its work, for metrics.
+//! What the host reports about its work, for metrics.
 
 use std::{fmt, time::Duration};
 
@@ -7,7 +7,7 @@ use pintle_core::{
     plugin::{Fault, PluginId, Stage},
 };
 
-/// Where the code of a component came from.
+/// The origin of a component's code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CodeFrom {
     /// It was compiled.
@@ -16,17 +16,17 @@ pub enum CodeFrom {
     Cache,
 }
 
-/// Is told of every call and every compilation. It is called on the threads that do the work, and must not block.
+/// An observer of every call and every compilation. It is called on the threads that do the work, and must not block.
 pub trait Observer: Send + Sync + fmt::Debug {
-    /// A call has ended; `time` is that from the start of the call to its end, without the wait for a free place.
-    /// Labels come from [`Fault::name`], [`Stage::name`] and the plugin's name and kind.
+    /// Called when a call has ended. `time` runs from the start of the call to its end, without the wait for a permit. Labels
+    /// come from [`Fault::name`], [`Stage::name`] and the plugin's name and kind.
     fn called(&self, plugin: &PluginId, stage: Stage, time: Duration, fault: Option<&Fault>);
 
-    /// There is code of a component; `time` is what it took to have it.
+    /// Called when the code of a component is available. `time` is how long it took to get it.
     fn compiled(&self, component: Digest, from: CodeFrom, time: Duration);
 }
 
-/// Tells nobody.
+/// An observer that does nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Unobserved;
 

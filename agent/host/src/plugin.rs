@@ -20,13 +20,13 @@ use crate::{
     wire,
 };
 
-/// A plugin of another kind stands where one kind is expected.
+/// The error for a plugin of another kind than the one expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{plugin} stands where a {expected} is expected")]
 pub struct WrongKind {
-    /// Which plugin.
+    /// The plugin.
     pub plugin: PluginId,
-    /// What is expected.
+    /// The expected kind.
     pub expected: Kind,
 }
 
@@ -59,29 +59,30 @@ impl Plugin {
         &self.0.caller
     }
 
-    /// Returns name, digest and kind.
+    /// Returns the name, digest and kind.
     pub fn id(&self) -> &PluginId {
         &self.0.caller.id
     }
 
-    /// Returns what the plugin says of itself.
+    /// Returns the plugin's description of itself.
     pub fn description(&self) -> &Description {
         &self.0.description
     }
 
-    /// Returns what the plugin may do, and what it asks for in vain.
+    /// Returns what the plugin may do, and what it requests without being granted it.
     pub fn grants(&self) -> &EffectiveGrants {
         &self.0.caller.grants
     }
 
-    /// Returns the bounds on its calls.
+    /// Returns the limits on its calls.
     pub fn limits(&self) -> &Limits {
         &self.0.caller.limits
     }
 
-    /// Checks settings against the schema alone. Empty: they fit it. Unknown fields are told with the valid ones.
+    /// Checks settings against the schema alone and returns the problems; none if they match it. Unknown fields are reported
+    /// along with the valid ones.
     ///
-    /// That is enough for settings with which the plugin is called next: every function refuses bad ones as
+    /// That is enough for settings with which the plugin is called next: every function rejects invalid ones, as
     /// [`Self::validate`] does.
     pub async fn schema_problems(&self, settings: &Settings) -> Result<Vec<Problem>, PluginError> {
         let caller = &self.0.caller;
@@ -90,9 +91,9 @@ impl Plugin {
         problems.map_err(|fault| caller.failed(Stage::Validate, fault))
     }
 
-    /// Checks settings against the schema, and then by asking the plugin. Empty: they are good.
+    /// Checks settings against the schema and then by asking the plugin. Returns the problems; none if they are valid.
     ///
-    /// The plugin is asked only about settings that fit its schema.
+    /// The plugin is asked only about settings that match its schema.
     pub async fn validate(&self, settings: &Settings) -> Result<Vec<Problem>, PluginError> {
         let problems = self.schema_problems(settings).await?;
         if !problems.is_empty() {

@@ -1,4 +1,4 @@
-//! Policies: a whole plan is judged before anything is written.
+//! Policies: plugins that judge a whole plan before anything is written.
 
 pub(crate) mod bindings;
 
@@ -24,21 +24,21 @@ use crate::{
     wire,
 };
 
-/// What is judged, and by which settings.
+/// The plan to judge, and the settings to judge it by.
 #[derive(Debug, Clone)]
 pub struct PolicyRequest {
-    /// Merged settings.
+    /// The merged settings.
     pub settings: Settings,
     /// The plan. The values of Secrets are concealed before they cross.
     pub plan: Arc<Plan>,
     /// The application: name, namespace, labels, source, revision, author and committer.
     pub application: Arc<Value>,
-    /// Where the plan goes.
+    /// The destination of the plan.
     pub context: Context,
     /// The application's seed.
     pub seed: Seed,
-    /// Reads the cluster for the kinds that are granted. No plan is judged without one: to a policy that may read, nothing would be
-    /// there, and it would let pass what it was to refuse.
+    /// The reader of the cluster for the kinds that are granted. A plan is never judged without one: a policy that may read would
+    /// find nothing, and would let pass what it should reject.
     pub cluster: Arc<dyn ClusterReader>,
 }
 
@@ -65,7 +65,7 @@ impl Policy {
         &self.plugin
     }
 
-    /// Returns name, digest and kind.
+    /// Returns the name, digest and kind.
     pub fn id(&self) -> &PluginId {
         self.plugin.id()
     }
@@ -125,10 +125,10 @@ impl Policy {
     }
 }
 
-/// Most findings about one plan: many for each object of the largest application.
+/// The maximum number of findings about one plan: many for each object of the largest application.
 const FINDINGS: usize = 100_000;
 
-/// Takes over what was found. None is left out: it may be the one that denies.
+/// Converts the findings. None is left out, since it may be the one that denies.
 fn findings(policy: &str, found: Vec<policy::Finding>) -> Result<Vec<Finding>, Fault> {
     let count = found.len();
     if count > FINDINGS {

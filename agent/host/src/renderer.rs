@@ -1,4 +1,4 @@
-//! Renderers: a folder becomes objects.
+//! Renderers: plugins that turn a folder into objects.
 
 pub(crate) mod bindings;
 mod convert;
@@ -30,46 +30,46 @@ use crate::{
     wire,
 };
 
-/// What was fetched for one [`Source`].
+/// The files fetched for one [`Source`].
 #[derive(Debug, Clone)]
 pub struct Input {
-    /// What was asked for.
+    /// The source that was requested.
     pub source: Source,
-    /// Its files.
+    /// The files.
     pub tree: Arc<dyn Tree>,
-    /// Names the content: it joins the read set as a whole.
+    /// The digest of the content, which is added to the read set as a whole.
     pub digest: Digest,
 }
 
-/// What a render is made of.
+/// The inputs of a render.
 #[derive(Debug, Clone)]
 pub struct RenderRequest {
-    /// Merged settings.
+    /// The merged settings.
     pub settings: Settings,
     /// The application's folder.
     pub tree: Arc<dyn Tree>,
-    /// What was fetched for the sources that [`Renderer::inputs`] named, in their order.
+    /// The inputs fetched for the sources that [`Renderer::inputs`] returned, in the same order.
     pub inputs: Vec<Input>,
-    /// What [`Renderer::inputs`] read: the rendering stands only while that does.
+    /// What [`Renderer::inputs`] read. The rendering is valid only while that is unchanged.
     pub prior: ReadSet,
-    /// Where the result goes.
+    /// The destination of the result.
     pub context: Context,
     /// The application's seed.
     pub seed: Seed,
-    /// Reads the cluster for the kinds that are granted; without it, none are there.
+    /// The reader of the cluster for the kinds that are granted. Without it, no objects are found.
     pub cluster: Option<Arc<dyn ClusterReader>>,
 }
 
-/// What a render gave.
+/// The result of a render.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rendering {
-    /// The objects, in the order of the renderer.
+    /// The objects, in the renderer's order.
     pub objects: Vec<RenderedObject>,
-    /// Text for people.
+    /// Notes for people.
     pub notes: Option<String>,
-    /// What is not wrong enough to refuse.
+    /// Problems that are not serious enough for a refusal.
     pub warnings: Vec<Problem>,
-    /// What the renderer read. While all of it is the same, so is the rendering.
+    /// What the renderer read. As long as all of it is unchanged, so is the rendering.
     pub reads: ReadSet,
 }
 
@@ -96,12 +96,12 @@ impl Renderer {
         &self.plugin
     }
 
-    /// Returns name, digest and kind.
+    /// Returns the name, digest and kind.
     pub fn id(&self) -> &PluginId {
         self.plugin.id()
     }
 
-    /// Asks whether a folder is this renderer's. Gives the reads too: the answer stands while they do.
+    /// Asks whether a folder belongs to this renderer. Also returns the reads: the answer is valid as long as they are.
     pub async fn detect(&self, tree: Arc<dyn Tree>) -> Result<(bool, ReadSet), PluginError> {
         let pre = self.pre.clone();
         let finish = |is_mine, state: State| Ok((is_mine, state.reads));
@@ -123,7 +123,7 @@ impl Renderer {
             .await
     }
 
-    /// Asks what has to be fetched before the rendering. Gives the reads too, for [`RenderRequest::prior`].
+    /// Asks what has to be fetched before the rendering. Also returns the reads, for [`RenderRequest::prior`].
     pub async fn inputs(
         &self,
         settings: &Settings,
@@ -154,7 +154,7 @@ impl Renderer {
             .await
     }
 
-    /// Renders. Objects that Kubernetes could not hold are refused with their place in the source.
+    /// Renders a folder. Objects that Kubernetes could not hold are rejected with their position in the source.
     pub async fn render(&self, request: RenderRequest) -> Result<Rendering, PluginError> {
         let caller = self.plugin.caller();
         let RenderRequest {
@@ -227,7 +227,7 @@ fn give(store: &mut Store<State>, inputs: Vec<Input>) -> wasmtime::Result<Vec<Re
     Ok(given)
 }
 
-/// A component that imports WASI may look at the clock and at random bytes unseen, so both count as read.
+/// Records time and random bytes as read: a component that imports WASI may look at both unseen.
 fn record_wasi(state: &mut State) {
     use pintle_core::readset::Facts as _;
     let Some(facts) = state.facts.clone() else {

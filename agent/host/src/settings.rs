@@ -1,4 +1,4 @@
-//! Settings of a plugin: merged, and checked against the schema that the plugin states.
+//! Settings of a plugin: merged, and checked against the schema that the plugin provides.
 
 mod aside;
 mod certain;
@@ -14,7 +14,7 @@ use pintle_core::{canonical, digest::Digest, object::type_name, plugin::Fault, p
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
-/// Settings for one use of a plugin: a JSON object, written once for all calls.
+/// Settings for one use of a plugin: a JSON object, serialised once for all calls.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     value: Arc<Value>,
@@ -28,7 +28,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Takes settings as they stand; null counts as `{}`.
+    /// Creates settings from a value as it stands; null counts as `{}`.
     pub fn new(value: Value) -> Self {
         let value = match value {
             Value::Null => Value::Object(Map::new()),
@@ -40,14 +40,14 @@ impl Settings {
         }
     }
 
-    /// Merges the settings of one use into the Plugin's defaults: a JSON merge patch (RFC 7396), where null removes. Only
-    /// a null with nothing to remove is kept: it may mean something to the plugin, as it does in values for a chart.
+    /// Merges the settings of one use into the Plugin's defaults with a JSON merge patch (RFC 7396), in which null removes. A
+    /// null that removes nothing is kept: it may mean something to the plugin, as it does in a chart's values.
     pub fn merged(defaults: &Value, of_use: &Value) -> Self {
         let mut value = match defaults {
             Value::Null => Value::Object(Map::new()),
             value => value.clone(),
         };
-        // A use without settings changes nothing; a patch that is null would replace everything.
+        // A use without settings changes nothing, whereas a null patch would replace everything.
         if !of_use.is_null() {
             merge(&mut value, of_use);
         }
@@ -59,12 +59,12 @@ impl Settings {
         &self.value
     }
 
-    /// Returns the canonical JSON, as it crosses to the plugin.
+    /// Returns the canonical JSON, which is what crosses to the plugin.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The same, in the type that the generated bindings take.
+    /// Returns the canonical JSON in the type that the generated bindings take.
     pub(crate) fn json(&self) -> &String {
         &self.text
     }
@@ -99,16 +99,16 @@ fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
-/// Most bytes of a schema as a plugin states it: many times what the largest built-in one has.
+/// The maximum size in bytes of a plugin's schema: many times that of the largest built-in one.
 pub(crate) const SCHEMA_BYTES: usize = 64 << 10;
 
-/// Most bytes that a pattern of a schema takes once it is compiled, roughly: enough for `[^/]{1,253}`.
+/// The approximate maximum size in bytes of a compiled pattern of a schema: enough for `[^/]{1,253}`.
 const PATTERN_BYTES: usize = 1 << 20;
 
-/// The schema that a plugin states, compiled when it is first needed. Clones are the same schema.
+/// The schema that a plugin provides, compiled when it is first needed. Clones are the same schema.
 ///
-/// It is a stranger's, and so may be the settings: what is done with them is bounded in steps before it is begun, and
-/// happens on a thread of its own, for which a call waits no longer than for a plugin.
+/// The schema comes from an untrusted source, and so may the settings. The work done with them is limited in steps before it
+/// begins. It runs on a separate thread, for which a call waits no longer than for a plugin.
 #[derive(Debug, Clone)]
 pub(crate) struct Schema(Arc<Compiling>);
 
@@ -116,15 +116,15 @@ pub(crate) struct Schema(Arc<Compiling>);
 struct Compiling {
     schema: Value,
     validator: OnceLock<Validator>,
-    /// One thread at a time.
+    /// Allows one thread at a time.
     turn: Arc<Semaphore>,
 }
 
-/// Problems that are told at once.
+/// The maximum number of problems reported at once.
 const PROBLEMS: usize = 50;
 
 impl Schema {
-    /// Takes a schema of which nothing is known, and compiles it: a malformed one is refused.
+    /// Creates a schema that has not been compiled before, and compiles it. A malformed schema is rejected.
     pub(crate) async fn compiled(schema: Value, time: Duration) -> Result<Self, Fault> {
         let schema = Self::known(schema);
         let own = schema.clone();
@@ -133,7 +133,7 @@ impl Schema {
         Ok(schema)
     }
 
-    /// Takes a schema that was compiled before.
+    /// Creates a schema that was compiled before.
     pub(crate) fn known(schema: Value) -> Self {
         Self(Arc::new(Compiling {
             schema,
@@ -142,7 +142,7 @@ impl Schema {
         }))
     }
 
-    /// Lists what is wrong with settings, in the order of the fields.
+    /// Returns the problems of settings, in the order of the fields.
     pub(crate) async fn problems(
         &self,
         settings: &Settings,
@@ -241,7 +241,7 @@ impl Compiling {
         }
     }
 
-    /// Lists the fields that the schema has where an error was found.
+    /// Returns the fields that the schema has at the place where an error was found.
     fn fields(&self, error: &ValidationError<'_>) -> Vec<String> {
         let path = error.schema_path().as_str();
         let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
@@ -296,7 +296,7 @@ mod tests {
         );
     }
 
-    /// Time that is never used up where the work is bounded.
+    /// A timeout that bounded work never reaches.
     const AMPLE: Duration = Duration::from_mins(1);
 
     async fn found(schema: &Schema, settings: Value) -> String {

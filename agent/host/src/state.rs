@@ -1,4 +1,4 @@
-//! What one call of a plugin has: the data of its store.
+//! The data of the store of one plugin call.
 
 use std::{
     sync::{
@@ -23,7 +23,7 @@ use crate::{
     limits::Limits,
 };
 
-/// Ends a call from within the host, with the fault that the caller gets to see.
+/// Ends a call from within the host with the fault that the caller sees.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error(transparent)]
 pub(crate) struct Stop(pub(crate) Fault);
@@ -50,7 +50,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Makes the state of a call that may do nothing but compute and log.
+    /// Creates the state of a call that may only compute and log.
     pub(crate) fn new(
         plugin: &PluginId,
         limits: &Limits,
@@ -78,14 +78,14 @@ impl State {
         }
     }
 
-    /// Counts a host call that brings so many bytes. That the guest runs again says that what it was given before has crossed.
+    /// Counts a host call with this many bytes of arguments. Since the guest is running again, the previous answer has crossed.
     pub(crate) fn called(&mut self, bytes: usize) -> Result<(), Stop> {
         self.memory.answer_is_gone();
         self.traffic.charge(bytes)
     }
 
-    /// Adds a question and its answer to the read set. A new one counts as memory of the guest, which could ask for another
-    /// name for ever: the host keeps each for as long as the result stands.
+    /// Adds a question and its answer to the read set. A new question counts as memory of the guest: the guest could ask for new
+    /// names for ever, and the host keeps each as long as the result is valid.
     pub(crate) fn record(&mut self, question: Question, answer: Digest) -> Result<(), Stop> {
         if self.reads.answer(&question).is_none() {
             let text = question.text().len() as u64;
@@ -96,8 +96,8 @@ impl State {
     }
 }
 
-/// Bytes that a question takes beside its text: its place in the read set, the digest of its answer, and what the allocator
-/// adds.
+/// The size in bytes of a question besides its text: its entry in the read set, the digest of its answer, and the allocator's
+/// overhead.
 const QUESTION: u64 = 160;
 
 /// The shared types have no functions.
@@ -114,7 +114,7 @@ impl WasiView for State {
     }
 }
 
-/// When a call has to be done, host calls included.
+/// The time by which a call has to be done, including host calls.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
     at: Instant,
@@ -122,7 +122,7 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// Gives a call so much time from its start.
+    /// Creates the deadline of a call that may take this long from its start.
     pub(crate) fn after(started: Instant, time: Duration) -> Self {
         Self {
             at: started + time,
@@ -135,15 +135,16 @@ impl Deadline {
         self.at
     }
 
-    /// Returns how long the host may wait for somebody else: until so long before the deadline that the guest can still say
-    /// what came of it. What is cut by the deadline itself is a fault of the plugin, and is not tried again.
+    /// Returns how long the host may wait for somebody else. The wait ends long enough before the deadline for the guest to
+    /// report the outcome. A call that the deadline itself ends is a fault of the plugin, and is not retried.
     pub(crate) fn for_waiting(self) -> Duration {
         let for_the_guest = (self.time / 4).min(Duration::from_secs(1));
         let left = self.at.saturating_duration_since(Instant::now());
         left.saturating_sub(for_the_guest)
     }
 
-    /// Ends the call if the time is over. A host function that computes asks: neither the epoch nor the timer ends one.
+    /// Ends the call if its time is over. Host functions that compute call this, since neither the epoch nor the timer can
+    /// interrupt them.
     pub(crate) fn check(self) -> Result<(), Stop> {
         if Instant::now() >= self.at {
             return Err(self.missed());
@@ -151,29 +152,29 @@ impl Deadline {
         Ok(())
     }
 
-    /// Makes the fault of a call that took too long.
+    /// Returns the fault of a call that took too long.
     pub(crate) fn missed(self) -> Stop {
         Limit::Time(self.time).into()
     }
 }
 
-/// Counts the bytes that cross through host calls, and the work that the host does within one.
+/// Counts the bytes that cross through host calls, and the work that the host does within a call.
 #[derive(Debug)]
 pub(crate) struct Traffic {
     left: u64,
     limit: u64,
 }
 
-/// What a host call counts for beside its bytes: an empty call is not free for the host.
+/// The number of bytes added for each host call: even an empty call costs the host something.
 const CALL_BYTES: u64 = 64;
 
 impl Traffic {
-    /// Counts what a host call returns, or within [`State::called`] the call itself.
+    /// Counts what a host call returns or, within [`State::called`], the call itself.
     pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), Stop> {
         self.spend((bytes as u64).saturating_add(CALL_BYTES))
     }
 
-    /// Counts work within a host call, as if so many bytes had crossed.
+    /// Counts work within a host call as if this many bytes had crossed.
     pub(crate) fn spend(&mut self, bytes: u64) -> Result<(), Stop> {
         match self.left.checked_sub(bytes) {
             Some(left) => {
@@ -185,7 +186,7 @@ impl Traffic {
     }
 }
 
-/// Memory of all running calls, so that many plugins at once cannot do what none may do alone.
+/// The memory of all running calls, so that many plugins together cannot do what none may do alone.
 #[derive(Debug)]
 pub(crate) struct Together {
     used: AtomicU64,
@@ -222,11 +223,11 @@ impl Together {
     }
 }
 
-/// Bounds memories and tables, summed over the store: many small memories are no way around the limit.
+/// Limits memories and tables, summed over the store: many small memories do not get around the limit.
 #[derive(Debug)]
 pub(crate) struct MemoryLimiter {
     used: u64,
-    /// What the host keeps of an answer to the guest, until it has crossed.
+    /// The memory that the host keeps for an answer to the guest until the answer has crossed.
     answer: u64,
     limit: u64,
     entries: u64,
@@ -234,10 +235,10 @@ pub(crate) struct MemoryLimiter {
     together: Arc<Together>,
 }
 
-/// Bytes that an entry of a table takes.
+/// The size in bytes of a table entry.
 const TABLE_ENTRY: u64 = 8;
 
-/// Instances, memories and tables in one store: far above what composed components have.
+/// The maximum number of instances, of memories and of tables in one store: far above what composed components have.
 const OBJECTS: usize = 256;
 
 impl MemoryLimiter {
@@ -265,46 +266,47 @@ impl MemoryLimiter {
     fn take_of_all(&self, bytes: u64) -> Result<(), Stop> {
         let own = self.used.saturating_add(self.answer);
         if own.saturating_add(bytes) > self.together.limit {
-            // No other call has to end for it to fail: it would be tried again for ever, and leave the others little meanwhile.
+            // It would fail even if no other call were running. A retry would repeat for ever, and meanwhile leave the others
+            // little.
             return Err(Limit::MemoryOfAll(self.together.limit).into());
         }
         self.together.take(bytes)
     }
 
-    /// Takes memory for more of an answer. It is not the guest's, so its own limit does not count it; what all calls have
-    /// together does.
+    /// Takes memory for more of an answer. It does not belong to the guest, so it counts towards the total for all calls and not
+    /// towards the guest's own limit.
     pub(crate) fn take_for_answer(&mut self, bytes: u64) -> Result<(), Stop> {
         self.take_of_all(bytes)?;
         self.answer = self.answer.saturating_add(bytes);
         Ok(())
     }
 
-    /// Gives back what an answer took but for so many bytes, which are on their way to the guest.
+    /// Releases the memory of an answer except for `crossing` bytes, which are on their way to the guest.
     pub(crate) fn answer_is_read(&mut self, crossing: u64) {
         let kept = crossing.min(self.answer);
         self.together.give_back(self.answer - kept);
         self.answer = kept;
     }
 
-    /// Gives back what the last answer took, which has crossed.
+    /// Releases the memory of the last answer, which has crossed.
     pub(crate) fn answer_is_gone(&mut self) {
         self.answer_is_read(0);
     }
 
-    /// Gives back what the guest had, which is gone.
+    /// Releases the memory of the guest, which is gone.
     pub(crate) fn guest_is_gone(&mut self) {
         self.answer_is_gone();
         self.together.give_back(self.used);
         self.used = 0;
     }
 
-    /// Takes memory for what the host reads of the guest's result, until the call is over. It is not the guest's, so its
-    /// own limit does not count it; what all calls have together does.
+    /// Takes memory for what the host reads of the guest's result, until the call is over. It does not belong to the guest, so it
+    /// counts towards the total for all calls and not towards the guest's own limit.
     pub(crate) fn take_for_result(&mut self, bytes: u64) -> Result<(), Fault> {
         let used = self.used.saturating_add(bytes);
         let limit = self.together.limit;
         if used > limit {
-            // No other call has to end for it to fail.
+            // It would fail even if no other call were running.
             return Err(Fault::Contract(format!(
                 "its result takes more than {limit} bytes of memory to read, which is what all plugins together have"
             )));
@@ -321,8 +323,8 @@ impl Drop for MemoryLimiter {
     }
 }
 
-/// A growth that is refused ends the call rather than failing within the guest: most guests abort on it anyway, and then
-/// all that an operator sees is a crash without a cause.
+/// Ends the call when a growth is refused, rather than letting it fail within the guest. Most guests abort on such a failure
+/// anyway, and an operator would see only a crash without a cause.
 impl ResourceLimiter for MemoryLimiter {
     fn memory_growing(
         &mut self,

@@ -1,10 +1,10 @@
 //! WASI 0.2 for components that import it.
 //!
-//! For pure kinds it is deterministic: the wall clock stands at the revision's time, the monotonic clock counts how often
-//! it is read, random bytes are derived from the application's seed, and there is no environment, no argument, no file and
-//! no network. The folder of the application
-//! is reached through `pintle:types/tree`, whose reads are recorded; a file system would be read past the record.
-//! A notifier has real clocks and real random bytes, and reaches the network through `pintle:types/http` alone.
+//! For pure kinds it is deterministic: the wall clock stands at the revision's time, the monotonic clock counts how often it is
+//! read, random bytes are derived from the application's seed, and there is no environment, no argument, no file and no network.
+//! The folder of the application is reached through `pintle:types/tree`, whose reads are recorded; reads through a file system
+//! would go unrecorded. A notifier has real clocks and real random bytes, and reaches the network only through
+//! `pintle:types/http`.
 
 use std::{cell::Cell, time::Duration};
 
@@ -19,10 +19,10 @@ use wasmtime_wasi::{
 
 use crate::{bindings::wit::log::Level, capability::log::LogSink};
 
-/// Most random bytes that one call may ask for at a time.
+/// The maximum number of random bytes that a call may request at a time.
 const RANDOM_BYTES: u64 = 1 << 20;
 
-/// What a pure call takes for time and chance.
+/// The time and random seed of a pure call.
 #[derive(Debug, Clone)]
 pub(crate) struct Pure {
     /// Time since the epoch.
@@ -30,7 +30,7 @@ pub(crate) struct Pure {
     pub(crate) seed: Seed,
 }
 
-/// Makes the WASI of a pure call.
+/// Creates the WASI context of a pure call.
 pub(crate) fn pure(pure: Pure, log: &LogSink) -> WasiCtx {
     let bytes = |purpose: &str| Deterministic::new(pure.seed.derive(purpose, 8160));
     let mut number = [0; 16];
@@ -45,7 +45,7 @@ pub(crate) fn pure(pure: Pure, log: &LogSink) -> WasiCtx {
         .build()
 }
 
-/// Makes the WASI of a call that has effects anyway.
+/// Creates the WASI context of a call that has effects anyway.
 pub(crate) fn effectful(log: &LogSink) -> WasiCtx {
     base(log).build()
 }
@@ -62,7 +62,7 @@ fn base(log: &LogSink) -> WasiCtxBuilder {
     builder
 }
 
-/// A clock that does not run.
+/// A clock that stands still.
 struct Standing(Duration);
 
 impl HostWallClock for Standing {
@@ -75,7 +75,7 @@ impl HostWallClock for Standing {
     }
 }
 
-/// A clock that advances a microsecond each time it is read: a loop that waits for it ends, and repeats.
+/// A clock that advances by a microsecond each time it is read, so that a loop that waits for it ends, and repeats identically.
 #[derive(Default)]
 struct Counting(Cell<u64>);
 
@@ -89,14 +89,14 @@ impl HostMonotonicClock for Counting {
     }
 }
 
-/// Standard output or standard error, line by line into the plugin's log and under its limits.
+/// Standard output or standard error, written line by line to the plugin's log and under its limits.
 struct Output {
     log: LogSink,
     level: Level,
     line: Vec<u8>,
 }
 
-/// Bytes of a line after which it is logged though it has no end.
+/// The number of bytes after which an unfinished line is logged.
 const LINE: usize = 4096;
 
 impl Output {
@@ -128,7 +128,7 @@ impl IsTerminal for Output {
 
 impl StdoutStream for Output {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        // Only WASI 0.3 takes this one, and it is not linked.
+        // Only WASI 0.3 uses this one, and it is not linked.
         Box::new(tokio::io::sink())
     }
 
@@ -168,7 +168,7 @@ impl Pollable for Output {
 
 impl Drop for Output {
     fn drop(&mut self) {
-        // What was written without an end is still worth reading; a limit no longer matters here.
+        // Output without a final line end is still worth reading; a limit no longer matters here.
         let _ = self.log_line();
     }
 }

@@ -1,4 +1,4 @@
-//! Between the contract's shared types and the core's.
+//! Conversions between the contract's shared types and the core's.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -11,10 +11,10 @@ use pintle_core::{
 
 use crate::bindings::wit::types;
 
-/// Problems that are kept of one answer: nobody reads more, and a plugin cannot fill a status.
+/// The maximum number of problems kept from one answer. Nobody reads more, and a plugin must not fill a status.
 pub(crate) const PROBLEMS: usize = 1_000;
 
-/// Characters that are kept of one text for people.
+/// The maximum number of characters kept of one text for people.
 const TEXT: usize = 4_096;
 
 pub(crate) fn object_id(id: &ObjectId, version: &str) -> types::ObjectId {
@@ -94,7 +94,7 @@ pub(crate) fn from_problem(problem: types::Problem) -> Problem {
 
 pub(crate) fn from_problems(mut problems: Vec<types::Problem>) -> Vec<Problem> {
     problems.truncate(PROBLEMS);
-    // What is collected may be put where the problems are, and so keep the room of all of them.
+    // `collect` may reuse the allocation of the problems, and so keep the room of all of them.
     problems.shrink_to_fit();
     problems.into_iter().map(from_problem).collect()
 }
@@ -112,7 +112,8 @@ pub(crate) fn from_failure(failure: types::Failure) -> Fault {
     }
 }
 
-/// Bounds a text for people, which ends in a status, an event or a log, and gives back the memory of what is cut off.
+/// Limits the length of a text for people, which ends up in a status, an event or a log, and releases the memory of what is cut
+/// off.
 pub(crate) fn text(mut text: String) -> String {
     if let Some((end, _)) = text.char_indices().nth(TEXT) {
         text.truncate(end);

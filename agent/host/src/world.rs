@@ -1,4 +1,4 @@
-//! Says what a component is, by what it exports and imports, before anything of it runs.
+//! Determines what a component is by its exports and imports, before any of it runs.
 
 use std::fmt;
 
@@ -6,22 +6,22 @@ use pintle_core::plugin::Kind;
 use semver::Version;
 use wasmtime::{Engine, component::Component};
 
-/// Major version of every package of the contract.
+/// The major version of every package of the contract.
 const MAJOR: u64 = 1;
 
 /// Kinds of the contract that this agent does not load yet.
 const LATER: [&str; 2] = ["gate", "transformer"];
 
-/// Why a component cannot be loaded.
+/// The reason why a component cannot be loaded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unloadable {
     /// There are no bytes.
     #[error("it is empty")]
     Empty,
-    /// The bytes are no WebAssembly.
+    /// The bytes are not WebAssembly.
     #[error("it is not WebAssembly: it begins with `{found}`")]
     NotWasm {
-        /// The first bytes, printable.
+        /// The first bytes, in printable form.
         found: String,
     },
     /// The bytes are a core module.
@@ -32,22 +32,22 @@ pub enum Unloadable {
     /// The component is truncated or invalid.
     #[error("the component is malformed: {0}")]
     Malformed(String),
-    /// The component exports no kind of plugin.
+    /// The component does not export any kind of plugin.
     #[error(
         "it exports {exports}, which is no kind of plugin: expected one of {}",
         kinds()
     )]
     NoKind {
-        /// What it exports.
+        /// Its exports.
         exports: Names,
     },
     /// The component exports several kinds.
     #[error("it exports {exports}: expected exactly one kind of plugin, so split it")]
     SeveralKinds {
-        /// What it exports.
+        /// Its exports.
         exports: Names,
     },
-    /// The component is of a kind that comes later.
+    /// The component is of a kind that is planned for later.
     #[error("it is a {kind}, which this version of the agent does not load yet")]
     LaterKind {
         /// The kind.
@@ -58,55 +58,55 @@ pub enum Unloadable {
         "it is built for `{found}`, and this agent speaks `{expected}`: build it with the SDK of that version"
     )]
     OtherVersion {
-        /// What it exports.
+        /// The version that it exports.
         found: String,
-        /// What is expected.
+        /// The expected version.
         expected: String,
     },
-    /// The component exports its kind, but not what every plugin exports.
+    /// The component exports its kind, but not what every plugin has to export.
     #[error("it exports {exports}, and every plugin exports `pintle:types/plugin@1.0.0` as well")]
     NotAPlugin {
-        /// What it exports.
+        /// Its exports.
         exports: Names,
     },
-    /// The component imports what its kind is not given.
+    /// The component imports something that its kind is not given.
     #[error("it imports {imports}, which a {kind} plugin is not given: expected {}", allowed(*.kind))]
     Import {
         /// The plugin's kind.
         kind: Kind,
-        /// What it imports in vain.
+        /// The imports that it is not given.
         imports: Names,
     },
     /// The component's functions have other types than the contract.
     #[error("it does not fit the contract: {0}")]
     Type(String),
-    /// One instance of the component takes more than one plugin may have, so that others can be called, too.
+    /// One instance of the component takes more than the share of one plugin, which leaves room for calls of others.
     #[error(
         "an instance of it takes too much (memories: {memories}, at most {most_memories}; tables: {tables}, at most {most_tables}): compose it of fewer modules"
     )]
     TooLarge {
-        /// Its linear memories.
+        /// The number of its linear memories.
         memories: u32,
-        /// The most that it may have.
+        /// The maximum number of linear memories.
         most_memories: u32,
-        /// Its tables.
+        /// The number of its tables.
         tables: u32,
-        /// The most that it may have.
+        /// The maximum number of tables.
         most_tables: u32,
     },
-    /// The file could not be read, or the machine is out of something.
+    /// The file could not be read, or the machine has run out of something.
     #[error("it could not be compiled: {0}")]
     Compile(String),
-    /// The compiler's process was killed while it worked: nothing is known of the component.
+    /// The compiler process was killed while it worked. Nothing is known about the component.
     #[error("it was not compiled: the compiler was killed, most likely for want of memory")]
     Interrupted,
-    /// The compiler's process ended so before it had compiled: nothing is known of the component.
+    /// The compiler process ended like this before it had compiled. Nothing is known about the component.
     #[error("it was not compiled: the compiler ended with {0}; the agent's log says why")]
     Unfinished(String),
 }
 
 impl Unloadable {
-    /// Says whether the same component may be loaded later without any change.
+    /// Returns whether the same component may be loaded later without any change.
     pub const fn is_retryable(&self) -> bool {
         matches!(self, Self::Interrupted | Self::Unfinished(_))
     }
@@ -118,7 +118,7 @@ pub struct Names(pub Vec<String>);
 
 impl fmt::Display for Names {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// Names that are told before they are only counted.
+        /// The number of names that are listed. Further ones are only counted.
         const SHOWN: usize = 8;
         if self.0.is_empty() {
             return f.write_str("nothing");
@@ -141,10 +141,10 @@ pub(crate) struct World {
     pub(crate) wasi: bool,
 }
 
-/// Looks at the first bytes: what is no component is told in plain words, not in the parser's.
+/// Checks the first bytes, so that an input that is not a component is reported in plain words rather than the parser's.
 pub(crate) fn check_preamble(bytes: &[u8]) -> Result<(), Unloadable> {
-    // Core specification, section 5.5.16, and the component model's binary format: the same magic, then the version,
-    // whose upper half says which of the two it is.
+    // Core specification, section 5.5.16, and the component model's binary format: both have the same magic, followed by the
+    // version, whose upper half distinguishes the two.
     match bytes {
         [0, b'a', b's', b'm', _, 0, 1, 0, ..] => Ok(()),
         [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(Unloadable::CoreModule),
@@ -160,7 +160,7 @@ pub(crate) fn check_preamble(bytes: &[u8]) -> Result<(), Unloadable> {
     }
 }
 
-/// Says what a component is.
+/// Determines what a component is.
 pub(crate) fn inspect(engine: &Engine, component: &Component) -> Result<World, Unloadable> {
     let ty = component.component_type();
     let exports = ty
@@ -226,7 +226,7 @@ fn classify(exports: Names, imports: &Names) -> Result<World, Unloadable> {
     })
 }
 
-/// The interfaces that a kind's world imports, and `types` and `tree` or `plan`, whose types its exports mention.
+/// Returns the interfaces that a kind's world imports, plus `types` and `tree` or `plan`, whose types its exports mention.
 pub(crate) const fn capabilities(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Renderer => &["types", "log", "tree", "context", "arithmetic", "cluster"],
@@ -260,7 +260,7 @@ fn names_kind(name: &str, kind: &str) -> bool {
     interface.strip_prefix("pintle:") == Some(&format!("{kind}/{kind}"))
 }
 
-/// Says whether this agent speaks the version of an interface: the same major, and no prerelease.
+/// Returns whether this agent speaks this version of an interface: the same major version, and not a prerelease.
 fn is_spoken(name: &str) -> bool {
     name.split_once('@')
         .and_then(|(_, version)| Version::parse(version).ok())

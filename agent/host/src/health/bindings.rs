@@ -1,4 +1,4 @@
-//! What a health check exports, generated from `wit/health`.
+//! The exports of a health check, generated from `wit/health`.
 
 wasmtime::component::bindgen!({
     path: ["../../wit/types", "../../wit/health"],

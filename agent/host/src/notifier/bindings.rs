@@ -1,4 +1,4 @@
-//! What a notifier exports, generated from `wit/notifier`.
+//! The exports of a notifier, generated from `wit/notifier`.
 
 wasmtime::component::bindgen!({
     path: ["../../wit/types", "../../wit/notifier"],

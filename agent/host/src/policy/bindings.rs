@@ -1,4 +1,4 @@
-//! What a policy exports, generated from `wit/policy`.
+//! The exports of a policy, generated from `wit/policy`.
 
 wasmtime::component::bindgen!({
     path: ["../../wit/types", "../../wit/policy"],

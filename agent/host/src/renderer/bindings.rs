@@ -1,4 +1,4 @@
-//! What a renderer exports, generated from `wit/renderer`.
+//! The exports of a renderer, generated from `wit/renderer`.
 
 wasmtime::component::bindgen!({
     path: ["../../wit/types", "../../wit/renderer"],

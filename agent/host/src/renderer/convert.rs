@@ -1,4 +1,4 @@
-//! What a renderer returns, checked at the edge.
+//! The result of a renderer, checked at the boundary.
 
 use pintle_core::{
     hook::{Hook, HookDeletion, HookOutcome},
@@ -13,13 +13,13 @@ use serde_json::Value;
 use super::{Rendering, Source, bindings::renderer, weight};
 use crate::{state::MemoryLimiter, wire};
 
-/// Bytes of notes that are kept.
+/// The maximum number of bytes of notes that are kept.
 const NOTES: usize = 64 << 10;
 
-/// Bytes of the longest source: a path has half as many, and a reference fewer.
+/// The maximum length of a source in bytes. A path has half as many, and a reference fewer.
 const SOURCE: usize = 8 << 10;
 
-/// Takes over what has to be fetched. It is looked for as it is written, and stays in the read set.
+/// Converts the sources that have to be fetched. They are looked up as written, and stay in the read set.
 pub(super) fn sources(sources: Vec<renderer::Source>) -> Result<Vec<Source>, Fault> {
     let taken = sources.into_iter().map(source).enumerate();
     let checked = taken.map(|(index, source)| {
@@ -50,11 +50,11 @@ fn source(source: renderer::Source) -> Source {
     }
 }
 
-/// Checks every object and tells all that are wrong at once, up to as many as of any answer.
+/// Checks every object and reports all invalid ones at once, up to the limit for any answer.
 ///
-/// A manifest that is no JSON is the renderer's fault. One that is JSON and no Kubernetes object is nearly always that
-/// of the file that it was rendered from, so it is a refusal with that place. What a manifest takes once it is read is
-/// taken from `memory` before: `[0,0,…]` takes sixteen times its text and more.
+/// A manifest that is not JSON is the renderer's fault. One that is JSON but not a Kubernetes object is nearly always the fault
+/// of the file that it was rendered from, so it is a refusal with that position. The memory that a parsed manifest needs is taken
+/// from `memory` first: `[0,0,…]` takes sixteen times its text and more.
 pub(super) fn rendering(
     rendering: renderer::Rendering,
     reads: ReadSet,
@@ -156,7 +156,7 @@ fn malformed(
     source: Option<Position>,
 ) -> Problem {
     let value: Value = serde_json::from_str(manifest).unwrap_or_default();
-    // What there is of a name helps to find the object where no position does.
+    // Any part of a name helps to find the object if there is no position.
     let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
     let name = match (text("/kind"), text("/metadata/name")) {
         (Some(kind), Some(name)) => format!("{kind} {name}"),
@@ -223,7 +223,7 @@ mod tests {
         assert!(within(bomb(1_000), 1 << 20, 1 << 20).is_ok());
         let error = within(bomb(100_000), 1 << 20, 1 << 20).unwrap_err();
         insta::assert_snapshot!(error, @"it broke the contract: its result takes more than 1048576 bytes of memory to read, which is what all plugins together have");
-        // All manifests of a result count together.
+        // All manifests of a result are counted together.
         let many = (0..20).flat_map(|_| bomb(1_000)).collect();
         assert!(within(many, 1 << 20, 1 << 20).is_err());
     }

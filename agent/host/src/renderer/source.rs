@@ -4,14 +4,14 @@ use std::fmt::{self, Write as _};
 
 use pintle_core::digest::Digest;
 
-/// Something from elsewhere that a renderer needs, which is to be fetched and verified before it is called.
+/// Something from elsewhere that a renderer needs. It is fetched and verified before the renderer is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// An OCI artifact.
     Oci {
-        /// `oci://registry/repository:tag`.
+        /// The reference: `oci://registry/repository:tag`.
         reference: String,
-        /// `sha256:…`; without it, what the reference resolves to.
+        /// The digest, `sha256:…`. Without it, whatever the reference resolves to is used.
         digest: Option<String>,
     },
     /// A chart from a chart repository.
@@ -22,7 +22,7 @@ pub enum Source {
         name: String,
         /// The exact version.
         version: String,
-        /// `sha256:…` of the archive; without it, what the repository serves.
+        /// The digest of the archive, `sha256:…`. Without it, whatever the repository serves is used.
         digest: Option<String>,
     },
     /// Another folder of the same revision, relative to the application's folder, or to the revision's root if it
@@ -31,7 +31,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// Reads a source of a read set.
+    /// Parses a source from a read set.
     pub fn parse(text: &str) -> Option<Self> {
         let (kind, rest) = text.split_once(' ')?;
         let mut parts = parts(rest).into_iter();
@@ -52,7 +52,7 @@ impl Source {
         parts.next().is_none().then_some(source)
     }
 
-    /// Says whether it names what is meant by its digest: that is the same for ever.
+    /// Returns whether it names its content by digest, so that the content never changes.
     pub fn is_pinned(&self) -> bool {
         let is_digest = |text: &str| text.parse::<Digest>().is_ok();
         match self {
@@ -66,7 +66,7 @@ impl Source {
     }
 }
 
-/// Names it in a read set: equal texts, equal sources.
+/// Writes the source as it is named in a read set: equal texts mean equal sources.
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -82,7 +82,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// Writes parts with a space before each; one within a part has a backslash before it.
+/// Writes parts, each preceded by a space. A space within a part is escaped with a backslash.
 fn write_parts(
     f: &mut fmt::Formatter<'_>,
     kind: &str,
@@ -102,7 +102,7 @@ fn write_parts(
     Ok(())
 }
 
-/// Reads what [`write_parts`] wrote.
+/// Parses what [`write_parts`] wrote.
 fn parts(text: &str) -> Vec<String> {
     let (mut parts, mut part) = (Vec::new(), String::new());
     let mut characters = text.chars();

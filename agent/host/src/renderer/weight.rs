@@ -1,8 +1,8 @@
-//! How much memory a manifest takes once it is read: many times what its text does.
+//! The memory that a parsed manifest takes: many times the size of its text.
 
 use serde_json::Value;
 
-/// An item of a list, or a further member of an object, with the room that either keeps for more.
+/// An item of a list, or a further member of an object, with the spare room that either keeps for more.
 const ENTRY: u64 = 112;
 
 /// The first items of a list.
@@ -11,13 +11,13 @@ const LIST: u64 = 128;
 /// The first members of an object: the nodes of its tree have room for eleven.
 const OBJECT: u64 = 640;
 
-/// A text beside its bytes: what the allocator adds.
+/// The overhead of a string that the allocator adds to its bytes.
 const STRING: u64 = 24;
 
-// What is counted with is too little if this grows.
+// If this grows, the estimates are too low.
 const _: () = assert!(size_of::<Value>() <= 32);
 
-/// Estimates, rather too high than too low, the bytes that JSON takes once it is read. It is cheap beside reading it.
+/// Estimates, too high rather than too low, the bytes that JSON takes once it is parsed. This is cheap compared to parsing it.
 pub(super) fn of(json: &str) -> u64 {
     let mut bytes = json.bytes();
     let mut weight = json.len() as u64;

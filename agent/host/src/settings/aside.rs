@@ -1,4 +1,4 @@
-//! Work that nothing can end, where it does no harm.
+//! Work that cannot be interrupted, run where it does no harm.
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -15,12 +15,13 @@ use tokio::{
 
 use crate::fault;
 
-/// Bytes of the stack, of which only what is used takes memory. Schemas nest, and what works on them calls itself.
+/// The size of the stack in bytes; only what is used takes memory. Schemas nest, and the code that handles them is recursive.
 const STACK: usize = 32 << 20;
 
-/// Runs work on a thread of its own, and waits for it so long. What takes longer is left behind, and keeps its turn.
+/// Runs work on a separate thread and waits for it up to `time`. Work that takes longer is left behind and keeps its turn.
 ///
-/// It is no thread of the runtime: that waits for its own when it ends, and so would whoever waits for a program to end.
+/// The thread does not belong to the runtime. A runtime that shuts down waits for its own threads, and so would anyone who waits
+/// for the program to end.
 pub(super) async fn run<T: Send + 'static>(
     turn: &Arc<Semaphore>,
     time: Duration,
@@ -33,7 +34,7 @@ pub(super) async fn run<T: Send + 'static>(
         let work = move || {
             let outcome = panic::catch_unwind(AssertUnwindSafe(work));
             drop(turn);
-            // Whoever asked may have left.
+            // The caller may have left.
             let _ = tell.send(outcome);
         };
         thread::Builder::new()
@@ -68,7 +69,7 @@ mod tests {
         let short = Duration::from_millis(20);
         let outcome = run(&turn, short, move || ended.recv().is_ok()).await;
         assert_eq!(outcome, Err(Fault::Limit(Limit::Time(short))));
-        // Nobody else begins while it works.
+        // No other work begins while it runs.
         let outcome = run(&turn, short, || true).await;
         assert_eq!(outcome, Err(Fault::Limit(Limit::Time(short))));
         end.send(()).unwrap();

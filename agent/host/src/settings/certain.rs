@@ -1,21 +1,21 @@
-//! Says at a glance that settings fit a schema.
+//! A quick check whether settings match a schema.
 //!
-//! Compiling a schema checks it against the schema of all schemas, which takes longer than a small render. The schemas that
-//! are derived from a plugin's types use few keywords, and nearly all settings are right; for these, looking is enough.
+//! Compiling a schema checks it against the meta-schema, which takes longer than a small render. Schemas that are derived from a
+//! plugin's types use few keywords, and nearly all settings are valid. For these, this check is enough.
 
 use std::cell::Cell;
 
 use serde_json::{Map, Value};
 
-/// References and levels that are followed.
+/// The maximum number of nested references and levels that are followed.
 const DEPTH: usize = 64;
 
-/// Steps that are taken: looking costs a millisecond at most, whatever a schema refers to. Definitions that refer to each
-/// other are looked at anew from each place.
+/// The maximum number of steps: the check costs a millisecond at most, whatever a schema refers to. Definitions that refer to
+/// each other are examined anew from each place.
 const STEPS: usize = 10_000;
 
-/// Says whether a value is certain to satisfy a schema (JSON Schema 2020-12). False means only that the validator has to
-/// be asked.
+/// Returns whether a value is certain to satisfy a schema (JSON Schema 2020-12). False means only that the validator has to
+/// decide.
 pub(super) fn satisfies(schema: &Value, value: &Value) -> bool {
     let root = Root {
         schema,
@@ -31,8 +31,8 @@ struct Root<'a> {
 }
 
 impl Root<'_> {
-    /// Takes so many steps, unless there are too few left. Nothing is certain after that, since no keyword here turns what is
-    /// not certain into what is.
+    /// Spends a number of steps, unless too few are left. Nothing is certain after that, since no keyword here can turn an
+    /// uncertain result into a certain one.
     fn takes(&self, steps: usize) -> bool {
         let left = self.left.get().checked_sub(steps);
         self.left.set(left.unwrap_or_default());
@@ -56,7 +56,7 @@ impl Root<'_> {
             .all(|(keyword, with)| self.keyword(keywords, keyword, with, value, depth))
     }
 
-    /// Looks at one keyword. One that is not known here may mean anything.
+    /// Checks one keyword. An unknown keyword may mean anything.
     fn keyword(
         &self,
         keywords: &Map<String, Value>,
@@ -68,7 +68,7 @@ impl Root<'_> {
         match keyword {
             "$schema" | "$comment" | "$defs" | "title" | "description" | "default" | "examples"
             | "deprecated" | "readOnly" | "writeOnly" => true,
-            // It is about texts only, and whether it is checked is a matter of options.
+            // It applies only to strings, and options decide whether it is checked.
             "format" => !value.is_string(),
             "type" => match with {
                 Value::Array(types) => types.iter().any(|one| is_of_type(one, value)),
@@ -127,7 +127,7 @@ impl Root<'_> {
         let is_plain = name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        // With an identifier, references would be relative to it.
+        // If there were an identifier, references would be relative to it.
         if !is_plain || self.schema.get("$id").is_some() {
             return None;
         }
@@ -136,7 +136,7 @@ impl Root<'_> {
     }
 }
 
-/// Is how many members or items a value has, each of which a keyword looks at.
+/// Returns the number of members or items of a value, each of which a keyword examines.
 fn length(value: &Value) -> usize {
     match value {
         Value::Array(items) => items.len(),
@@ -284,7 +284,7 @@ mod tests {
             ]
         });
         (nested.clone(), nested).prop_map(|(root, definition)| {
-            // `$ref` to itself is what a validator may refuse; a definition that is a leaf cannot be one.
+            // A validator may reject a `$ref` to itself. A definition that is a leaf cannot be one.
             let definition = match definition {
                 Value::Object(map) if map.contains_key("type") => Value::Object(map),
                 _ => json!({"type": "object"}),

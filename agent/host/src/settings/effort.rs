@@ -1,30 +1,30 @@
-//! Counts what the validator would do, before it is asked to.
+//! An estimate of the validator's work before it runs.
 //!
-//! Definitions that refer to each other make it look at one value along every way that leads there, which are exponentially
-//! many, and it keeps every error that it finds until it is done. No deadline helps: nothing ends the validator, and while
-//! it works its memory grows. So what can make that work unknown is refused in a schema, and then the work is counted for
-//! each value.
+//! Definitions that refer to each other make the validator visit one value along every path that leads there. There can be
+//! exponentially many paths, and the validator keeps every error that it finds until it is done. A deadline does not help:
+//! nothing can interrupt the validator, and its memory grows while it works. So anything that makes the work unknown is rejected
+//! in a schema, and the work is then counted for each value.
 
 use std::{collections::HashMap, ptr, slice};
 
 use serde_json::{Map, Value};
 
-/// Most patterns of a schema, each of which takes memory as long as the plugin is loaded.
+/// The maximum number of patterns in a schema. Each takes memory as long as the plugin is loaded.
 const PATTERNS: usize = 100;
 
-/// Most references of a schema.
+/// The maximum number of references in a schema.
 const REFERENCES: usize = 1_000;
 
-/// Most steps that settings may take.
+/// The maximum number of steps that settings may take.
 const STEPS: usize = 100_000;
 
-/// Most levels of schemas within schemas along one way. The stack on which the validator works has room for that many.
+/// The maximum number of nested schemas along one path. The validator's stack has room for that many.
 const DEPTH: usize = 500;
 
-/// How often a reference may come back to the same value. The validator notices that, though perhaps not at once.
+/// How often a reference may return to the same value. The validator detects that, though perhaps not at once.
 const TURNS: usize = 2;
 
-/// Why nothing bounds what a schema costs.
+/// The reason why the cost of a schema is unbounded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unbounded {
     /// More patterns than any plugin needs.
@@ -33,15 +33,15 @@ pub(super) enum Unbounded {
     /// More references than any plugin needs.
     #[error("has {0} references, and the limit is {limit}", limit = REFERENCES)]
     References(usize),
-    /// A reference whose target is not found by looking at the schema.
+    /// A reference whose target cannot be found by looking at the schema.
     #[error("refers to `{0}`: expected what the schema itself has, such as `#/$defs/Name`")]
     Reference(String),
-    /// A part with an identifier, to which references are relative.
+    /// A part with an identifier, to which references would be relative.
     #[error("names a part of itself `{0}`: an `$id` is only for the whole of it")]
     Identifier(String),
 }
 
-/// Refuses schemas of unknown cost.
+/// Rejects schemas of unknown cost.
 pub(super) fn check(schema: &Value) -> Result<(), Unbounded> {
     let (mut patterns, mut references) = (0, 0);
     let mut open = vec![schema];
@@ -81,7 +81,7 @@ pub(super) fn check(schema: &Value) -> Result<(), Unbounded> {
     Ok(())
 }
 
-/// Settings that take too long to check.
+/// The error for settings that take too long to check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "to check the settings against the schema takes more than {steps} steps, or more than {depth} levels: nest them less \
@@ -91,7 +91,7 @@ pub(super) fn check(schema: &Value) -> Result<(), Unbounded> {
 )]
 pub(super) struct TooMuch;
 
-/// Counts at least what the validator does with a value under a schema that passed [`check`].
+/// Counts at least as many steps as the validator takes for a value under a schema that passed [`check`].
 pub(super) fn bound(schema: &Value, value: &Value) -> Result<(), TooMuch> {
     let mut walk = Walk {
         root: schema,
@@ -104,7 +104,7 @@ pub(super) fn bound(schema: &Value, value: &Value) -> Result<(), TooMuch> {
 struct Walk<'a> {
     root: &'a Value,
     left: usize,
-    /// How often a definition is being applied to a value, by where both are.
+    /// How many times a definition is currently being applied to a value, by the addresses of both.
     open: HashMap<(*const Value, *const Value), usize>,
 }
 
@@ -115,7 +115,7 @@ impl<'a> Walk<'a> {
     }
 
     fn apply(&mut self, schema: &'a Value, value: &'a Value, depth: usize) -> Result<(), TooMuch> {
-        // True and false are no work.
+        // True and false take no work.
         let Value::Object(keywords) = schema else {
             return Ok(());
         };
@@ -125,7 +125,7 @@ impl<'a> Walk<'a> {
         let asks_again = ["unevaluatedProperties", "unevaluatedItems"]
             .iter()
             .any(|keyword| keywords.contains_key(*keyword));
-        // What was not looked at is found by asking all other keywords anew.
+        // To find what has not been evaluated, the validator evaluates all other keywords again.
         let rounds = if asks_again { 3 } else { 1 };
         for _ in 0..rounds {
             self.spend(1 + keywords.len())?;
@@ -185,14 +185,14 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Applies schemas to all that a value holds, be they for all of it or not.
+    /// Applies schemas to everything that a value holds, whether or not they are for all of it.
     fn within(
         &mut self,
         schemas: impl Iterator<Item = &'a Value>,
         value: &'a Value,
         depth: usize,
     ) -> Result<(), TooMuch> {
-        // There is nothing to do for true and false, however much there is to do it to.
+        // True and false take no work, however many items there are.
         for schema in schemas.filter(|schema| schema.is_object()) {
             for item in list(value).filter(|_| value.is_array()) {
                 self.apply(schema, item, depth)?;
@@ -228,17 +228,17 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Finds what a reference is to: the whole schema, or a part of it by its place.
+/// Finds the target of a reference: the whole schema, or the part at a pointer.
 fn resolve<'a>(root: &'a Value, reference: &str) -> Option<&'a Value> {
     let place = reference.strip_prefix('#')?;
-    // No name of a type needs to be escaped as a part of an address.
+    // No name of a type needs URL escaping.
     if place.contains('%') {
         return None;
     }
     root.pointer(place)
 }
 
-/// The items of a list; what is none stands for itself.
+/// Returns the items of a list. A value that is not a list counts as its own only item.
 fn list(value: &Value) -> slice::Iter<'_, Value> {
     match value {
         Value::Array(items) => items.iter(),
@@ -246,7 +246,7 @@ fn list(value: &Value) -> slice::Iter<'_, Value> {
     }
 }
 
-/// The values of an object's members.
+/// Returns the values of an object's members.
 fn members(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_object().into_iter().flat_map(Map::values)
 }
@@ -257,7 +257,7 @@ mod tests {
 
     use super::*;
 
-    /// Definitions of which each refers three times to the next one.
+    /// Returns definitions each of which refers three times to the next one.
     fn fan(length: usize, keyword: &str, end: Value) -> Value {
         let mut definitions = Map::new();
         for number in 0..length {
@@ -301,7 +301,7 @@ mod tests {
             bound(&fan(4, "anyOf", json!({"type": "string"})), &json!(1)),
             Ok(())
         );
-        // Little in the schema, and a level of the value for each power.
+        // The schema is small, but each level of the value adds a power.
         let own = json!({"$ref": "#"});
         let schema = json!({"properties": {"a": {"anyOf": [own, own, own]}}});
         let mut settings = json!({});

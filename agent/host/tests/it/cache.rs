@@ -1,4 +1,4 @@
-//! Compiled code on disk: used when whole, and made again when not.
+//! Compiled code on disk: used when intact, and recreated when not.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::{components::Watchman, support::assessed};
 
-/// Notes for each compilation whether the cache had it.
+/// An observer that records for each compilation whether the cache had the code.
 #[derive(Debug, Default)]
 struct Notes(Mutex<Vec<bool>>);
 
@@ -28,7 +28,7 @@ impl Observer for Notes {
     }
 }
 
-/// Loads and calls a plugin on a new host, and says whether its code came from the cache.
+/// Loads and calls a plugin on a new host. Returns whether its code came from the cache.
 async fn cached(folder: &Path) -> bool {
     let notes = Arc::new(Notes::default());
     let options = Options {
@@ -57,11 +57,11 @@ async fn cached(folder: &Path) -> bool {
 /// The files of one plugin in the cache.
 struct Files {
     code: PathBuf,
-    /// What the plugin says of itself.
+    /// The plugin's description of itself.
     description: PathBuf,
 }
 
-/// Gives the files of the one plugin. Beside its code lies a seal, and nothing else.
+/// Returns the files of the one plugin. Next to its code is a seal, and nothing else.
 fn files(folder: &Path) -> Files {
     let files = fs::read_dir(folder.join("compiled")).unwrap();
     let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();

@@ -1,4 +1,4 @@
-//! Components to test with: built from `tests/guests`, or written in WAT.
+//! Components for tests: built from `tests/guests` or written in WAT.
 
 use std::{
     fmt::Write as _,
@@ -24,30 +24,30 @@ fn built(package: &str) -> Bytes {
     artifacts.remove(0).bytes.into()
 }
 
-/// `tests/guests/renderer`.
+/// Returns the guest in `tests/guests/renderer`.
 pub(crate) fn renderer() -> Bytes {
     static BYTES: OnceLock<Bytes> = OnceLock::new();
     BYTES.get_or_init(|| built("pintle-guest-renderer")).clone()
 }
 
-/// `tests/guests/policy`.
+/// Returns the guest in `tests/guests/policy`.
 pub(crate) fn policy() -> Bytes {
     static BYTES: OnceLock<Bytes> = OnceLock::new();
     BYTES.get_or_init(|| built("pintle-guest-policy")).clone()
 }
 
-/// `tests/guests/notifier`.
+/// Returns the guest in `tests/guests/notifier`.
 pub(crate) fn notifier() -> Bytes {
     static BYTES: OnceLock<Bytes> = OnceLock::new();
     BYTES.get_or_init(|| built("pintle-guest-notifier")).clone()
 }
 
-/// The folder of the repository.
+/// Returns the root folder of the repository.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Makes a component of a core module in WAT, for a world in WIT that may use the contract.
+/// Builds a component from a core module in WAT, for a world in WIT that may use the contract.
 pub(crate) fn component(wit: &str, module: &str) -> Bytes {
     let mut resolve = Resolve::default();
     for package in ["types", "renderer", "policy", "health", "notifier", "gate"] {
@@ -66,7 +66,7 @@ pub(crate) fn component(wit: &str, module: &str) -> Bytes {
     encoder.encode().unwrap().into()
 }
 
-/// A health check in WAT: says what it is, judges nothing, and assesses with `body`.
+/// A health check in WAT that describes itself, judges nothing, and assesses with `body`.
 #[derive(Debug, Clone)]
 pub(crate) struct Watchman {
     pub(crate) name: &'static str,
@@ -80,7 +80,7 @@ pub(crate) struct Watchman {
     pub(crate) core_imports: &'static str,
     /// Memories, tables, globals and functions, in WAT.
     pub(crate) items: &'static str,
-    /// What `assess` does before it answers with `$message` and `$length`, in WAT.
+    /// The code that `assess` runs before it answers with `$message` and `$length`, in WAT.
     pub(crate) body: &'static str,
 }
 

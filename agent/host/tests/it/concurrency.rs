@@ -94,14 +94,14 @@ async fn a_call_that_is_dropped_frees_its_place() {
 async fn notifiers_that_hang_leave_room_for_others() {
     let host = Host::new(Options {
         calls: 2,
-        // Nothing is known of a component that is loaded: it is asked to describe itself while others hang.
+        // Without a cache nothing is known about a component that is loaded, so it is asked to describe itself while others hang.
         cache: None,
         ..Options::default()
     })
     .unwrap();
     let request = LoadRequest::new("hostile", components::renderer());
     let renderer = host.load(request).await.unwrap().renderer().unwrap();
-    // It accepts nobody, so whoever connects waits.
+    // It never accepts, so every client waits.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", silent.local_addr().unwrap());
     let mut hanging = tokio::task::JoinSet::new();
@@ -121,7 +121,7 @@ async fn notifiers_that_hang_leave_room_for_others() {
             notifier.notify(&settings, &event, Arc::default()).await
         });
     }
-    // The first of them holds its place from here on.
+    // From here on, the first of them holds its permit.
     let _connection = silent.accept().await.unwrap();
     works(&renderer).await;
     if let Some(ended) = hanging.try_join_next() {

@@ -1,4 +1,4 @@
-//! Every guest and every mode of a guest has a test.
+//! Checks that every guest and every mode of a guest has a test.
 
 use std::{collections::BTreeSet, fs};
 
@@ -43,7 +43,7 @@ fn every_mode_of_a_guest_is_asked_for_by_a_test() {
     }
 }
 
-/// The arms of the matches on `mode`.
+/// Returns the arms of the matches on `mode`.
 fn modes(code: &str) -> BTreeSet<&str> {
     let arms = code
         .split("field(&settings, \"mode\")")

@@ -1,4 +1,4 @@
-//! Health checks, and what only hand-written components can do wrong.
+//! Health checks, and faults that only hand-written components can cause.
 
 use bytes::Bytes;
 use pintle_core::{application::Limits, health::Status, plugin::PluginError};

@@ -1,5 +1,4 @@
-//! The renderer `helm` as it is shipped, whose lengths have 32 bits and whose stack is small: what its crates, which are
-//! tested natively, cannot show.
+//! The renderer `helm` as shipped, with 32-bit lengths and a small stack. This shows what native tests of its crates cannot.
 
 use bytes::Bytes;
 use pintle_core::{
@@ -23,7 +22,7 @@ async fn helm() -> Renderer {
     plugin.renderer().unwrap()
 }
 
-/// Renders a chart of one template, whose only object is a `ConfigMap` with that data, and gives what the data became.
+/// Renders a chart with one template, whose only object is a `ConfigMap` with the given data. Returns the rendered data.
 async fn data(renderer: &Renderer, data: &str) -> Result<Value, PluginError> {
     let template =
         format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata:\n{data}\n");
@@ -36,7 +35,7 @@ async fn data(renderer: &Renderer, data: &str) -> Result<Value, PluginError> {
     Ok(rendering.objects[0].object.value()["data"].clone())
 }
 
-/// Expressions, and the JSON of what Helm gives for them.
+/// Expressions and the JSON of what Helm returns for them.
 const LARGE_NUMBERS: &[(&str, &str)] = &[
     (r#"b32enc "100m""#, r#""GEYDA3I=""#),
     (r#"b32enc "4294967296""#, r#""GQZDSNBZGY3TEOJW""#),

@@ -1,4 +1,4 @@
-//! What is refused before, or while, a plugin says what it is.
+//! What is rejected before or while a plugin describes itself.
 
 use bytes::Bytes;
 use pintle_core::{

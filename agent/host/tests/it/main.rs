@@ -1,7 +1,7 @@
-//! The host against real components, hostile ones among them.
+//! The host with real components, including hostile ones.
 //!
-//! The guests in `tests/guests` are built once for all tests; smaller ones are written in WAT where no language gives
-//! what is needed (growing a table, lying about a pointer).
+//! The guests in `tests/guests` are built once for all tests. Smaller ones are written in WAT where no language offers what is
+//! needed (growing a table, lying about a pointer).
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod cache;

@@ -1,4 +1,4 @@
-//! Notifiers: what they may send, where to, and what they learn of secrets.
+//! Notifiers: what they may send, where to, and what they learn about secrets.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,14 +19,14 @@ use crate::{
     support::{self, told},
 };
 
-/// A server that answers each request with one text, and keeps what it was sent.
+/// A server that gives the same answer to each request and records what it received.
 struct Server {
     port: u16,
     seen: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
-    /// Without an answer it reads and never says anything.
+    /// Starts a server. Without an answer, it reads and never responds.
     async fn start(answer: impl Into<Option<String>>) -> Self {
         let answer = answer.into();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -131,13 +131,13 @@ fn secrets() -> Arc<Secrets> {
     Arc::new(secrets)
 }
 
-/// A port where nobody listens.
+/// Returns a port on which nobody listens.
 async fn unused_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap().port()
 }
 
-/// Sends, and gives what the notifier was answered, or how it failed.
+/// Sends a request. Returns the answer that the notifier got, or how it failed.
 async fn send(notifier: &Notifier, settings: Value) -> String {
     send_with(notifier, settings, secrets()).await
 }
@@ -192,7 +192,7 @@ async fn where_no_secret_would_be_found_the_body_is_left_out() {
         let server = Server::start(answer("400 Bad Request", &header, "not much")).await;
         let settings = json!({"url": server.url("/")});
         assert_eq!(send(&notifier, settings.clone()).await, told);
-        // Without secrets there is nothing to be found.
+        // Without secrets there is nothing to find.
         let bare = send_with(&notifier, settings, Arc::default()).await;
         assert_eq!(bare, "400 [] not much");
     }
@@ -323,11 +323,11 @@ async fn a_server_that_never_answers_is_given_up() {
     )
     .await;
     insta::assert_snapshot!(brief, @"HttpError::TimedOut");
-    // A plugin that sets no time itself is told before its own is over: it can ask to be called again.
+    // A plugin that sets no timeout itself gets the answer before its own time is over, so it can ask to be called again.
     let waiting = messenger(&["*"], true, 2).await;
     let given_up = send(&waiting, json!({"url": server.url("/")})).await;
     insta::assert_snapshot!(given_up, @"HttpError::TimedOut");
-    // One that does not heed it is cut.
+    // A plugin that ignores the answer is interrupted.
     let hasty = messenger(&["*"], true, 1).await;
     let spinning = send(&hasty, json!({"url": server.url("/"), "mode": "spin"})).await;
     insta::assert_snapshot!(spinning, @"it ran longer than 1s; raise `limits` of the Plugin if this is expected");

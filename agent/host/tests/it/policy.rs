@@ -1,4 +1,4 @@
-//! Policies: they see the whole plan, and no secret.
+//! Policies see the whole plan, and no secret.
 
 use std::sync::Arc;
 
@@ -74,7 +74,7 @@ fn plan() -> Plan {
     Plan::new(Depth::Local, changes, &Seed::from_text("seed"))
 }
 
-/// A cluster in which there is the `ConfigMap` shop/permit and nothing else, and that answers nothing about another namespace.
+/// A cluster that contains only the `ConfigMap` shop/permit, and that does not answer about any other namespace.
 #[derive(Debug)]
 struct OneConfigMap;
 
@@ -193,9 +193,9 @@ async fn what_it_reads_from_the_cluster_needs_a_grant() {
     };
     assert!(!denied(&granted, "permit").await);
     assert!(denied(&granted, "another").await);
-    // Without the grant it finds nothing.
+    // Without the grant, it finds nothing.
     assert!(denied(&telltale().await, "permit").await);
-    // What cannot be read is not missing: nothing is said about the plan.
+    // What cannot be read does not count as missing: there is no verdict about the plan.
     let mut elsewhere = requiring("permit");
     elsewhere.context.namespace = "depot".into();
     let error = granted.evaluate(elsewhere).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Renderers: what they see, and what becomes of those that misbehave.
+//! Renderers: what they see, and what happens to those that misbehave.
 
 use std::{
     fmt,
@@ -235,7 +235,7 @@ async fn inputs_are_given_and_recorded_whole() {
     );
 }
 
-/// A cluster with one object of each kind that is asked for.
+/// A cluster with one object of each requested kind.
 #[derive(Debug)]
 struct OneOfEach;
 
@@ -310,7 +310,7 @@ async fn reads_of_the_cluster_need_request_and_grant() {
             Question::Cluster("v1/ConfigMap shop/settings".into()),
         ]
     );
-    // Granted, and not asked for.
+    // Granted, but not requested.
     let other = render(&["v1/Pod"], "get Pod").await.unwrap();
     assert_eq!(text_of(other.objects[0].object.value()), "get Pod = None");
     let error = render(&["v1/Secret"], "find Secret").await.unwrap_err();
@@ -342,7 +342,7 @@ async fn a_failure_says_what_was_read_from_the_cluster() {
     }
 }
 
-/// A tree below which everything is broken in one way.
+/// A tree in which every read fails in one way.
 struct Broken(fn(TreePath) -> TreeError);
 
 impl fmt::Debug for Broken {
@@ -443,7 +443,7 @@ async fn a_guest_that_never_ends_is_ended() {
     let error = failure(&plugin.renderer().unwrap(), "loop").await;
     insta::assert_snapshot!(told(&error, &components::renderer()), @"renderer `hostile` (sha256:…) failed to render: it ran longer than 1s; raise `limits` of the Plugin if this is expected");
     works(&hostile().await).await;
-    // The same plugin, loaded again under other limits, is the same compiled code.
+    // The same plugin, loaded again under other limits, uses the same compiled code.
     assert_eq!(hostile().await.id().digest, plugin.id().digest);
     let _ = shared().await;
 }
@@ -492,7 +492,7 @@ async fn a_wide_pattern_over_many_files_ends_with_a_limit() {
     let renderer = plugin.renderer().unwrap();
     let name = "a".repeat(200);
     let files = (0..2_000).map(|number| (format!("{name}{number}.yaml"), ""));
-    // As wide as a pattern may be, and asked for until a bound is met: either that on time, or that on what crosses.
+    // As wide as a pattern may be, and repeated until a limit is reached: either the one on time or the one on bytes that cross.
     let choices: Vec<String> = (0..64).map(|number| format!("*a*a*a*{number}")).collect();
     let step = format!("glob {{{}}}", choices.join(","));
     let steps = vec![step; 500].join(";");
@@ -507,7 +507,7 @@ async fn a_wide_pattern_over_many_files_ends_with_a_limit() {
     works(&hostile().await).await;
 }
 
-/// A tree of many folders, each of which takes its time.
+/// A tree of many folders that are slow to read.
 #[derive(Debug)]
 struct Slow;
 

@@ -1,4 +1,4 @@
-//! A render stands exactly while what it read is unchanged.
+//! A render is valid exactly as long as what it read is unchanged.
 
 use std::{cell::Cell, collections::BTreeMap};
 
@@ -11,7 +11,7 @@ use crate::support::{context, hostile, request, text_of};
 
 type Files = BTreeMap<String, String>;
 
-/// A few files with few contents, so that changes often hit and often miss what is read.
+/// A few files with few different contents, so that changes often hit and often miss what is read.
 fn files() -> impl Strategy<Value = Files> {
     prop::collection::btree_map("(app/)?[ab]\\.(yaml|txt)", "[xy]", 0..5)
 }
@@ -63,7 +63,7 @@ fn a_render_is_reused_only_if_rendering_again_gives_the_same() {
                 context: context(),
                 seed: Seed::from_text("seed"),
             };
-            // The same again always stands.
+            // With nothing changed, the render is always valid.
             let change = first.reads.first_change(&MemoryTree::new(&before), &facts);
             prop_assert_eq!(change, None);
             facts.context.namespace = namespace.to_owned();

@@ -1,4 +1,4 @@
-//! What the tests share: hosts, requests, and errors as a person would read them.
+//! Shared test helpers: hosts, requests, and errors as a person would read them.
 
 use std::{error::Error, path::PathBuf, sync::Arc};
 
@@ -21,7 +21,7 @@ use pintle_host::{
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-/// Compiled guests, kept between runs of the tests; `cache.rs` tests the cache itself.
+/// Returns the folder of compiled guests, which is kept between test runs. `cache.rs` tests the cache itself.
 pub(crate) fn cache_folder() -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("host-cache")
 }
@@ -34,7 +34,7 @@ fn host() -> Host {
     .unwrap()
 }
 
-/// One host for all tests that need none of their own: each guest is then compiled once. It keeps what it loads.
+/// Returns one host for all tests that do not need their own, so that each guest is compiled only once. It keeps what it loads.
 pub(crate) async fn shared() -> &'static Host {
     static HOST: OnceCell<Host> = OnceCell::const_new();
     static KEPT: OnceCell<Vec<Plugin>> = OnceCell::const_new();
@@ -54,7 +54,7 @@ pub(crate) async fn shared() -> &'static Host {
     host
 }
 
-/// Bounds small enough that a test need not wait, and large enough for a slow machine.
+/// Returns limits small enough that tests need not wait, and large enough for a slow machine.
 pub(crate) fn limits() -> Limits {
     Limits {
         time: Some(Span::seconds(20)),
@@ -82,7 +82,7 @@ pub(crate) async fn load_granted(
     shared().await.load(request).await.unwrap()
 }
 
-/// The hostile renderer.
+/// Returns the hostile renderer.
 pub(crate) async fn hostile() -> Renderer {
     let bytes = super::components::renderer();
     load("hostile", bytes, limits()).await.renderer().unwrap()
@@ -115,7 +115,7 @@ pub(crate) fn request(settings: Settings, tree: impl Tree + 'static) -> RenderRe
     }
 }
 
-/// Has an object of the core group judged, without settings.
+/// Assesses an object of the core group, without settings.
 pub(crate) async fn assessed(
     health: &Health,
     kind: &str,
@@ -139,7 +139,7 @@ pub(crate) async fn assessed(
     health.assess(request).await
 }
 
-/// Renders in a mode and gives the error.
+/// Renders in a mode and returns the error.
 pub(crate) async fn failure(renderer: &Renderer, mode: &str) -> PluginError {
     let tree = MemoryTree::new([("large.txt", vec![b'x'; 1 << 20])]);
     renderer
@@ -148,7 +148,7 @@ pub(crate) async fn failure(renderer: &Renderer, mode: &str) -> PluginError {
         .unwrap_err()
 }
 
-/// What the `script` mode answers.
+/// Returns the answer of the `script` mode.
 pub(crate) async fn script(renderer: &Renderer, script: &str, tree: MemoryTree) -> String {
     let settings = Settings::new(json!({"mode": "script", "script": script}));
     let rendering = renderer.render(request(settings, tree)).await.unwrap();
@@ -159,7 +159,7 @@ pub(crate) fn text_of(object: &Value) -> String {
     object["data"]["text"].as_str().unwrap().to_owned()
 }
 
-/// An error with its causes, as it is told, with the digest of the component left out.
+/// Returns an error with its causes as they are shown, without the digest of the component.
 pub(crate) fn told(error: &dyn Error, component: &Bytes) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -170,12 +170,12 @@ pub(crate) fn told(error: &dyn Error, component: &Bytes) -> String {
     text.replace(&Digest::of(component).to_string(), "sha256:…")
 }
 
-/// The fault of a failed call.
+/// Returns the fault of a failed call.
 pub(crate) fn fault(error: &PluginError) -> &Fault {
     &error.fault
 }
 
-/// Checks that a renderer still works: a broken call harms no other.
+/// Checks that a renderer still works: a broken call harms no other call.
 pub(crate) async fn works(renderer: &Renderer) {
     let answer = script(renderer, "read a.txt", MemoryTree::new([("a.txt", "fine")])).await;
     assert_eq!(answer, r#"read a.txt = Ok("fine")"#);

@@ -1,4 +1,4 @@
-//! Components that import WASI, as `wasm32-wasip2` and other languages make them.
+//! Components that import WASI, as `wasm32-wasip2` and other languages produce them.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::{
     support::{assessed, limits, load, told},
 };
 
-/// WASI as far as the tests use it.
+/// The parts of WASI that the tests use.
 const PACKAGES: &str = "
     package wasi:random@0.2.6 { interface random { get-random-u64: func() -> u64; } }
     package wasi:clocks@0.2.6 {
@@ -65,7 +65,7 @@ const ITEMS: &str = "
     (func $count (param $of i32) (result i64) (i64.extend_i32_u (i32.load (i32.add (local.get $of) (i32.const 4)))))
 ";
 
-/// Tells two random numbers, both clocks, and how many variables, arguments and directories there are.
+/// Reports two random numbers, both clocks, and the number of variables, arguments and directories.
 const TELL_ALL: &str = "
     (call $hex (call $random) (i32.const 9000))
     (call $hex (call $random) (i32.const 9017))
