@@ -398,7 +398,7 @@ pub struct ApplicationReference {
 }
 
 impl ApplicationReference {
-    /// Returns whom it means in an Application of a namespace.
+    /// Returns the name of the application that it refers to from an Application in `namespace`.
     pub fn resolve(&self, namespace: &str) -> ApplicationName {
         let namespace = self.namespace.as_deref().unwrap_or(namespace);
         ApplicationName::new(namespace, &self.name)

@@ -137,7 +137,7 @@ impl SealedFolder {
         Ok(())
     }
 
-    /// Writes the file of a key, replacing other files if necessary, and returns its resulting metadata.
+    /// Writes the file of a key, deleting other files for room if necessary, and returns its metadata.
     fn place(&self, key: Digest, path: &Path, parts: &[&[u8]]) -> io::Result<Metadata> {
         let size: u64 = parts.iter().map(|part| part.len() as u64).sum();
         self.with_room(key, size, || self.place_whole(path, parts))

@@ -31,7 +31,7 @@ impl Secrets {
             }
         }
         wanted.retain(|(_, value)| value.len() >= TELLING);
-        // If one value contains another, the longer one is reported.
+        // If one value contains another, the longer one is the one that is named.
         wanted.sort_by_key(|(_, value)| value.len());
         Hiding { wanted }
     }
