@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{digest::Digest, plan::Summary};
 
-/// The number of entries kept. An entry takes some 600 bytes, so a history takes about 12 KiB of a status's 1.5 MiB.
+/// The number of entries kept. An entry takes some 600 bytes, so a history takes about 12 KiB of the 1.5 MiB that a status may
+/// have.
 pub const HISTORY_LIMIT: usize = 20;
 /// The maximum number of bytes of a text that others write: a commit's first line, a reason, a message.
 const TEXT_BYTES: usize = 200;
@@ -122,7 +123,7 @@ pub struct Attempt {
     pub requested_by: Option<String>,
     /// The reason that the person gave.
     pub reason: Option<String>,
-    /// The source that it came from.
+    /// The digest that names the source it came from.
     pub origin: Option<Digest>,
     /// The digest of the rendered objects, if the run got that far.
     pub rendered: Option<Digest>,

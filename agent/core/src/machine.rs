@@ -80,7 +80,7 @@ pub enum Event {
     PluginChanged,
     /// Objects differ from what was applied.
     Drifted,
-    /// Whatever blocked a run that waits for a change or for its retry is gone or has changed.
+    /// Whatever blocked a run that waits for a change, or that is being retried, is gone or has changed.
     Unblocked,
     /// A person requested a reconciliation.
     Requested,

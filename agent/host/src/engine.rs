@@ -1,4 +1,4 @@
-//! The engine: how components are compiled, where instances live, and the clock that interrupts those that run too long.
+//! The engine: how components are compiled, where instances live, and the clock that ends those that run too long.
 
 use std::{
     sync::{
@@ -16,7 +16,7 @@ use wasmtime::{
 
 use crate::{HostError, Options};
 
-/// How often a running guest is interrupted. This is the precision of its deadline, and the longest time for which it keeps a
+/// How often a running guest is checked. This is the precision of its deadline, and the longest time for which it keeps a
 /// thread of the async runtime from other work.
 const TICK: Duration = Duration::from_millis(10);
 

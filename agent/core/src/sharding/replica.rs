@@ -12,9 +12,9 @@
 //! ```
 //!
 //! A watch may lag, and a request may arrive long after its sender gave up on it. So a replica that takes from a dead one reads
-//! the dead one's Lease once more, after the table and before the write. A fence that has closed opens again only after three
-//! steps: a renewal, then a write of the table (which makes every other write still in flight fail), and the end of all work on
-//! shards that were lost meanwhile. Whichever of taker and owner writes the table second then sees what the other did first.
+//! the dead one's Lease once more, after the table and before the write. A fence that has closed opens again only after a
+//! renewal, then a write of the table (which makes every other write still in flight fail), and the end of all work on shards
+//! that were lost meanwhile. Whichever of taker and owner writes the table second then sees what the other did first.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -91,7 +91,7 @@ proptest! {
             world.run(until).map_err(TestCaseError::fail)?;
             befall(&mut world, fate);
         }
-        // Things calm down. Replicas that were told to stop are gone by then, so at least one other replica must exist.
+        // Things calm down. Replicas that were told to stop are gone by then, so one is started if none is left.
         world.calm = true;
         let until = world.now + 200_000;
         world.run(until).map_err(TestCaseError::fail)?;

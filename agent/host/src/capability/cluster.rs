@@ -106,7 +106,8 @@ impl ClusterQuestion {
         })
     }
 
-    /// Returns whether a name is too long for anything that a cluster may hold. What a plugin asks for stays in the read set.
+    /// Returns whether a name is too long for anything that a cluster may hold. Such a question is not asked, because every
+    /// question stays in the read set.
     fn is_too_long(&self) -> bool {
         let optional = [&self.namespace, &self.name].into_iter().flatten();
         let mut all = [&self.api_version, &self.kind].into_iter().chain(optional);
