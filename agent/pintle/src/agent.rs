@@ -1,7 +1,7 @@
 //! `pintle agent`: keeps Applications converged.
 //!
-//! One task, the [`controller`], linearises everything that happens and asks the state machine of each application what to
-//! do; other tasks do it and report back. Sources, plugins and the cluster are watched beside it.
+//! One task, the [`controller`], linearises all events, asks each application's state machine what to do next, and starts the
+//! work. Other tasks do that work and report back. Sources, plugins and the cluster are watched by tasks of their own.
 
 mod accounts;
 mod awaited;
@@ -70,7 +70,7 @@ use crate::{
     pipeline::{catalog::Catalog, remotes::Remotes},
 };
 
-/// Runs until it is told to stop, or until it fails in a way that a restart may mend.
+/// Runs until it is told to stop, or until it fails in a way that a restart may fix.
 pub(crate) async fn run(args: AgentCommand) -> anyhow::Result<Exit> {
     files::raise_limit();
     let stop = signals::listen(|| {
@@ -79,7 +79,7 @@ pub(crate) async fn run(args: AgentCommand) -> anyhow::Result<Exit> {
     .context("SIGINT and SIGTERM cannot be handled")?;
     let metrics = Arc::new(Metrics::new());
     let probes = Arc::new(Probes::default());
-    // Until all work has ended: what is asked of this replica until then is answered.
+    // The servers stay up until all work has ended, so that requests to this replica are answered until then.
     let listening = CancellationToken::new();
     let mut servers = JoinSet::new();
     let routes = server::routes(Arc::clone(&metrics), Arc::clone(&probes));
@@ -91,7 +91,7 @@ pub(crate) async fn run(args: AgentCommand) -> anyhow::Result<Exit> {
     ));
     let identity = replicas::identity();
     let fence = Fence::closed();
-    // An API server that does not answer is waited for, for minutes: meanwhile the agent is alive, and may be stopped.
+    // Connecting to an API server that does not answer may take minutes. Meanwhile the agent must be live, and must be stoppable.
     let shared = tokio::select! {
         biased;
         made = Box::pin(set_up(&args, &metrics, &identity, &fence)) => Arc::new(made?),
@@ -138,7 +138,7 @@ pub(crate) async fn run(args: AgentCommand) -> anyhow::Result<Exit> {
     ended(&listening, servers).await
 }
 
-/// Ends an agent that was told to stop, when nothing else is under way.
+/// Ends an agent that was told to stop while nothing else is in progress.
 async fn ended(
     listening: &CancellationToken,
     mut servers: JoinSet<anyhow::Result<()>>,
@@ -201,7 +201,7 @@ async fn set_up(
                 args.namespace
             )
         })?;
-    // The seed is made before there is a lease. From here on nothing is written without one.
+    // The seed is created before there is a lease. From here on, nothing is written without one.
     let connection = if args.no_lease {
         connection
     } else {
@@ -238,7 +238,8 @@ async fn set_up(
     })
 }
 
-/// What decides where compiled code is kept, how much of it, and whether it fits: the same here and in `pintle compile`.
+/// Returns the options that decide where compiled code is kept, how much of it is kept, and whether it is compatible.
+/// `pintle compile` uses the same ones.
 pub(crate) fn host_options(cache: &Path, cache_bytes: u64) -> pintle_host::Options {
     pintle_host::Options {
         cache: Some(cache.join("compiled")),
@@ -247,17 +248,18 @@ pub(crate) fn host_options(cache: &Path, cache_bytes: u64) -> pintle_host::Optio
     }
 }
 
-/// How long compiling one component may take. It is seconds for a large one, and minutes where there is hardly any CPU.
+/// The time limit for compiling one component. A large one takes seconds, or minutes where there is hardly any CPU.
 const COMPILE_LIMIT: Duration = Duration::from_mins(5);
 
-/// What the allocator of a process with a limit on its memory is told: by default it makes a GiB writable at once, all of
-/// which counts, and would then be filled without anything that the limit could refuse.
+/// Environment variables for the allocator of a process whose memory is limited. By default, the allocator makes a GiB writable
+/// at once. All of that counts towards the limit, and the process could then fill it without any allocation that the limit could
+/// refuse.
 const COUNTED_MEMORY: [(&str, &str); 2] = [
     ("MIMALLOC_ARENA_EAGER_COMMIT", "0"),
     ("MIMALLOC_PAGE_COMMIT_ON_DEMAND", "1"),
 ];
 
-/// Is this program, called to compile; nothing if it is not known where it is.
+/// Returns the command that runs this program as a compiler, or `None` if the path of the program is unknown.
 fn compiler(cache: &Path, cache_bytes: u64, memory: Option<u64>) -> Option<Compiler> {
     let program = std::env::current_exe().ok()?;
     let mut arguments: Vec<OsString> = vec![
@@ -284,9 +286,9 @@ fn compiler(cache: &Path, cache_bytes: u64, memory: Option<u64>) -> Option<Compi
     })
 }
 
-/// The shortest lease: every third of it is renewed, and Kubernetes counts whole seconds.
+/// The shortest lease. A lease is renewed at every third of its duration, and Kubernetes counts whole seconds.
 const SHORTEST_LEASE: Duration = Duration::from_secs(3);
-/// How long giving everything to the other replicas may take.
+/// The time limit for handing everything over to the other replicas.
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 
 fn taking_part(args: &AgentCommand, identity: String) -> anyhow::Result<replicas::Options> {
@@ -305,7 +307,7 @@ fn taking_part(args: &AgentCommand, identity: String) -> anyhow::Result<replicas
     })
 }
 
-/// Works on what this replica holds, until it is told to stop.
+/// Works on this replica's share until it is told to stop.
 async fn work(
     args: &AgentCommand,
     shared: &Arc<Shared>,
@@ -335,7 +337,7 @@ async fn work(
         Replicas::start(&shared.connection, options, fence, &shared.metrics, talk)?;
     tokio::select! {
         result = controller(portion).run(pushes, stop) => result?,
-        // Others may work already: nothing more may be written here, so the process ends at once.
+        // Other replicas may already have taken over. Nothing more may be written here, so the process ends at once.
         error = replicas.ended() => return Err(error),
     }
     let left = tokio::time::timeout(LEAVE_LIMIT, replicas.leave()).await;

@@ -1,17 +1,17 @@
-//! In whose name an application's requests are made.
+//! Which service account an application's requests are made as.
 
 use std::collections::BTreeSet;
 
 use pintle_cluster::ServiceAccount;
 use pintle_core::names::ApplicationName;
 
-/// The namespace that stands for all.
+/// The value that stands for all namespaces.
 const ANY: &str = "*";
-/// The longest name of a service account.
+/// The maximum length of a service account's name.
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names>
 const NAME_LIMIT: usize = 253;
 
-/// Why an application's requests are made in nobody's name.
+/// Why there is no account to make an application's requests as.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoAccount {
     #[error(
@@ -31,20 +31,20 @@ pub(crate) enum NoAccount {
     Name(String),
 }
 
-/// Why the agent's default account cannot be understood.
+/// Why the agent's default account cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("--default-service-account {0}: expected NAME, or NAMESPACE/NAME")]
 pub(crate) struct ParseDefaultError(String);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Default {
-    /// The one of this name in each application's own namespace.
+    /// The account of this name in each application's own namespace.
     Own(String),
-    /// One for all applications that may use it.
+    /// One account for all applications that may use it.
     Shared(ServiceAccount),
 }
 
-/// Knows whose account is whose.
+/// Decides which service account each application uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Accounts {
     default: Option<Default>,
@@ -52,8 +52,8 @@ pub(crate) struct Accounts {
 }
 
 impl Accounts {
-    /// Reads what the agent is started with. Applications in `trusted` namespaces may use a default account that is in
-    /// another one.
+    /// Parses what the agent was started with. Applications in `trusted` namespaces may use a default account that is in another
+    /// namespace.
     pub(crate) fn new(
         default: Option<&str>,
         trusted: impl IntoIterator<Item = String>,
@@ -71,7 +71,7 @@ impl Accounts {
         })
     }
 
-    /// Says in whose name the requests of an application are made: of the account in its own namespace that it names, or of
+    /// Returns the service account that an application's requests are made as: the account in its own namespace that it names, or
     /// the default one.
     pub(crate) fn of(
         &self,
@@ -99,7 +99,7 @@ impl Accounts {
     }
 }
 
-/// Says whether a text is a DNS subdomain, or a label, which is one too.
+/// Returns whether a text is a DNS subdomain. A DNS label is one, too.
 pub(crate) fn is_name(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let part = |part: &str| {

@@ -1,12 +1,13 @@
-//! A render that is waited for, and since when.
+//! The render that an application is waiting for, and how long it has waited.
 
 use pintle_cluster::Waits;
 use pintle_core::digest::Digest;
 
-/// The render that was begun last, and since when it is waited for. It is in memory: a restarted agent waits anew.
+/// The most recent render to be rolled out, and since when it has been waited for. It is kept in memory: a restarted agent begins
+/// the wait anew.
 #[derive(Debug, Clone)]
 pub(crate) struct Awaited {
-    /// Digest of its objects.
+    /// The digest of its objects.
     pub(crate) rendered: Digest,
     /// The generation of the spec that it was applied for.
     pub(crate) generation: i64,
@@ -14,7 +15,7 @@ pub(crate) struct Awaited {
 }
 
 impl Awaited {
-    /// Returns since when a render is waited for, after another one was begun: anew, if it is not the same for the same spec.
+    /// Returns the waits of a render that follows another one. They begin anew unless it is the same render for the same spec.
     pub(crate) fn waits(before: Option<&Self>, rendered: Digest, generation: i64) -> Waits {
         let is_same =
             |before: &&Self| before.rendered == rendered && before.generation == generation;

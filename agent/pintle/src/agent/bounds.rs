@@ -1,31 +1,31 @@
-//! How much memory plugins may take together, and how much it may take to compile one.
+//! How much memory plugins may use together, and how much compiling one may use.
 
 use std::fs;
 
-/// The most that plugins take, wherever the agent runs.
+/// The upper bound for all plugins together, wherever the agent runs.
 const MOST: u64 = 1 << 30;
 
-/// The least with which a plugin is compiled, however small the container is: what the largest built-in one takes.
+/// The memory that compiling a plugin gets at least, however small the container is: what the largest built-in one needs.
 const LEAST_TO_COMPILE: u64 = 192 << 20;
 
-/// Where a container finds what it may use, by the version of the kernel's control groups.
+/// The files that tell a container its memory limit, one for each version of the kernel's control groups.
 const LIMITS: [&str; 2] = [
     "/sys/fs/cgroup/memory.max",
     "/sys/fs/cgroup/memory/memory.limit_in_bytes",
 ];
 
-/// What is no limit: version 1 says a very large number where there is none.
+/// The value from which on a limit counts as none: where there is no limit, version 1 reports a very large number.
 const NO_LIMIT: u64 = 1 << 60;
 
-/// Returns the bytes that all calls of plugins may take together here: a plugin that takes much has to fail by itself, and
-/// not end the agent with it.
+/// Returns the number of bytes that all plugin calls together may use here. A plugin that uses too much has to fail on its own,
+/// and must not take the agent down with it.
 pub(super) fn for_plugins() -> u64 {
     of_plugins(limit().as_deref())
 }
 
-/// Returns the bytes that a process may take here to compile a plugin, nothing where there is no limit: one that takes more
-/// has to fail by itself as well. The kernel ends all processes of a container together, and after the restart the agent
-/// would compile the same again.
+/// Returns the number of bytes that a process may use here to compile a plugin, or `None` where there is no limit. A compilation
+/// that uses too much has to fail on its own as well: the kernel kills all processes of a container together, and after the
+/// restart the agent would compile the same plugin again.
 pub(super) fn for_compiling() -> Option<u64> {
     of_compiling(limit().as_deref())
 }
@@ -39,11 +39,11 @@ fn of_plugins(limit: Option<&str>) -> u64 {
 }
 
 fn of_compiling(limit: Option<&str>) -> Option<u64> {
-    // While plugins take their half: the agent needs the rest.
+    // Plugins may be using their half at the same time, and the agent needs the rest.
     bytes(limit).map(|bytes| LEAST_TO_COMPILE.max(bytes / 4))
 }
 
-/// Reads what the container may use. `max`, or nothing, is no limit.
+/// Parses the memory limit of the container. `max`, or an empty text, means that there is none.
 fn bytes(limit: Option<&str>) -> Option<u64> {
     let limit = limit?.trim().parse::<u64>().ok()?;
     (limit < NO_LIMIT).then_some(limit)
@@ -53,7 +53,7 @@ fn bytes(limit: Option<&str>) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// What says that there is no limit.
+    /// The values that mean that there is no limit.
     const NONE: [Option<&str>; 4] = [None, Some("max\n"), Some("9223372036854771712\n"), Some("")];
 
     #[test]

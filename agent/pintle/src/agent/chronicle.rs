@@ -1,4 +1,4 @@
-//! What a run adds to the history of its application.
+//! What a run adds to its application's history.
 
 use pintle_core::{
     application::Standing,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::pipeline::now_text;
 
-/// The revision that a run works on, and who wanted it.
+/// The revision that a run works on, and who asked for it.
 #[derive(Debug, Clone)]
 pub(crate) struct Tried {
     revision: Revision,
@@ -61,8 +61,8 @@ impl Tried {
     }
 }
 
-/// Returns why a revision is rolled out. One that was not tried last is a new commit, or the first, whatever has changed with it: it
-/// may have come while the application was suspended, or before its spec was read.
+/// Returns why a revision is rolled out. One that was not the last to be tried is a new commit, or the first one, whatever else
+/// has changed with it: it may have arrived while the application was suspended, or before its spec was read.
 fn trigger(cause: Cause, is_untried: bool) -> Trigger {
     match cause {
         Cause::Request => Trigger::Request,
@@ -72,18 +72,18 @@ fn trigger(cause: Cause, is_untried: bool) -> Trigger {
     }
 }
 
-/// Returns who asked for the reconciliation that the job does, if it was asked for in a way that tells.
+/// Returns who asked for the reconciliation that the job does, if the annotation says who.
 fn asked_by(job: &Job) -> Option<PersonRequest> {
     let text = job
         .application
         .annotations
         .get(RECONCILE_REQUEST_ANNOTATION)?;
     let request = PersonRequest::read(text)?;
-    // An older one belongs to an older request.
+    // An older annotation belongs to an older request.
     (job.requested.as_ref() == Some(&request.id)).then_some(request)
 }
 
-/// Writes into a history what a run has come to.
+/// Records the result of a run in a history.
 pub(crate) fn write(history: &mut Vec<HistoryEntry>, learned: &Learned, verdict: &Verdict) {
     let Some(tried) = &learned.tried else { return };
     let Some(ending) = ending(verdict) else {
@@ -109,12 +109,12 @@ pub(crate) fn write(history: &mut Vec<HistoryEntry>, learned: &Learned, verdict:
 
 fn ending(verdict: &Verdict) -> Option<Ending> {
     Some(match verdict.standing {
-        // Nothing was tried, also where it waits for itself, by way of others.
+        // Nothing was tried. That is also so where it waits for itself by way of others.
         _ if verdict.reason == WAITS_FOR_OTHERS => return None,
         Standing::Ready => Ending::Healthy,
-        // It goes on with this revision, or another one supersedes it.
+        // It goes on with this revision later, or another one supersedes it.
         Standing::Stalled if verdict.reason == SUSPENDED => Ending::Underway,
-        // What was gone back to is healthy, although it is not what is wanted.
+        // The revision that was rolled back to is healthy, although it is not the wanted one.
         Standing::Stalled if verdict.event == Some(Reason::RolledBack) => Ending::Healthy,
         Standing::Working if verdict.reason == SUPERSEDED => Ending::Superseded,
         Standing::Working => Ending::Underway,

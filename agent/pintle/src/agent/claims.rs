@@ -1,8 +1,9 @@
-//! Which application claims which objects, so that one that moves between applications is handed over.
+//! Which application claims which objects, so that an object that moves between applications is handed over.
 //!
-//! An object that left the render of one application is deleted, unless another one's render has it. Both may follow the same
-//! source, and then one commit moves it: so whoever is about to delete asks first, and those who follow that source answer
-//! when they have rendered that commit, too. Other replicas are asked as well: each answers for its own shards.
+//! An object that left the render of one application is deleted unless another application's render has it. Both may follow the
+//! same source, and then a single commit moves it. The application that is about to delete an object therefore asks first, and
+//! the applications that follow that source answer once they have rendered that commit, too. Other replicas are asked as well:
+//! each answers for its own shards.
 
 mod applications;
 mod inquiry;
@@ -28,44 +29,45 @@ use applications::{Applications, Known};
 pub(crate) use inquiry::{RunClaims, serve};
 pub(crate) use question::{Answer, Ask, Asked, Key, Question};
 
-/// For how long it is known at least that an application was deleted. Whoever was refused one of its objects has asked again by
-/// then, and what was left behind on purpose is another's.
+/// The minimum time for which a deletion of an application is remembered. By then, any application that was refused one of its
+/// objects has asked again, and what was left behind on purpose belongs to another application.
 const REMEMBERED: Duration = Duration::from_hours(24);
-/// How many rollouts in a row may be stopped for newer ones before what none of them has come to counts for nothing.
+/// The number of rollouts in a row that may be superseded by newer ones. After that, an object that none of them has reached no
+/// longer counts as claimed.
 const SUPERSEDED: u32 = 6;
 
-/// What the applications claim that this replica works on.
+/// The claims of the applications that this replica works on.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
     state: Mutex<State>,
     changes: watch::Sender<u64>,
-    /// Whom to tell that a source is to be asked, or that something may be had.
+    /// Where to send the request to look at a source, or the news that an object was released.
     controller: OnceLock<mpsc::Sender<Message>>,
-    /// Who asks the other replicas.
+    /// The task that asks the other replicas.
     replicas: OnceLock<mpsc::Sender<Ask>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     applications: Applications,
-    /// By label: applications of which only objects are left, if anything is. They are none of those that are asked.
+    /// Deleted applications by label. At most some of their objects are left. They are never asked.
     deleted: BTreeMap<String, Deleted>,
     sources: BTreeMap<SourceKey, Told>,
-    /// Of whose applications it is known what they claim.
+    /// The shards whose applications' claims are known here.
     shards: ShardSet,
     /// Whether all applications of these shards are known.
     is_complete: bool,
 }
 
-/// What a source has said.
+/// What a source has reported.
 #[derive(Debug, Default)]
 struct Told {
     revision: Option<String>,
-    /// How often it was asked with an answer.
+    /// How often it has answered.
     answers: u64,
 }
 
-/// An application that is not there any more: what carries its label it does not want.
+/// An application that no longer exists. It wants none of the objects that carry its label.
 #[derive(Debug)]
 struct Deleted {
     shard: Shard,
@@ -73,24 +75,26 @@ struct Deleted {
 }
 
 impl Claims {
-    /// Says whom to tell.
+    /// Sets the controller that is notified.
     pub(crate) fn connect(&self, controller: mpsc::Sender<Message>) {
-        // There is one controller.
+        // There is only one controller.
         let _ = self.controller.set(controller);
     }
 
-    /// Says who asks other replicas.
+    /// Sets the task that asks other replicas.
     pub(crate) fn join(&self, replicas: mpsc::Sender<Ask>) {
-        // There is one task that does.
+        // There is only one such task.
         let _ = self.replicas.set(replicas);
     }
 
-    /// Says of whose applications it will be known what they claim. `has_more` says that some are not known yet.
+    /// Sets the shards whose applications' claims will be known here. `has_more` means that some of those applications are not
+    /// known yet.
     pub(crate) fn assigned(&self, shards: ShardSet, has_more: bool) {
         self.change(|state| {
             state.shards = shards;
             state.is_complete &= !has_more;
-            // Of what was another's in between nothing is known, not even that it was deleted.
+            // While a shard belonged to another replica, this one learned nothing about its applications, not even which were
+            // deleted.
             let is_held = |name: &ApplicationName| shards.contains(Shard::of(name));
             state.applications.retain(is_held);
             let is_held = |deleted: &Deleted| shards.contains(deleted.shard);
@@ -99,16 +103,16 @@ impl Claims {
         });
     }
 
-    /// Says that all applications are known that there are.
+    /// Records that all existing applications are known.
     pub(crate) fn complete(&self) {
         self.change(|state| assign(&mut state.is_complete, true));
     }
 
-    /// Takes note of an application, and where its objects are. `is_idle` says that it will not render anything for now.
+    /// Records an application and the cluster of its objects. `is_idle` means that it will not render anything for now.
     pub(crate) fn follow(&self, name: &ApplicationName, cluster: String, is_idle: bool) {
         self.change(|state| {
             let (known, mut is_news) = state.applications.enter(name);
-            // It may have been made again.
+            // It may have been deleted and created again.
             is_news |= state.deleted.remove(&name.label_value()).is_some();
             is_news |= assign(&mut known.cluster, cluster);
             if is_idle {
@@ -118,8 +122,8 @@ impl Claims {
         });
     }
 
-    /// Says where the objects of an application are that is being deleted, if nothing is known of it, as after a restart: those are
-    /// what its removal asks about.
+    /// Records the cluster of an application that is being deleted, if nothing is known about the application, as after a
+    /// restart. The questions of its removal are about objects in that cluster.
     pub(crate) fn locate(&self, name: &ApplicationName, cluster: String) {
         self.change(|state| {
             let is_news = state.applications.get(&name.label_value()).is_none();
@@ -130,20 +134,21 @@ impl Claims {
         });
     }
 
-    /// Takes note of what an application follows.
+    /// Records the source that an application follows.
     pub(crate) fn source(&self, name: &ApplicationName, topic: Digest) {
         self.change_known(name, |known| assign(&mut known.topic, Some(topic)));
     }
 
-    /// Says that an application has a revision to render.
+    /// Records that an application has a revision to render.
     pub(crate) fn expect(&self, name: &ApplicationName, revision: &str) {
         self.change_known(name, |known| {
             assign(&mut known.wanted, Some(revision.to_owned()))
         });
     }
 
-    /// Says that the source of an application gives a revision: it has that to render, unless it has done so already. Each
-    /// push is told again and again, and two that wait for each other's render of what both have rendered would wait in vain.
+    /// Records that an application's source gives a revision, which the application has to render unless it has done so already.
+    /// Each push is reported repeatedly. Without that check, two applications that wait for each other's render of a revision
+    /// that both have rendered would wait in vain.
     pub(crate) fn hear(&self, name: &ApplicationName, revision: &str) {
         self.change_known(name, |known| {
             let has_to = known.rendered.as_deref() != Some(revision);
@@ -151,20 +156,22 @@ impl Claims {
         });
     }
 
-    /// Keeps what an application's render of a revision has. Says whether something was in the one before that is not in it.
+    /// Records the objects in an application's render of a revision. Returns whether the previous render had an object that this
+    /// one does not have.
     pub(crate) fn rendered<'a>(
         &self,
         name: &ApplicationName,
         revision: &str,
         objects: impl Iterator<Item = &'a ObjectId>,
     ) -> bool {
-        // Nobody who asks waits for that many digests. Whoever is given another cluster meanwhile renders for that one again.
+        // Hashed before the lock is taken, so that nobody who asks waits for that many digests. An application that is moved to
+        // another cluster meanwhile renders again for that one.
         let (cluster, _) = self.place(name);
         let objects: HashSet<Key> = objects.map(|id| Key::of(&cluster, id)).collect();
         let mut has_left = false;
         self.change(|state| {
             let known = state.known(name);
-            // The end of a run of an application that was deleted, or is another replica's by now, says nothing.
+            // A run may end after its application was deleted or went to another replica. That render says nothing.
             let Some(known) = known.filter(|known| !known.is_leaving) else {
                 return false;
             };
@@ -178,14 +185,14 @@ impl Claims {
         has_left
     }
 
-    /// Says whether an application claims an object.
+    /// Returns whether an application claims an object.
     pub(crate) fn has(&self, name: &ApplicationName, id: &ObjectId) -> bool {
         let state = self.lock();
         let known = state.applications.get(&name.label_value());
         known.is_some_and(|known| known.claims(Key::of(&known.cluster, id)))
     }
 
-    /// Takes note of objects that the API server did not let an application write, beside those that are known.
+    /// Adds to the objects that the API server did not let an application write.
     pub(crate) fn forbid<'a>(
         &self,
         name: &ApplicationName,
@@ -196,7 +203,7 @@ impl Claims {
         });
     }
 
-    /// Takes note of objects that an application has not come to, and may have no right to, beside those that are known.
+    /// Adds to the objects that an application has not reached, and may have no right to.
     pub(crate) fn bar<'a>(
         &self,
         name: &ApplicationName,
@@ -207,7 +214,8 @@ impl Claims {
         });
     }
 
-    /// Takes note of objects that an application has written, or was refused only because another one has them: it has the right.
+    /// Records that an application has written these objects, or was refused them only because another application has them: it
+    /// has the right to write them.
     pub(crate) fn prove<'a>(
         &self,
         name: &ApplicationName,
@@ -219,7 +227,7 @@ impl Claims {
         });
     }
 
-    /// Takes note of objects that an application can be taken to have the right to, beside those that it was refused.
+    /// Records that an application can be assumed to have the right to these objects, except for those that it was refused.
     pub(crate) fn reach<'a>(
         &self,
         name: &ApplicationName,
@@ -230,7 +238,7 @@ impl Claims {
         });
     }
 
-    /// Says that an application has written all that its render has.
+    /// Records that an application has written its whole render.
     pub(crate) fn unbar(&self, name: &ApplicationName) {
         self.change_known(name, |known| {
             known.superseded = 0;
@@ -240,7 +248,8 @@ impl Claims {
         });
     }
 
-    /// Takes note of a rollout that was stopped for a newer one before all was written. Says whether that goes on for too long.
+    /// Records that a rollout was superseded by a newer one before everything was written. Returns whether that has happened too
+    /// often in a row.
     pub(crate) fn supersede(&self, name: &ApplicationName) -> bool {
         let mut state = self.lock();
         state.known(name).is_some_and(|known| {
@@ -249,22 +258,23 @@ impl Claims {
         })
     }
 
-    /// Says that an application will not render its revision for now: it waits for a change, has failed too often, or rests.
+    /// Records that an application will not render its revision for now: it waits for a change, has failed too often, or rests.
     pub(crate) fn settle(&self, name: &ApplicationName) {
         self.change_known(name, Known::settle);
     }
 
-    /// Says that an application has failed to render its revision, and is about to try again: that is still to come.
+    /// Records that an application has failed to render its revision and is about to try again. That render is still expected.
     pub(crate) fn fail(&self, name: &ApplicationName) {
         self.change_known(name, |known| assign(&mut known.is_new, false));
     }
 
-    /// Says that an application is another replica's. What it claims is not known here any more.
+    /// Records that an application belongs to another replica. Its claims are no longer known here.
     pub(crate) fn forget(&self, name: &ApplicationName) {
         self.change(|state| state.applications.remove(&name.label_value()));
     }
 
-    /// Says that an application is being deleted, or was. It claims nothing any more; says whether it may have done so.
+    /// Records that an application is being deleted, or was deleted. It no longer claims anything. Returns whether it may have
+    /// had claims.
     pub(crate) fn leave(&self, name: &ApplicationName) -> bool {
         let mut has_claimed = false;
         self.change(|state| {
@@ -282,10 +292,10 @@ impl Claims {
         has_claimed
     }
 
-    /// Takes note of what a source says; nothing while it has not said anything.
+    /// Records the revision that a source gives, or `None` while it has not given one.
     pub(crate) fn told(&self, key: &SourceKey, revision: Option<&str>) {
         self.change(|state| {
-            // The last answer of a source that nobody follows any more says nothing: it would never be asked again.
+            // The last answer of a source that no application follows any more is ignored: the source would never be asked again.
             let Some(told) = state.sources.get_mut(key) else {
                 return false;
             };
@@ -295,7 +305,7 @@ impl Claims {
         });
     }
 
-    /// Takes note of a source that is asked from now on.
+    /// Records a source that is polled from now on.
     pub(crate) fn asking(&self, key: &SourceKey) {
         self.change(|state| {
             let is_news = !state.sources.contains_key(key);
@@ -306,12 +316,12 @@ impl Claims {
         });
     }
 
-    /// Takes note of a source that is not asked any more.
+    /// Records that a source is no longer polled.
     pub(crate) fn leave_source(&self, key: &SourceKey) {
         self.change(|state| state.sources.remove(key).is_some());
     }
 
-    /// Says what the application with a label wants; nothing if it is not this replica's.
+    /// Returns the claim of the application with a label on an object, or `None` if this replica does not have the application.
     fn claim_here(&self, owner: &str, id: &ObjectId) -> Option<Claim> {
         let state = self.lock();
         let Some(known) = state.applications.get(owner) else {
@@ -328,7 +338,7 @@ impl Claims {
         })
     }
 
-    /// Says where the objects of an application are, and what it follows.
+    /// Returns the cluster of an application's objects, and the source that it follows.
     fn place(&self, name: &ApplicationName) -> (String, Option<Digest>) {
         let state = self.lock();
         let known = state.applications.get(&name.label_value());
@@ -337,8 +347,8 @@ impl Claims {
         })
     }
 
-    /// Changes what is known. Whoever waits is woken only by what says that something is another than before: most of what is
-    /// told here is known, and all questions that are open would be looked at for it.
+    /// Changes the state. Waiting tasks are woken only if the change was news: most of what is recorded here is known already,
+    /// and each wake-up would look at all open questions.
     fn change(&self, change: impl FnOnce(&mut State) -> bool) {
         let is_news = change(&mut self.lock());
         if is_news {
@@ -346,7 +356,7 @@ impl Claims {
         }
     }
 
-    /// Changes what is known of an application that is there, as [`change`](Self::change) does.
+    /// Changes what is known about an application that is recorded here, as [`change`](Self::change) does.
     fn change_known(&self, name: &ApplicationName, change: impl FnOnce(&mut Known) -> bool) {
         self.change(|state| state.known(name).is_some_and(change));
     }
@@ -357,14 +367,14 @@ impl Claims {
     }
 }
 
-/// Says whether it is another value than before.
+/// Assigns a value and returns whether it differs from the old one.
 fn assign<T: PartialEq>(place: &mut T, value: T) -> bool {
     let is_news = *place != value;
     *place = value;
     is_news
 }
 
-/// Adds objects, and says whether one is new.
+/// Adds objects and returns whether any of them is new.
 fn extend<'a>(
     keys: &mut HashSet<Key>,
     cluster: &str,
@@ -375,13 +385,13 @@ fn extend<'a>(
     keys.len() != before
 }
 
-/// Takes objects out, and says whether one was there.
+/// Removes objects and returns whether any of them was there.
 fn lift<'a, const N: usize>(
     mut sets: [&mut HashSet<Key>; N],
     cluster: &str,
     objects: impl Iterator<Item = &'a ObjectId>,
 ) -> bool {
-    // Mostly none is there, and nobody who asks waits for that many digests.
+    // The sets are mostly empty, and then nobody who asks should have to wait for that many digests.
     if sets.iter().all(|keys| keys.is_empty()) {
         return false;
     }
@@ -396,12 +406,12 @@ fn lift<'a, const N: usize>(
 }
 
 impl State {
-    /// Returns what is known of an application that is there.
+    /// Returns what is known about an application that is recorded here.
     fn known(&mut self, name: &ApplicationName) -> Option<&mut Known> {
         self.applications.get_mut(&name.label_value())
     }
 
-    /// Remembers that an application was deleted, and forgets what was so long ago; says whether it is news.
+    /// Remembers that an application was deleted, and forgets deletions from long ago. Returns whether this one is news.
     fn bury(&mut self, name: &ApplicationName, now: Instant) -> bool {
         let is_recent = |deleted: &Deleted| now.duration_since(deleted.since) < REMEMBERED;
         self.deleted.retain(|_, deleted| is_recent(deleted));
@@ -412,14 +422,14 @@ impl State {
         self.deleted.insert(name.label_value(), deleted).is_none()
     }
 
-    /// Returns an application on whose render the answer to a question depends now, if there is one.
+    /// Returns an application whose next render the answer to a question depends on now, if there is one.
     fn unsettled(&self, question: &Question, now: Instant) -> Option<&ApplicationName> {
         let is_behind = |known: &&Known| {
             let follows = question.source.as_ref().map(|(topic, _)| *topic);
             let may_have_moved = known.topic.is_some() && known.topic == follows;
             known.is_beginning(now) || may_have_moved && known.wanted.is_some()
         };
-        // Who is being deleted claims nothing any more, whatever its source says until it is gone.
+        // An application that is being deleted claims nothing any more, whatever its source gives until it is gone.
         let is_asked = |label: &str, known: &Known| {
             label != question.by && known.cluster == question.cluster && !known.is_leaving
         };
@@ -429,7 +439,8 @@ impl State {
         others.find(is_behind).map(|known| &known.name)
     }
 
-    /// Returns the owner of an object if its render has it, or where none is named an application, other than who asks.
+    /// Returns the owner that the question names if its render has the object. Where the question names no owner, returns any
+    /// application that claims the object, other than the one that asks.
     fn claimant(&self, question: &Question, key: Key) -> Option<&Known> {
         if let Some(owner) = &question.owner {
             let known = self.applications.get(owner);
@@ -440,7 +451,7 @@ impl State {
         other.map(|(_, known)| known)
     }
 
-    /// Returns the answer to a question, and who claims what it is about.
+    /// Returns the answer to a question, and the applications that claim the objects that it is about.
     fn answer(&self, question: &Question) -> (Answer, BTreeSet<ApplicationName>) {
         let (mut claims, mut claimants) = (BTreeMap::new(), BTreeSet::new());
         for key in &question.objects {
@@ -461,7 +472,7 @@ impl State {
         (answer, claimants)
     }
 
-    /// Says whether it is known what the application with a label claims.
+    /// Returns whether the claims of the application with a label are known.
     fn knows(&self, label: &str) -> bool {
         let known = self.applications.get(label);
         self.deleted.contains_key(label) || known.is_some_and(Known::has_rendered)

@@ -1,4 +1,4 @@
-//! The one task that linearises everything that happens.
+//! The one task that linearises all events.
 
 mod app;
 mod asking;
@@ -55,29 +55,29 @@ use super::{
 };
 use crate::pipeline::{snapshot::Snapshot, steady_ms};
 
-/// Something that another task tells the controller.
+/// A message from another task to the controller.
 pub(crate) enum Message {
-    /// A source gave another answer than before, or answers somebody who asked.
+    /// A source gave another answer than before, or one that somebody asked for.
     Fetched {
         key: Box<SourceKey>,
         fetched: Box<Fetched>,
-        /// The newest look that it answers ([`Sources::look`]).
+        /// The newest look that this answers ([`Sources::look`]).
         looked: u64,
     },
-    /// A source gave the same revision as before, and this is where it can be read from now.
+    /// A source gave the same revision as before, which can be read from this snapshot from now on.
     Refetched {
         key: Box<SourceKey>,
         snapshot: Snapshot,
     },
-    /// A Plugin resource appeared, changed, broke, or went.
+    /// A Plugin resource appeared, changed, broke or was deleted.
     PluginChanged(String),
-    /// What an application is to go back to was fetched, or could not be.
+    /// The fetch of a revision that an application is to roll back to has succeeded or failed.
     FetchedEarlier {
         name: ApplicationName,
         revision: String,
         fetched: Box<Fetched>,
     },
-    /// A cluster is connected, or cannot be: what runs for it use from now on.
+    /// A cluster is connected, or cannot be. The runs for it use this from now on.
     Connected {
         key: Box<TargetKey>,
         shared: Arc<Shared>,
@@ -89,19 +89,19 @@ pub(crate) enum Message {
     },
     /// Another cluster, or the agent's own, serves other kinds than before.
     Served(Option<Box<TargetKey>>),
-    /// Somebody asks what sources say that may be behind.
+    /// Somebody needs fresh answers from sources that may be behind.
     Look(Vec<SourceKey>),
-    /// Applications may have objects now that others had.
+    /// Applications may now have objects that others had.
     Released(Vec<ApplicationName>),
-    /// What a render of an application read from the cluster has changed.
+    /// Something that a render of an application read from the cluster has changed.
     LookedUp(ApplicationName),
-    /// A time has come that an application waits for.
+    /// The time has come at which an application wanted to be woken.
     Woke(ApplicationName),
 }
 
 type ApplicationEvent = ResourceEvent<ApplicationSpec, ApplicationStatus>;
 
-/// One application, as the controller knows it.
+/// The controller's knowledge of one application.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is another thing that the next run has to know"
@@ -109,76 +109,76 @@ type ApplicationEvent = ResourceEvent<ApplicationSpec, ApplicationStatus>;
 pub(super) struct App {
     pub(super) machine: State,
     pub(super) application: Application,
-    /// Whether its status in the cluster may be another one: the last run's write of it has no answer.
+    /// Whether the status in the cluster may differ from this one: the last run's write of it got no answer.
     is_unsure: bool,
-    /// Whether it is suspended, for a run that is under way.
+    /// Whether it is suspended, for a run in progress to see.
     is_suspended: Arc<AtomicBool>,
     source: Option<SourceKey>,
-    /// What the source gave last.
+    /// The last snapshot from the source.
     fetched: Option<Snapshot>,
-    /// Why it does not answer now.
+    /// Why the source does not answer now.
     failure: Option<FetchFailure>,
-    /// Which revision is to run.
+    /// Decides which revision runs.
     course: Course,
-    /// What it waits for.
+    /// Which other applications it waits for.
     patience: dependencies::Patience,
-    /// Whether what the render read from the cluster changed while a run was under way: looked at when it is over.
+    /// Whether something that the render read from the cluster changed during a run. Handled when the run is over.
     pending_lookup: bool,
-    /// Whether the cluster came to serve other kinds while a run was under way.
+    /// Whether the cluster began to serve other kinds during a run.
     pending_kinds: bool,
-    /// Plugins that changed while a run was under way that may have come to ask for them: looked at when it is over.
+    /// Plugins that changed during a run which may since have asked for them. Handled when the run is over.
     pending_plugins: BTreeSet<String>,
     pub(super) run: Option<(RunId, CancellationToken)>,
-    /// What is fetched for its renders, which ends with it.
+    /// The fetches for its renders, which end with the application.
     fetching: Arc<Fetching>,
     memory: Option<Arc<Memory>>,
-    /// What is in the cluster: put right when it drifts, whatever the newest revision waits for.
+    /// The state that was applied to the cluster. Its drift is repaired whatever the newest revision waits for.
     applied: Option<Arc<Applied>>,
-    /// Whether the run that is under way renders with a plugin that has changed since.
+    /// Whether the run in progress renders with a plugin that has changed since.
     is_render_void: bool,
     pub(super) inventory: Inventory,
-    /// Whether all objects were healthy at the end of the last run; nothing before the first in their cluster.
+    /// Whether all objects were healthy at the end of the last run, or `None` before the first run in their cluster.
     pub(super) healthy: Option<bool>,
-    /// Whether objects were out of sight when that was looked at, or told, last.
+    /// Whether objects were out of sight when that was last checked or reported.
     pub(super) is_unseen: bool,
     contest: Contest,
-    /// What drift has come to so far.
+    /// The state of its drift so far.
     pub(super) disputes: Disputes,
-    /// How objects have drifted that the last run which looked has left as they are: nothing of that is news.
+    /// The drift that the last run which looked for any has left in place. None of it is news.
     pub(super) told_drift: BTreeMap<ObjectId, ObjectDrift>,
-    /// For when it is looked at again.
+    /// The time for which the next check for drift is scheduled.
     pub(super) drift_timer: Option<Millis>,
-    /// What persons have asked for by the annotation for reconciliations.
+    /// The reconciliations that people have requested by annotation.
     requests: Requests,
-    /// The value of the annotation by which a person asked for the newest tests.
+    /// The value of the annotation that requested the newest tests.
     tests: Option<String>,
-    /// The values of the annotations by which a person asked for a takeover.
+    /// The values of the annotations that requested a takeover.
     adopts: [Option<String>; 2],
-    /// The value of the annotation by which a person confirmed deletions.
+    /// The value of the annotation that confirmed deletions.
     confirmed: Option<String>,
-    /// What the last rollout came to, if the cluster has refused it.
+    /// The result of the last rollout, if the cluster has refused it.
     refused: Option<Refused>,
-    /// What the last rollout waited for, and since when.
+    /// The render that the last rollout waited for, and since when.
     awaited: Option<Awaited>,
-    /// By which rules drift is looked for.
+    /// The rules for detecting drift.
     rules: Rules,
-    /// What the log was told last.
+    /// What was logged last.
     told: Told,
 }
 
-/// Knows all applications, and what to do about them.
+/// Holds the state of all applications and decides what to do about them.
 pub(crate) struct Controller {
     pub(super) shared: Arc<Shared>,
     namespaces: Vec<String>,
     probes: Arc<Probes>,
     pub(super) apps: BTreeMap<ApplicationName, App>,
-    /// How all applications are, for those that wait for others.
+    /// The standing of all applications, for those that wait for others.
     standings: Standings,
     portion: Portion,
-    /// What this replica works on.
+    /// This replica's share of the work.
     assigned: Assignment,
-    /// Applications that are let go of while a run of theirs is under way, each with what it is when it comes back before
-    /// that has ended.
+    /// Applications that were let go of during one of their runs. The value is the application if it comes back before that run
+    /// has ended.
     leaving: BTreeMap<ApplicationName, Option<Application>>,
     sources: Sources,
     pub(super) targets: Targets,
@@ -219,7 +219,7 @@ impl Controller {
         }
     }
 
-    /// Works until it is told to stop; then brings what is under way to a safe point.
+    /// Works until it is told to stop, then brings runs in progress to a safe point.
     pub(crate) async fn run(
         mut self,
         mut pushes: mpsc::Receiver<Pushed>,
@@ -227,7 +227,7 @@ impl Controller {
     ) -> anyhow::Result<()> {
         let plugins = self.start_plugins(&stop).await;
         self.portion.join();
-        // Nothing is looked at before it is known what to work on.
+        // Nothing is watched before it is known what to work on.
         let mut applications = SelectAll::new();
         let mut listing = Listing::default();
         let mut tracked = self.shared.tracker.subscribe();
@@ -236,7 +236,8 @@ impl Controller {
                 () = stop.cancelled() => break,
                 () = self.portion.changed() => {
                     if self.reassigned() {
-                        // What was not looked at until now is told by a new watch; nothing of it is kept in the meantime.
+                        // The new watch lists the applications that were left out until now. None of them is kept in the
+                        // meantime.
                         applications = self.watch_applications();
                         listing = Listing::of(self.namespaces.len().max(1));
                     }
@@ -252,7 +253,7 @@ impl Controller {
                 Some(repositories) = pushes.recv() => self.sources.pushed(&repositories),
                 Some(report) = self.runs.join_next() => match report {
                     Ok(report) => self.finished(report),
-                    // A defect of ours: a restart begins from what the cluster says.
+                    // This is a bug in the agent. A restart begins from the state in the cluster.
                     Err(crash) => return Err(anyhow::Error::new(crash).context("a run crashed")),
                 },
             }
@@ -262,8 +263,8 @@ impl Controller {
         Ok(())
     }
 
-    /// Follows Plugins, and waits until those that are there have been tried: an application must not run with a
-    /// built-in plugin first, only because a resource of that name was not read yet.
+    /// Follows Plugins, and waits until the existing ones have been tried. An application must not first run with a built-in
+    /// plugin only because a Plugin resource of that name has not been read yet.
     async fn start_plugins(&self, stop: &CancellationToken) -> tokio::task::AbortHandle {
         let (ready, are_ready) = oneshot::channel();
         let following = plugins::follow(
@@ -318,7 +319,7 @@ impl Controller {
             .get(&name)
             .is_some_and(|app| app.application.uid != application.uid)
         {
-            // Deleted and made again while nobody looked.
+            // It was deleted and created again while nobody watched.
             self.gone(&name);
             self.deleted(&name);
             if self.is_left_alone(&application) {
@@ -465,13 +466,13 @@ impl Controller {
         let Some(app) = self.apps.get_mut(&name) else {
             return;
         };
-        // An Application that was deleted and made again has runs of its own, and their numbers begin anew.
+        // An Application that was deleted and created again has runs of its own, and their numbers start again.
         let is_current = app.run.as_ref().is_some_and(|(current, _)| *current == run);
         if !is_current || app.application.uid != application.uid {
             return;
         }
         app.run = None;
-        // What it used is not used any more if the application is for another cluster by now.
+        // If the application is for another cluster by now, it no longer uses what the run used.
         let now = self.targets.of(&name);
         let is_here = now.is_some_and(|now| Arc::ptr_eq(&now, &shared));
         if !is_here {
@@ -509,8 +510,9 @@ impl Controller {
         if let Some(drift) = drift {
             self.learn_drift(&name, drift);
         }
-        // What the newest render has asked is followed, whatever else is done meanwhile. A run that came to none leaves that alone:
-        // what has told of a change would only find the same one again, and start another such run, for ever.
+        // The lookups of the newest render are followed, whatever else is done meanwhile. A run that came to no render leaves
+        // them alone: the watch that reported a change would only find the same change again and start another such run, for
+        // ever.
         if let Some(asked) = asked {
             self.follow_lookups(&name, asked);
         }
@@ -537,12 +539,12 @@ impl Controller {
         self.settle_claims(&name, released, has_left);
     }
 
-    /// Feeds an event to an application's state machine, and does what it asks for.
+    /// Feeds an event to an application's state machine and performs the effects that it returns.
     pub(super) fn step(&mut self, name: &ApplicationName, event: Event) {
         let Some(app) = self.apps.get_mut(name) else {
             return;
         };
-        // A run that is under way has something to render after it.
+        // A run in progress will have something to render after it.
         if let Event::Revision(revision) | Event::Steered(revision) = &event
             && app.run.is_some()
         {

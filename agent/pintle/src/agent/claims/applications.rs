@@ -10,37 +10,38 @@ use pintle_core::{digest::Digest, names::ApplicationName};
 
 use super::Key;
 
-/// How long it is waited for the first revision of an application. Its source may take far longer, or never answer, and may be a
-/// tenant's: nobody could delete anything meanwhile.
+/// How long to wait for an application's first revision. Its source may take far longer, or never answer, and may belong to a
+/// tenant. Meanwhile nobody could delete anything.
 pub(super) const FIRST_REVISION: Duration = Duration::from_mins(2);
 
-/// Known by their labels, and by what they have rendered: a question about hundreds of objects looks at none of the thousands
-/// that have nothing to do with them.
+/// The applications, indexed by label and by the objects that they have rendered. A question about hundreds of objects therefore
+/// looks at none of the thousands of applications that have nothing to do with them.
 #[derive(Debug, Default)]
 pub(super) struct Applications {
     by_label: BTreeMap<Arc<str>, Known>,
-    /// Each object of each last render, with the label of its application.
+    /// Each object of each application's last render, with the label of the application.
     by_object: BTreeSet<(Key, Arc<str>)>,
 }
 
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) name: ApplicationName,
-    /// Where its objects are; empty is the agent's own cluster.
+    /// The cluster of its objects. An empty name is the agent's own cluster.
     pub(super) cluster: String,
-    /// What it follows.
+    /// The source that it follows.
     pub(super) topic: Option<Digest>,
-    /// What it rendered last; nothing before its first render. It changes only together with what is known by object.
+    /// The objects that it rendered last, or `None` before its first render. Must change together with `by_object`.
     objects: Option<HashSet<Key>>,
-    /// What the API server did not let it write: whatever its render says, it cannot have that.
+    /// The objects that the API server did not let it write. It cannot have them, whatever its render says.
     pub(super) forbidden: HashSet<Key>,
-    /// What it has not come to, and may have no right to: it does not claim that either, as long as it is not seen to have it.
+    /// The objects that it has not reached, and may have no right to. It does not claim these either, as long as it has not been
+    /// seen to have the right.
     pub(super) barred: HashSet<Key>,
-    /// How many rollouts in a row were stopped for newer ones.
+    /// How many rollouts in a row were superseded by newer ones.
     pub(super) superseded: u32,
     /// Whether it has neither rendered anything nor failed to.
     pub(super) is_new: bool,
-    /// Since when it is known here.
+    /// When it became known here.
     since: Instant,
     /// The revision that it rendered last.
     pub(super) rendered: Option<String>,
@@ -68,29 +69,30 @@ impl Known {
         }
     }
 
-    /// Says whether it is known what it claims.
+    /// Returns whether its claims are known.
     pub(super) fn has_rendered(&self) -> bool {
         self.objects.is_some()
     }
 
-    /// Says whether it wants an object, whoever has it.
+    /// Returns whether it wants an object, whichever application has it now.
     pub(super) fn claims(&self, key: Key) -> bool {
         self.keeps(key) && !self.barred.contains(&key)
     }
 
-    /// Says whether it wants an object that carries its label: it has written that one, also if no run of it has ended since.
+    /// Returns whether it wants an object that carries its label. It has written that object, even if none of its runs has ended
+    /// since.
     pub(super) fn keeps(&self, key: Key) -> bool {
         let objects = self.objects.as_ref();
         objects.is_some_and(|objects| objects.contains(&key)) && !self.forbidden.contains(&key)
     }
 
-    /// Says whether it may be about to render something for the first time.
+    /// Returns whether it may be about to render something for the first time.
     pub(super) fn is_beginning(&self, now: Instant) -> bool {
         let is_recent = now.duration_since(self.since) < FIRST_REVISION;
         self.is_new && (self.wanted.is_some() || is_recent)
     }
 
-    /// Says whether that is news.
+    /// Records that it will not render for now. Returns whether that is news.
     pub(super) fn settle(&mut self) -> bool {
         let was_awaited = self.is_new || self.wanted.is_some();
         (self.is_new, self.wanted) = (false, None);
@@ -107,12 +109,13 @@ impl Applications {
         self.by_label.get_mut(label)
     }
 
-    /// Returns all, with their labels.
+    /// Returns all applications, with their labels.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Known)> {
         self.by_label.iter().map(|(label, known)| (&**label, known))
     }
 
-    /// Returns an application, and says whether it is new: it was not there, or the one that was is being deleted.
+    /// Returns an application, which is added if necessary, and whether it is new: it was not there, or the one that was there is
+    /// being deleted.
     pub(super) fn enter(&mut self, name: &ApplicationName) -> (&mut Known, bool) {
         let label = name.label_value();
         let is_there = self.get(&label).is_some_and(|known| !known.is_leaving);
@@ -123,7 +126,7 @@ impl Applications {
         (known.or_insert_with(|| Known::new(name)), !is_there)
     }
 
-    /// Takes note of what an application has rendered, and says whether something was in the render before that is not in it.
+    /// Records an application's render. Returns whether the previous render had an object that this one does not have.
     pub(super) fn render(&mut self, label: &str, objects: HashSet<Key>) -> bool {
         let Some((label, _)) = self.by_label.get_key_value(label) else {
             return false;
@@ -145,7 +148,7 @@ impl Applications {
         has_left
     }
 
-    /// Forgets an application, and says whether it was there.
+    /// Removes an application and returns whether it was there.
     pub(super) fn remove(&mut self, label: &str) -> bool {
         let Some((label, known)) = self.by_label.remove_entry(label) else {
             return false;
@@ -156,7 +159,7 @@ impl Applications {
         true
     }
 
-    /// Forgets all but some.
+    /// Removes all applications but those that `is_held` selects.
     pub(super) fn retain(&mut self, is_held: impl Fn(&ApplicationName) -> bool) {
         let lost = self.iter().filter(|(_, known)| !is_held(&known.name));
         let lost: Vec<String> = lost.map(|(label, _)| label.to_owned()).collect();
@@ -165,7 +168,7 @@ impl Applications {
         }
     }
 
-    /// Returns those that claim an object, with their labels.
+    /// Returns the applications that claim an object, with their labels.
     pub(super) fn that_claim(&self, key: Key) -> impl Iterator<Item = (&str, &Known)> {
         let first = (key, Arc::<str>::from(""));
         let rendered = self.by_object.range(first..);
@@ -195,7 +198,7 @@ mod tests {
         Key::of("", &id)
     }
 
-    /// Does something to one of six applications, with some of eight objects.
+    /// Makes a random change to one of six applications, with some of eight objects.
     fn change(applications: &mut Applications, random: &mut StdRng) {
         let number: u8 = random.random_range(0..6);
         let name = ApplicationName::new("shop", number.to_string());

@@ -1,4 +1,4 @@
-//! Asking who claims objects: of this replica's applications, and of those of others.
+//! Asking which applications claim objects, among this replica's applications and those of the others.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,28 +19,28 @@ use super::{
     Answer, Ask, Asked, Claims, Key, Question,
 };
 
-/// How long other applications may take to render what may have moved to them.
+/// How long other applications may take to render objects that may have moved to them.
 const LIMIT: Duration = Duration::from_mins(5);
-/// How long the owner's replica may take to say whether it still wants an object: until then it is taken to, and it is asked again
-/// by the next try.
+/// How long the owner's replica may take to say whether the owner still wants an object. Until then the owner is assumed to want
+/// it, and the next try asks again.
 const OWNER_LIMIT: Duration = Duration::from_secs(30);
-/// How long other replicas may take to answer before they are asked once more: some may have come, or gone.
+/// How long other replicas may take to answer before they are asked again: replicas may have come or gone.
 const AGAIN: Duration = Duration::from_secs(30);
-/// Between two questions while shards go from one replica to another.
+/// The pause between two questions while shards move from one replica to another.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Between two looks at whether somebody is still waited for, if nothing happens: nobody is for ever.
+/// How often to check whether an application is still waited for if nothing happens. None is waited for without end.
 const LOOK: Duration = Duration::from_secs(10);
-/// How many objects one question is about.
+/// The maximum number of objects in one question.
 const WIDTH: usize = 500;
-/// How many objects all questions are about that are open at once: they are kept in an annotation, of which there may be
-/// 256 KiB. <https://kubernetes.io/docs/concepts/overview/working-with-objects/annotations/>
+/// The maximum number of objects in all open questions together. The questions are kept in an annotation, and annotations may
+/// take 256 KiB. <https://kubernetes.io/docs/concepts/overview/working-with-objects/annotations/>
 static OPEN: Semaphore = Semaphore::const_new(2000);
-/// What a question takes of it besides its objects.
+/// What a question takes of that besides its objects.
 const QUESTION: usize = 10;
 
 impl Claims {
-    /// Answers for the applications of this replica, when what it depends on is known. Those that were refused what is
-    /// asked about are told that they may have it now.
+    /// Answers for the applications of this replica, once what the answer depends on is known. Notifies the applications that
+    /// were refused these objects that they may have them now.
     async fn answer(&self, question: &Question) -> Answer {
         let mut changes = self.changes.subscribe();
         let mut awaited: Option<BTreeMap<SourceKey, u64>> = None;
@@ -64,12 +64,13 @@ impl Claims {
                     return answer;
                 }
             }
-            // The sender is ours, and time passes without a change.
+            // An error means nothing here: the sender is ours, and time also passes without a change.
             let _ = timeout(LOOK, changes.changed()).await;
         }
     }
 
-    /// Lets the sources be asked that should have a revision and do not; returns how often each has answered so far.
+    /// Has those sources looked at that should give the question's revision and do not. Returns how often each of them has
+    /// answered so far.
     fn look(&self, question: &Question) -> BTreeMap<SourceKey, u64> {
         let Some((topic, revision)) = &question.source else {
             return BTreeMap::new();
@@ -95,7 +96,7 @@ impl Claims {
     }
 
     fn tell(&self, message: Message) {
-        // Not from the task that reads them: it must not wait for itself.
+        // Sent by a task of its own: the task that reads these messages must not wait for itself.
         if let Some(controller) = self.controller.get().cloned() {
             tokio::spawn(async move {
                 // The agent may be stopping.
@@ -132,7 +133,7 @@ impl Claims {
         }
     }
 
-    /// Says who keeps a question from being answered.
+    /// Describes what keeps a question from being answered.
     pub(super) fn obstacle(&self, question: &Question) -> String {
         let state = self.lock();
         let minutes = LIMIT.as_secs() / 60;
@@ -151,7 +152,7 @@ impl Claims {
     }
 }
 
-/// Answers what other replicas ask, until there is nobody who could.
+/// Answers the questions of other replicas until no replica can ask any more.
 pub(crate) async fn serve(claims: Arc<Claims>, mut asked: mpsc::Receiver<Asked>) {
     while let Some(Asked {
         question,
@@ -173,7 +174,7 @@ pub(crate) async fn serve(claims: Arc<Claims>, mut asked: mpsc::Receiver<Asked>)
 pub(crate) struct RunClaims {
     all: Arc<Claims>,
     application: ApplicationName,
-    /// The revision that the run is about; nothing if it is a removal.
+    /// The revision that the run is about, or `None` for a removal.
     revision: Option<String>,
     waits: Notify,
 }
@@ -192,7 +193,7 @@ impl RunClaims {
         })
     }
 
-    /// Waits until others are waited for.
+    /// Waits until this run waits for other applications.
     pub(crate) async fn waits(&self) {
         self.waits.notified().await;
     }
@@ -229,8 +230,8 @@ impl RunClaims {
         Ok(found)
     }
 
-    /// Asks about objects without waiting for an answer: whoever was refused one hears of it by that. All that matters is who
-    /// wants them already, so no revision is waited for.
+    /// Asks about objects without waiting for the answer: the question itself notifies the applications that were refused them.
+    /// Only which applications want them already matters, so no revision is waited for.
     fn tell_of(&self, ids: &[ObjectId]) {
         let all = Arc::clone(&self.all);
         let questions = ids.chunks(WIDTH).map(|ids| Question {

@@ -1,4 +1,4 @@
-//! What one replica asks the others, and what they answer: both are written into Leases.
+//! What one replica asks the others, and what they answer. Both are written into Leases.
 
 use std::{collections::BTreeMap, fmt, str::FromStr as _};
 
@@ -10,12 +10,12 @@ use pintle_core::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use tokio::sync::oneshot;
 
-/// An object in a cluster. Eight bytes of a digest are enough to tell objects apart; an identity is far longer.
+/// An object in a cluster, as eight bytes of a digest. They are enough to tell objects apart, and an identity is far longer.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key(u64);
 
 impl Key {
-    /// Names an object; an empty cluster is the agent's own.
+    /// Returns the key of an object. An empty cluster name is the agent's own cluster.
     pub(crate) fn of(cluster: &str, id: &ObjectId) -> Self {
         let digest = Digester::new("claim")
             .part(cluster)
@@ -47,44 +47,45 @@ impl<'de> Deserialize<'de> for Key {
     }
 }
 
-/// Who claims some objects?
+/// The question which applications claim some objects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Question {
-    /// The label of the application that is about to delete them, or wants them.
+    /// The label of the application that is about to delete the objects, or wants them.
     pub(crate) by: String,
-    /// Where they are.
+    /// The cluster of the objects.
     pub(crate) cluster: String,
     pub(crate) objects: Vec<Key>,
-    /// What they have left: a source and its revision. Who follows it answers when it has rendered that, too.
+    /// The source that they have left, and its revision. Applications that follow this source answer once they have rendered that
+    /// revision, too.
     pub(crate) source: Option<(Digest, String)>,
-    /// Only this application is asked, by its label, and for what it knows now.
+    /// The label of the only application that is asked, and for what it knows now.
     pub(crate) owner: Option<String>,
 }
 
-/// Who claims some objects, among the applications of some shards.
+/// The claims on some objects among the applications of some shards.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Answer {
     #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
     pub(crate) shards: ShardSet,
-    /// Labels of the applications that claim them.
+    /// The labels of the applications that claim them.
     pub(crate) claims: BTreeMap<Key, String>,
     /// Whether the owner is one of these applications, and has rendered something.
     pub(crate) knows_owner: bool,
-    /// Whether the owner is one of these applications, and may render something yet. Earlier versions do not say it.
+    /// Whether the owner is one of these applications, and may still render something. Earlier versions do not set it.
     #[serde(default)]
     pub(crate) has_owner: bool,
-    /// Whether the owner may render something for the first time at any moment. Earlier versions do not say it.
+    /// Whether the owner may render something for the first time at any moment. Earlier versions do not set it.
     #[serde(default)]
     pub(crate) is_owner_beginning: bool,
 }
 
 impl Answer {
-    /// Says whether all applications have answered.
+    /// Returns whether all applications have answered.
     pub(crate) fn is_complete(&self) -> bool {
         self.shards == ShardSet::ALL
     }
 
-    /// Returns the answer of the applications of both.
+    /// Combines two answers into one for the applications of both.
     pub(crate) fn and(mut self, other: Self) -> Self {
         self.shards = self.shards.or(other.shards);
         self.claims.extend(other.claims);
@@ -99,13 +100,13 @@ impl Answer {
 #[derive(Debug)]
 pub(crate) struct Ask {
     pub(crate) question: Question,
-    /// For which shards the answer is known.
+    /// The shards for which the answer is already known.
     pub(crate) own: ShardSet,
-    /// The others' answers. They may be too few: then it is asked again.
+    /// Receives the others' answers. There may be too few of them: then the question is asked again.
     pub(crate) reply: oneshot::Sender<Vec<Answer>>,
 }
 
-/// A question of another replica.
+/// A question from another replica.
 #[derive(Debug)]
 pub(crate) struct Asked {
     pub(crate) question: Question,

@@ -30,7 +30,7 @@ fn account() -> pintle_cluster::ServiceAccount {
     pintle_cluster::ServiceAccount::new("shop", "deployer")
 }
 
-/// Knows applications that all follow one source, which gives the revision `1`, and have rendered nothing yet.
+/// Returns claims of applications that all follow one source, which gives the revision `1`. They have rendered nothing yet.
 fn claims(names: &[&str]) -> Arc<Claims> {
     let claims = Arc::new(Claims::default());
     claims.assigned(ShardSet::ALL, false);
@@ -49,7 +49,7 @@ fn render(claims: &Claims, name: &str, revision: &str, objects: &[&str]) -> bool
     claims.rendered(&app(name), revision, ids.iter())
 }
 
-/// What `shop/a` asks, of nothing in particular.
+/// Returns a question that `shop/a` asks, about no objects in particular.
 fn question() -> Question {
     Question {
         by: "shop.a".into(),
@@ -65,7 +65,7 @@ fn runtime() -> Runtime {
     runtime.enable_time().build().unwrap()
 }
 
-/// Says who claims an object that an application is about to delete: `nobody`, or `?` while that is not known.
+/// Returns who claims an object that an application is about to delete: `nobody`, or `?` while that is not known.
 fn claimant(claims: &Arc<Claims>, by: &str, object: &str) -> String {
     use pintle_cluster::Claims as _;
     let run = RunClaims::new(claims, &app(by), Some("1".into()));
@@ -100,7 +100,7 @@ fn a_removal_that_goes_on_after_a_restart_asks_about_objects_where_they_are() {
     claims.locate(&app("leaves"), "far".to_owned());
     claims.leave(&app("leaves"));
     assert_eq!(claimant("stays"), "shop.stays");
-    // What is known already stands.
+    // What is known already is kept.
     claims.locate(&app("leaves"), String::new());
     assert_eq!(claimant("stays"), "shop.stays");
 }
@@ -238,7 +238,7 @@ fn who_is_being_deleted_is_not_waited_for() {
     assert_eq!(claimant(&claims, "a", "x"), "nobody", "a run of before");
 }
 
-/// Says which of some changes wake those who wait for an answer.
+/// Returns which of some changes wake those who wait for an answer.
 fn woken_by(claims: &Claims, changes: &[(&'static str, &dyn Fn())]) -> Vec<&'static str> {
     let mut waits = claims.changes.subscribe();
     let mut woken = Vec::new();
@@ -452,7 +452,7 @@ fn a_source_that_does_not_have_the_revision_is_asked_first() {
             _ = &mut asking => panic!("it does not have the revision"),
             message = told.recv() => assert!(matches!(message, Some(Message::Look(keys)) if keys == [source("main")])),
         }
-        // Whatever it says now: one that fails claims what it claimed before.
+        // Any answer will do: an application that fails claims what it claimed before.
         claims.told(&source("main"), None);
         assert_eq!(asking.await, Ok([].into()));
     });
@@ -515,7 +515,7 @@ fn what_other_replicas_claim_counts() {
         use pintle_cluster::Claims as _;
         let run = RunClaims::new(&claims, &app("a"), Some("1".into()));
         let answering = async {
-            // Some shards are on their way: it is asked again.
+            // Some shards are being moved, so the question is asked again.
             for shards in ["64-99", "64-127"] {
                 let Ask {
                     question,

@@ -1,4 +1,4 @@
-//! One application, as its resource tells of it.
+//! One application, as its resource describes it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -65,27 +65,27 @@ impl App {
         }
     }
 
-    /// Forgets the last render: it says nothing any more. Neither does that of a run that is under way, if it comes to one.
+    /// Discards the last render, which is no longer valid. If a run is in progress, its render will not be valid either.
     pub(super) fn forget_render(&mut self) {
         self.memory = None;
         self.is_render_void = self.run.is_some();
     }
 
-    /// Says whether its objects may be others because the cluster serves other kinds: it has asked for them, or came to no render
-    /// because of what is not there.
+    /// Returns whether its objects may change because the cluster serves other kinds: its render asked which kinds there are, or
+    /// failed because something was missing.
     pub(super) fn asks_for_kinds(&self) -> bool {
         let memory = self.memory.as_ref();
         memory.is_none_or(|memory| lookups::asks_for_kinds(&memory.reads))
     }
 
-    /// Says whether what the cluster answers to its render has changed during the run that has ended.
+    /// Returns whether the cluster's answers to its render changed during the run that has ended, and resets that.
     pub(super) fn take_lookup(&mut self) -> bool {
         let is_about_kinds = std::mem::take(&mut self.pending_kinds) && self.asks_for_kinds();
         std::mem::take(&mut self.pending_lookup) || is_about_kinds
     }
 
-    /// Says whether the status tells of another revision of the source than the one that is known, so that this one may be the
-    /// older of the two.
+    /// Returns whether the status names a source revision other than the known one, so that the known one may be the older of the
+    /// two.
     pub(super) fn may_be_ahead_of(&self, known: Option<&Fetched>) -> bool {
         let status = self.application.status.as_ref().ok();
         let given = status.and_then(|status| match &status.rollback {
@@ -95,17 +95,17 @@ impl App {
         match (given, known) {
             (Some(given), Some(Ok(snapshot))) => snapshot.revision().commit != *given,
             (Some(_), None) => true,
-            // That a source does not answer takes nothing back.
+            // A source that does not answer takes nothing back.
             (_, Some(Err(_))) | (None, _) => false,
         }
     }
 
-    /// Takes up a newer state of the resource. The watch may tell of our own writes after we know of them.
+    /// Takes up a newer state of the resource. The watch may report our own writes after we already know of them.
     pub(super) fn update(&mut self, application: Application) {
         let version = |application: &Application| application.resource_version.parse::<u64>();
         let is_older = match (version(&application), version(&self.application)) {
             (Ok(new), Ok(known)) => new < known,
-            // Versions are opaque by contract; where they are no numbers, what comes last counts.
+            // Versions are opaque by contract. Where they are not numbers, the last one to arrive counts.
             _ => false,
         };
         if !is_older {
@@ -116,7 +116,7 @@ impl App {
     }
 }
 
-/// Says whether nobody is to work on an application.
+/// Returns whether an application is suspended.
 pub(super) fn is_suspended(application: &Application) -> bool {
     matches!(&application.spec, Ok(spec) if spec.suspend)
 }

@@ -1,40 +1,41 @@
-//! Reconciliations that a person asks for.
+//! Reconciliations that people request.
 
 use pintle_core::{application::ApplicationStatus, machine::Event, names::ApplicationName};
 
 use super::Controller;
 
-/// What has been asked for, and whether what had drifted was put right for it.
+/// The requests so far, and whether drift was repaired for the newest one.
 ///
-/// Who asks wants what the source gives now, so the source is asked first. Runs that other reasons start meanwhile do not answer
-/// the request: whoever waits for it would take what they made of an older revision for the answer.
+/// A person who requests a reconciliation wants what the source gives now, so the source is asked first. Runs that start
+/// meanwhile for other reasons do not answer the request: the person who waits for it would take their result for an older
+/// revision as the answer.
 ///
-/// A status tells of a request as soon as a run knew of it that the source has answered. That run may have failed, or the commit
-/// that the source answered with may have started it, and the request itself have stopped it at once: then the repairs are left
-/// to those that follow.
+/// A status names a request as soon as a run knew of it after the source had answered. That run may have failed. Or the commit
+/// that the source answered with started it, and the request itself stopped it at once. In these cases, the repairs are left to
+/// the runs that follow.
 #[derive(Debug)]
 pub(super) struct Requests {
-    /// The value of the annotation by which a person asked for the newest reconciliation.
+    /// The value of the annotation that made the newest request for a reconciliation.
     newest: Option<String>,
-    /// The newest before it that the source has answered.
+    /// The newest request before that one that the source has answered.
     before: Option<String>,
     source: Answer,
-    /// Whether what has drifted is still to be put right for the newest.
+    /// Whether drift is still to be repaired for the newest request.
     is_unrepaired: bool,
 }
 
-/// What the source says to the newest request.
+/// Whether the source has answered the newest request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answer {
     Given,
-    /// The source is to be asked yet.
+    /// The source has not been asked yet.
     Due,
-    /// A fetch answers that knows of this look.
+    /// The answer is a fetch that knows of this look.
     From(u64),
 }
 
 impl Requests {
-    /// Begins with what a status tells. What became of the repairs is not in it: they count as made.
+    /// Starts from a status. The status does not say what became of the repairs: they count as made.
     pub(super) fn of(status: Option<&ApplicationStatus>) -> Self {
         Self {
             newest: status.and_then(|status| status.last_handled_reconcile.clone()),
@@ -44,7 +45,7 @@ impl Requests {
         }
     }
 
-    /// Takes up what the annotation says, and says whether that is another request than the newest.
+    /// Takes up the value of the annotation, and returns whether it is a new request.
     pub(super) fn hear(&mut self, annotation: Option<String>) -> bool {
         let is_news = annotation.is_some() && annotation != self.newest;
         if is_news {
@@ -56,7 +57,7 @@ impl Requests {
         is_news
     }
 
-    /// Returns the newest that the source has answered: what a run answers that starts now.
+    /// Returns the newest request that the source has answered: the one that a run which starts now answers.
     pub(super) fn answerable(&self) -> Option<&String> {
         match self.source {
             Answer::Given => self.newest.as_ref(),
@@ -64,20 +65,20 @@ impl Requests {
         }
     }
 
-    /// Returns the newest if what has drifted is still to be put right for it, with what the source answered.
+    /// Returns the newest request if the source has answered it and drift is still to be repaired for it.
     pub(super) fn unrepaired(&self) -> Option<&String> {
         let is_due = self.is_unrepaired && self.source == Answer::Given;
         self.newest.as_ref().filter(|_| is_due)
     }
 
-    /// Takes notice that what had drifted was put right for a request, which need not be the newest any more.
+    /// Records that drift was repaired for a request, which may no longer be the newest one.
     pub(super) fn repaired(&mut self, request: &str) {
         if self.newest.as_deref() == Some(request) {
             self.is_unrepaired = false;
         }
     }
 
-    /// Takes notice of a fetch that knows of so many looks, and says whether it answers the newest request.
+    /// Records a fetch that knows of this many looks, and returns whether it answers the newest request.
     fn fetched(&mut self, looked: u64) -> bool {
         let is_answer = matches!(self.source, Answer::From(look) if look <= looked);
         if is_answer {
@@ -88,7 +89,7 @@ impl Requests {
 }
 
 impl Controller {
-    /// Lets the source be asked first: who wants a reconciliation now wants what the source gives now.
+    /// Has the source asked first: a person who requests a reconciliation now wants what the source gives now.
     pub(super) fn request(&mut self, name: &ApplicationName) {
         let Some(app) = self.apps.get_mut(name) else {
             return;
@@ -97,13 +98,13 @@ impl Controller {
         let look = source.and_then(|source| self.sources.look(source));
         app.requests.source = look.map_or(Answer::Given, Answer::From);
         if look.is_none() {
-            // There is none to ask, which is what the next run tells.
+            // There is no source to ask. The next run reports that.
             self.step(name, Event::Requested);
         }
         self.leave_rollback(name);
     }
 
-    /// Asks the source that an application follows now for what another one has not answered.
+    /// Asks the source that an application follows now, if its previous source has left a request unanswered.
     pub(super) fn ask_again(&mut self, name: &ApplicationName) {
         let app = self.apps.get(name);
         if app.is_some_and(|app| matches!(app.requests.source, Answer::From(_))) {
@@ -111,7 +112,7 @@ impl Controller {
         }
     }
 
-    /// Says whether a fetch that knows of so many looks answers the newest request.
+    /// Returns whether a fetch that knows of this many looks answers the newest request.
     pub(super) fn is_answer(&mut self, name: &ApplicationName, looked: u64) -> bool {
         let app = self.apps.get_mut(name);
         app.is_some_and(|app| app.requests.fetched(looked))
@@ -126,7 +127,7 @@ mod tests {
         text.to_owned()
     }
 
-    /// Asks for it, and has the source answer.
+    /// Makes a request and has the source answer it.
     fn ask(requests: &mut Requests, request: &str) {
         assert!(requests.hear(Some(value(request))));
         requests.source = Answer::From(7);
@@ -147,7 +148,7 @@ mod tests {
         ask(&mut requests, "2");
         assert!(!requests.hear(Some(value("2"))), "the watch tells it again");
         assert_eq!(requests.unrepaired(), Some(&value("2")));
-        // Another one comes while a run makes them for that.
+        // Another request arrives while a run makes the repairs for that one.
         ask(&mut requests, "3");
         requests.repaired("2");
         assert_eq!(requests.unrepaired(), Some(&value("3")));
@@ -185,7 +186,7 @@ mod tests {
         requests.source = Answer::From(10);
         assert!(!requests.fetched(9), "that fetch began before");
         of_before(&requests);
-        // Another one comes before the answer.
+        // Another request arrives before the answer.
         assert!(requests.hear(Some(value("3"))));
         requests.source = Answer::From(11);
         assert!(!requests.fetched(10));

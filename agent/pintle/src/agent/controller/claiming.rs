@@ -1,26 +1,26 @@
-//! What applications claim, and who may have what others had.
+//! The claims of applications, and who may now have objects that others had.
 
 use pintle_core::{machine::Event, names::ApplicationName};
 
 use super::{App, Controller};
 use crate::agent::sources::{Fetched, SourceKey};
 
-/// How often a run may fail, and be tried again, before others stop waiting for what it renders: with the pauses in between
-/// that is some two minutes. What passes by itself mostly has by then, and whoever fails for days must not keep all others
-/// from deleting anything.
+/// How often a run may fail and be retried before others stop waiting for its render. With the pauses in between, that is about
+/// two minutes. Most transient failures are over by then, and an application that fails for days must not keep all others from
+/// deleting anything.
 const PATIENCE: u32 = 6;
 
-/// Whether an application waits for objects that others have.
+/// Whether an application waits for objects that other applications have.
 #[derive(Debug, Default)]
 pub(super) struct Contest {
     /// Whether its last run was refused an object that another application wants.
     pub(super) is_refused: bool,
-    /// Whether objects were released while a run was under way: looked at when it is over.
+    /// Whether objects were released during a run. Handled when the run is over.
     pub(super) is_released: bool,
 }
 
 impl Controller {
-    /// Takes note of where an application's objects are, and whether it is about to claim some.
+    /// Records where an application's objects are, and whether it is about to claim some.
     pub(super) fn follow_claims(&mut self, name: &ApplicationName) {
         let Some(app) = self.apps.get(name) else {
             return;
@@ -37,14 +37,14 @@ impl Controller {
         self.shared.claims.follow(name, cluster, is_idle);
     }
 
-    /// An application claims nothing any more.
+    /// Records that an application no longer claims anything.
     pub(super) fn deleted(&mut self, name: &ApplicationName) {
         if super::has(self.assigned, name) && self.shared.claims.leave(name) {
             self.retry_all_contested();
         }
     }
 
-    /// An application is gone, whichever replica looked after it: what it has left behind may be had now.
+    /// Records that an application is gone, whichever replica looked after it. What it left behind is now free to be taken over.
     pub(super) fn went(&mut self, name: &ApplicationName) {
         if super::has(self.assigned, name) {
             self.shared.claims.leave(name);
@@ -52,21 +52,21 @@ impl Controller {
         self.retry_all_contested();
     }
 
-    /// Takes note of what a source says, after those who follow it.
+    /// Records the revision that a source gives, after the applications that follow it were told.
     pub(super) fn told(&self, key: &SourceKey, fetched: &Fetched) {
         let revision = fetched.as_ref().ok();
         let revision = revision.map(|snapshot| snapshot.revision().commit.as_str());
         self.shared.claims.told(key, revision);
     }
 
-    /// Lets sources be asked now.
+    /// Has sources asked now.
     pub(super) fn look_at(&mut self, sources: &[SourceKey]) {
         for key in sources {
             self.sources.look(key);
         }
     }
 
-    /// A run has ended: what it has not rendered it will not render for now, unless it is tried again.
+    /// Records that a run has ended. What it has not rendered will not be rendered for now, unless the run is retried.
     pub(super) fn settle_claims(
         &mut self,
         name: &ApplicationName,
@@ -90,15 +90,15 @@ impl Controller {
         }
     }
 
-    /// Objects have left an application: those that were refused them may have them now. What they render is the same as before,
-    /// so that nothing is rendered for it: applications may go by the thousand.
+    /// Retries those applications that were refused objects, which they may now have because others no longer want them. Their
+    /// renders do not change by that, so nothing is rendered anew: applications may go by the thousand.
     pub(super) fn retry_contested(&mut self, names: &[ApplicationName]) {
         for name in names {
             let Some(app) = self.apps.get_mut(name) else {
                 continue;
             };
             if app.run.is_some() {
-                // It may have asked before.
+                // It may have asked before the release.
                 app.contest.is_released = true;
             } else if app.contest.is_refused {
                 self.step(name, Event::Unblocked);
@@ -106,7 +106,7 @@ impl Controller {
         }
     }
 
-    /// Objects have left an application, which may be any.
+    /// Retries all applications that wait for objects: the released objects may be anyone's.
     fn retry_all_contested(&mut self) {
         let concerns = |app: &App| app.run.is_some() || app.contest.is_refused;
         let apps = self.apps.iter().filter(|(_, app)| concerns(app));

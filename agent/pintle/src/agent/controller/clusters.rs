@@ -1,4 +1,4 @@
-//! What happens in the clusters that applications are for.
+//! Events in the clusters that applications deploy to.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use super::Controller;
 use crate::agent::{moves::Moved, shared::Shared, targets::TargetKey};
 
 impl Controller {
-    /// Takes note of the cluster that the spec names now.
+    /// Follows the cluster that the spec names now.
     pub(super) fn follow_cluster(&mut self, name: &ApplicationName) {
         let Some(app) = self.apps.get(name) else {
             return;
         };
-        // A spec that cannot be read says nothing about where the objects are.
+        // A spec that cannot be read does not say where the objects are.
         let Ok(spec) = &app.application.spec else {
             return;
         };
@@ -21,21 +21,22 @@ impl Controller {
         let account = self.shared.accounts.of(name, named);
         let has_moved = self.targets.follow(name, spec.cluster.as_ref(), account);
         if has_moved && let Some(app) = self.apps.get_mut(name) {
-            // Of how its objects are nothing is known yet where they are looked for from now on.
+            // Nothing is known yet about the health of its objects in the new cluster.
             app.healthy = None;
         }
     }
 
-    /// Takes up a connection, or why there is none.
+    /// Takes up a connection, or the reason why there is none.
     pub(super) fn connected(&mut self, key: &TargetKey, shared: Arc<Shared>) {
         let (names, is_first) = self.targets.connected(key, shared);
         for name in names {
-            // What was looked up by the connection of before is followed again when it is rendered by this one.
+            // Lookups that went through the previous connection are followed again once this one has rendered.
             self.lookups.forget(&name);
             if is_first {
                 self.tell_revision(&name);
             }
-            // What could not begin before does so now. What has begun with the first connection need not begin anew.
+            // Applications that could not begin before begin now. Those that have begun with the first connection need not begin
+            // again.
             let app = self.apps.get(&name);
             if !is_first || app.is_some_and(|app| app.run.is_none()) {
                 self.step(&name, Event::PluginChanged);
@@ -43,7 +44,7 @@ impl Controller {
         }
     }
 
-    /// Looks at the applications whose objects in a cluster may have changed.
+    /// Checks the applications whose objects in a cluster may have changed.
     pub(super) fn moved(&mut self, key: &TargetKey, moved: Moved) {
         let names = match moved {
             Moved::Of(names) => names,
@@ -54,7 +55,7 @@ impl Controller {
         }
     }
 
-    /// Renders anew what asked a cluster for the kinds that it serves, now that there are others.
+    /// Renders the applications again that asked a cluster which kinds it serves, because it now serves others.
     pub(super) fn served(&mut self, key: Option<&TargetKey>) {
         let names: Vec<ApplicationName> = if let Some(key) = key {
             self.targets.users(key)

@@ -1,4 +1,4 @@
-//! Which revision of an application runs: what its source gives, or what was gone back to.
+//! Which revision of an application runs: the one that its source gives, or the one that it was rolled back to.
 
 use std::time::Duration;
 
@@ -24,26 +24,26 @@ use crate::{
     pipeline::{now_text, snapshot::Snapshot},
 };
 
-/// Why nothing is gone back to while it is not known what would be gone back from.
+/// Why there is no rollback while it is not known which revision it would go back from.
 const SOURCE_AWAY: &str = "its source does not answer: ask again when it does";
 
 /// Where one application is headed.
 pub(super) struct Course {
     steering: Steering,
-    /// What was fetched last to go back to.
+    /// The last snapshot that was fetched for a rollback.
     earlier: Option<Snapshot>,
-    /// Why what is to be gone back to cannot be had.
+    /// Why the revision to roll back to is not available.
     missing: Option<FetchFailure>,
     fetching: Option<(String, AbortHandle)>,
-    /// The newest request of a person that was taken up.
+    /// The newest rollback request that was taken up.
     asked: Option<String>,
-    /// What came of the newest that has an answer: one whose revision is still fetched has none yet.
+    /// The answer to the newest request that has one. A request has none yet while its revision is being fetched.
     answer: Option<RollbackAnswer>,
     /// A request that waits until it is known what the source gives.
     waiting: Option<PersonRequest>,
-    /// The newest request that cannot be read. It has no id by which a status could tell that it is refused.
+    /// The newest request that cannot be parsed. It has no id by which a status could report its refusal.
     unreadable: Option<String>,
-    /// The first look at the source whose answer counts, if what was fetched before it may be older than what another replica
+    /// The first look at the source whose answer counts. Set if what was fetched before it may be older than what another replica
     /// has rolled out.
     since: Option<u64>,
 }
@@ -70,7 +70,7 @@ impl Course {
         }
     }
 
-    /// Returns what was fetched of a revision that was gone back to.
+    /// Returns the fetched snapshot of a revision that was rolled back to.
     fn earlier(&self, revision: &str) -> Option<&Snapshot> {
         let earlier = self.earlier.as_ref();
         earlier.filter(|snapshot| snapshot.revision().commit == revision)
@@ -81,46 +81,46 @@ impl Course {
         self.steering.rollback()
     }
 
-    /// Returns the rollback that was decided, which the status keeps while the source does not answer.
+    /// Returns the rollback that was decided on. The status keeps it while the source does not answer.
     pub(super) fn decided(&self) -> Option<&Rollback> {
         self.steering.decided()
     }
 
-    /// Returns the digest of what was gone back from, if it is not known whether a new commit comes to something else.
+    /// Returns the digest of the render that was rolled back from, if it is not known whether a new commit renders differently.
     pub(super) fn left(&self) -> Option<Digest> {
         self.steering.left()
     }
 
-    /// Takes notice of a commit that comes to something else than what was gone back from.
+    /// Records that a commit renders differently from what was rolled back from.
     pub(super) fn supersede(&mut self) {
         self.steering.supersede();
         self.forget_earlier();
     }
 
-    /// Takes notice of what a revision comes to.
+    /// Records the digest of a revision's render.
     pub(super) fn found_render(&mut self, revision: &str, whole: Digest) {
         self.steering.found_render(revision, whole);
     }
 
-    /// Lets go of what was gone back to, unless it may run on: a new commit may change nothing.
+    /// Drops the snapshot that was rolled back to, unless it may continue to run: a new commit may change nothing.
     fn forget_earlier(&mut self) {
         if self.decided().is_none() {
             self.earlier = None;
         }
     }
 
-    /// Returns what came of the newest request for a rollback that has an answer.
+    /// Returns the answer to the newest rollback request that has one.
     pub(super) fn answer(&self) -> Option<&RollbackAnswer> {
         self.answer.as_ref()
     }
 
-    /// Gives the newest request its answer, which the next run tells.
+    /// Answers the newest request. The next run reports the answer.
     fn give_answer(&mut self, refusal: Option<String>) {
         let asked = self.asked.clone();
         self.answer = asked.map(|request| RollbackAnswer { request, refusal });
     }
 
-    /// Says whether the newest request has no answer yet.
+    /// Returns whether the newest request has no answer yet.
     fn is_asked(&self) -> bool {
         self.answer.as_ref().map(|answer| &answer.request) != self.asked.as_ref()
     }
@@ -166,7 +166,7 @@ impl Controller {
         if app.source != key && (app.source.is_some() || app.failure.is_some()) {
             let old = app.source.take();
             (app.fetched, app.failure, app.course.missing) = (None, None, None);
-            // What is to be gone back to is asked of the source that is named now, when that has answered.
+            // The revision to roll back to is fetched from the new source, once that has answered.
             app.course.stop_fetching();
             app.course.steering.forget_head();
             if let Some(old) = old {
@@ -190,8 +190,8 @@ impl Controller {
         }
     }
 
-    /// Takes up what is known of a source that an application follows from now on. What was fetched before this replica was
-    /// given its share may be older than what another one has rolled out since: then the source is asked first.
+    /// Takes up what is known of a source that an application now follows. What was fetched before this replica was given the
+    /// shard may be older than what another replica has rolled out since. In that case, the source is asked first.
     fn begin_with(&mut self, name: &ApplicationName, key: &SourceKey, known: Option<Fetched>) {
         let Some(app) = self.apps.get_mut(name) else {
             return;
@@ -205,7 +205,7 @@ impl Controller {
         }
     }
 
-    /// Says whether a fetch that knows of so many looks may say what an application is to run.
+    /// Returns whether a fetch that knows of this many looks is recent enough to decide what an application runs.
     pub(super) fn is_recent(&self, name: &ApplicationName, looked: u64) -> bool {
         let since = self.apps.get(name).and_then(|app| app.course.since);
         since.is_none_or(|since| looked >= since)
@@ -217,14 +217,14 @@ impl Controller {
         };
         match fetched {
             Ok(snapshot) => (app.fetched, app.failure) = (Some(snapshot), None),
-            // What it gave before stays: that it does not answer now takes nothing back.
+            // The previous snapshot stays: a failure to answer now takes nothing back.
             Err(failure) => app.failure = Some(failure),
         }
         self.tell_revision(name);
     }
 
-    /// Takes up where the revision can be read from that is known already: the copy that was read until now may have been
-    /// damaged or deleted, and then another one is in its place.
+    /// Takes up a new place to read the known revision from. The copy that was read until now may have been damaged or deleted,
+    /// and has then been replaced.
     pub(super) fn refetched(&mut self, key: &SourceKey, snapshot: &Snapshot) {
         for name in self.sources.fetched(key, &Ok(snapshot.clone())) {
             let known = self
@@ -239,8 +239,8 @@ impl Controller {
         }
     }
 
-    /// Lets the revision be fetched again that a run could not read: a fetch mends its copy on this disk. The run is tried
-    /// again by itself, with what was fetched by then.
+    /// Has a revision that a run could not read fetched again: the fetch repairs its copy on this disk. The run is retried on its
+    /// own, with whatever has been fetched by then.
     pub(super) fn fetch_again(&mut self, name: &ApplicationName) {
         let Some(app) = self.apps.get(name) else {
             return;
@@ -254,21 +254,21 @@ impl Controller {
         }
     }
 
-    /// Tells the state machine what is to run, now that the source has answered, or that it does not answer.
+    /// Tells the state machine which revision is to run, now that the source has answered, or that the source does not answer.
     pub(super) fn tell_revision(&mut self, name: &ApplicationName) {
         if self.targets.of(name).is_none() {
-            // It is told when the cluster has answered.
+            // The state machine is told when the cluster has answered.
             return;
         }
         let Some(app) = self.apps.get(name) else {
             return;
         };
         let failure = app.failure.clone();
-        // What it gave before it failed was told then, if the cluster had answered by that time.
+        // The snapshot from before the failure was reported at that time, if the cluster had answered by then.
         let is_news = failure.is_none() || app.course.steering.target().is_none();
         let head = app.fetched.as_ref().filter(|_| is_news);
         if let Some(head) = head.map(|snapshot| snapshot.revision().commit.clone()) {
-            // A revision is never refused.
+            // A new head is never refused.
             let _ = self.steer(name, rollback::Event::Head(&head));
             let app = self.apps.get_mut(name);
             if let Some(request) = app.and_then(|app| app.course.waiting.take()) {
@@ -280,8 +280,8 @@ impl Controller {
         }
     }
 
-    /// Tells the state machine that the source does not answer. A rollback that waits to know what it gives is refused: by the
-    /// time it answers, it may give what mends what was to be gone back from.
+    /// Tells the state machine that the source does not answer, and refuses a rollback that waits for the source's answer: by the
+    /// time the source answers, it may give a fix for what the person wanted to roll back from.
     fn source_failed(&mut self, name: &ApplicationName, reason: String) {
         let app = self.apps.get_mut(name);
         if let Some(request) = app.and_then(|app| app.course.waiting.take()) {
@@ -290,7 +290,7 @@ impl Controller {
         self.step(name, machine::Event::SourceFailed(reason));
     }
 
-    /// Tells the state machine what is to run, which says nothing of whether the source answers.
+    /// Tells the state machine which revision is to run, without claiming that the source answers.
     fn head_for(&mut self, name: &ApplicationName, revision: String) {
         let is_away = self.apps.get(name).is_some_and(|app| app.failure.is_some());
         let event = if is_away {
@@ -345,13 +345,13 @@ impl Controller {
             reason,
         };
         match self.steer(name, asked) {
-            // What is fetched first runs when it is there, and why it is not is told by a run as well.
+            // A revision that has to be fetched first runs once it is there. If the fetch fails, a run reports that, too.
             Ok(()) if self.is_fetching(name) => {}
             Ok(()) => {
                 if let Some(app) = self.apps.get_mut(name) {
                     app.course.give_answer(None);
                 }
-                // A run tells it, even if nothing changes by it: whoever asked waits for an answer in the status.
+                // A run reports it, even if nothing changes by it: the person who asked waits for an answer in the status.
                 self.step(name, machine::Event::Requested);
             }
             Err(error) => {
@@ -366,7 +366,7 @@ impl Controller {
         app.is_some_and(|app| app.course.fetching.is_some())
     }
 
-    /// Refuses the newest request, which the next run tells in the status.
+    /// Refuses the newest request. The next run reports that in the status.
     fn refuse(&mut self, name: &ApplicationName, request: &PersonRequest, why: &str) {
         if let Some(app) = self.apps.get_mut(name) {
             app.course.give_answer(Some(why.to_owned()));
@@ -378,7 +378,7 @@ impl Controller {
         );
     }
 
-    /// Tells in the log and in an Event that a rollback was refused.
+    /// Reports in the log and in an Event that a rollback was refused.
     fn tell_refusal(&self, name: &ApplicationName, note: String) {
         let Some(app) = self.apps.get(name) else {
             return;
@@ -401,19 +401,19 @@ impl Controller {
         });
     }
 
-    /// Ends a rollback, because a person wants what the source gives.
+    /// Ends a rollback because a person wants what the source gives.
     pub(super) fn leave_rollback(&mut self, name: &ApplicationName) {
         if let Some(app) = self.apps.get_mut(name)
             && app.course.waiting.take().is_some()
         {
-            // It is superseded before it was begun: nobody is to wait for it.
+            // The request is superseded before its rollback has begun. Nobody should wait for it.
             app.course.give_answer(None);
         }
-        // Wanting the newest is never refused.
+        // A request for the newest revision is never refused.
         let _ = self.steer(name, rollback::Event::Retry);
     }
 
-    /// Takes notice of what came of a revision. If it does not work, this goes back, where the application asks for that.
+    /// Records the result of a revision. If it does not work, this rolls back, where the application asks for that.
     pub(super) fn tried(&mut self, name: &ApplicationName, trial: &Trial) {
         let Some(app) = self.apps.get_mut(name) else {
             return;
@@ -421,7 +421,7 @@ impl Controller {
         match trial {
             Trial::Unchanged(revision) => app.course.steering.found_unchanged(revision),
             Trial::SameAsLeft(revision) => {
-                // It is never refused: what was gone back to is known.
+                // This is never refused: what was rolled back to is known.
                 let _ = self.steer(name, rollback::Event::SameAsLeft(revision));
             }
             Trial::Failed {
@@ -437,7 +437,7 @@ impl Controller {
                     reason,
                     policy,
                 };
-                // A failure is never refused: at worst there is nothing to go back to.
+                // A failure is never refused: at worst there is nothing to roll back to.
                 let _ = self.steer(name, event);
             }
         }
@@ -465,11 +465,11 @@ impl Controller {
             app.course.missing = None;
             app.course.forget_earlier();
             if app.course.waiting.is_none() && app.course.is_asked() {
-                // What was asked for and not fetched yet is superseded: nobody is to wait for it.
+                // A request whose revision is still being fetched is superseded. Nobody should wait for it.
                 app.course.give_answer(None);
             }
             if before.as_ref() == Some(&target) && app.course.decided().is_none() {
-                // The source gives what was gone back to: it runs, and is not what is told of it any more.
+                // The source gives the revision that was rolled back to. That one runs, and is no longer reported as a rollback.
                 self.step(name, machine::Event::Withdrawn);
             }
             self.head_for(name, target);
@@ -479,7 +479,8 @@ impl Controller {
             self.head_for(name, target);
         } else {
             if is_as_left {
-                // The machine knows what the source gives, which any change would roll out until the other is there.
+                // The state machine knows the revision that the source gives, which any change would roll out until the other one
+                // is there.
                 self.step(name, machine::Event::Withdrawn);
             }
             self.fetch_earlier(name, target);
@@ -487,8 +488,8 @@ impl Controller {
         Ok(())
     }
 
-    /// Fetches what is to be gone back to, unless that is under way. One that keeps failing is begun anew: whoever asks again
-    /// waits for an answer.
+    /// Fetches the revision to roll back to, unless that is in progress. A fetch that keeps failing is started anew: a person who
+    /// asks again waits for an answer.
     fn fetch_earlier(&mut self, name: &ApplicationName, revision: String) {
         let (shared, messages) = (std::sync::Arc::clone(&self.shared), self.messages.clone());
         let Some(app) = self.apps.get_mut(name) else {
@@ -521,7 +522,7 @@ impl Controller {
         app.course.fetching = Some((revision, task.abort_handle()));
     }
 
-    /// Runs what is to be gone back to, or tells why it cannot be had.
+    /// Runs the fetched revision, or reports why it is not available.
     pub(super) fn fetched_earlier(
         &mut self,
         name: &ApplicationName,
@@ -543,8 +544,9 @@ impl Controller {
                 app.course.earlier = Some(snapshot);
                 self.head_for(name, revision.to_owned());
             }
-            // The state machine does nothing for a reason that it knows, and each request is to have its answer, even if it is
-            // that of the one before, or the one that the source gave for its newest revision.
+            // The state machine ignores a reason that it knows already, and each request needs an answer of its own. That must
+            // hold even if the answer is the same as for the request before, or the one that the source gave for its newest
+            // revision.
             Err(failure) => {
                 let request = app.course.asked.as_deref().unwrap_or_default();
                 let reason = format!("{revision} for {request}: {}", failure.message);
@@ -555,7 +557,7 @@ impl Controller {
     }
 }
 
-/// Says what is wrong with a request that nobody can answer.
+/// Describes what is wrong with a request that nobody can answer.
 fn unreadable(error: &serde_json::Error) -> String {
     format!(
         "a rollback was refused: the annotation {ROLLBACK_REQUEST_ANNOTATION} cannot be read: {error}; expected \
@@ -570,7 +572,7 @@ fn unreachable_now(revision: &str) -> FetchFailure {
 }
 
 impl App {
-    /// Returns what is fetched of a revision that the state machine wants.
+    /// Returns the fetched snapshot of a revision that the state machine wants.
     pub(super) fn fetched_of(&self, revision: &str) -> Option<Snapshot> {
         self.course
             .earlier(revision)
@@ -578,7 +580,7 @@ impl App {
             .cloned()
     }
 
-    /// Returns why what is to run cannot be had, or may not be known: nothing that a run comes to changes it.
+    /// Returns why the revision to run is not available, or may not be known. No result of a run changes that.
     pub(super) fn away(&self) -> Option<&FetchFailure> {
         self.course.missing.as_ref().or(self.failure.as_ref())
     }

@@ -16,16 +16,16 @@ use pintle_core::{
 use super::{App, Controller, app::is_suspended};
 use crate::agent::{job::Work, sources::Fetched};
 
-/// How all applications are, as their resources tell: those that other replicas work on, too.
+/// The standing of all applications according to their resources, including those that other replicas work on.
 #[derive(Default)]
 pub(super) struct Standings {
     known: BTreeMap<ApplicationName, Dependency>,
-    /// Who waits for an application, by its name, whether or not there is one.
+    /// For each name, the applications that wait for it, whether or not an application of that name exists.
     waiting: BTreeMap<ApplicationName, BTreeSet<ApplicationName>>,
 }
 
 impl Standings {
-    /// Takes up a state of an Application, and says whether that matters to those that wait for it.
+    /// Takes up a state of an Application, and returns whether that matters to those that wait for it.
     pub(super) fn see(&mut self, application: &Application) -> bool {
         let standing = Dependency {
             depends_on: depends_on(application),
@@ -59,12 +59,12 @@ impl Standings {
         }
     }
 
-    /// Returns those that wait for an application.
+    /// Returns the applications that wait for an application.
     fn dependents(&self, name: &ApplicationName) -> impl Iterator<Item = &ApplicationName> {
         self.waiting.get(name).into_iter().flatten()
     }
 
-    /// Forgets all but those that are there, and returns which went.
+    /// Forgets all applications but those in `there`, and returns the ones that went.
     pub(super) fn keep(&mut self, there: &BTreeSet<ApplicationName>) -> Vec<ApplicationName> {
         let gone = self.known.keys().filter(|name| !there.contains(*name));
         let gone: Vec<ApplicationName> = gone.cloned().collect();
@@ -84,7 +84,7 @@ fn depends_on(application: &Application) -> Vec<ApplicationName> {
         .collect()
 }
 
-/// Says what keeps an application from being Ready for the spec that it has now.
+/// Returns what keeps an application from being Ready for its current spec, if anything.
 fn not_ready(application: &Application) -> Option<String> {
     if application.deleting {
         return Some("it is being deleted".to_owned());
@@ -93,7 +93,7 @@ fn not_ready(application: &Application) -> Option<String> {
         return Some("its status cannot be read".to_owned());
     };
     if is_suspended(application) {
-        // Nobody comes to the spec that it has now: what it was last stands until it is resumed.
+        // Nobody works on its current spec. Its last state stands until it is resumed.
         let unready = unready_condition(status);
         return unready.map(|_| "it is suspended".to_owned());
     }
@@ -110,30 +110,30 @@ fn unready_condition(status: &ApplicationStatus) -> Option<String> {
     if ready.status == ConditionStatus::True {
         return None;
     }
-    // On its way it says something else every few seconds, and who waits is told only what matters.
+    // While it works, the details change every few seconds. Those that wait are only told what matters.
     if ready.status == ConditionStatus::Unknown {
         return Some("it is on its way".to_owned());
     }
-    // Its message may be long, and change with each pod: the reason is enough to know where to look.
+    // Its message may be long, and may change with each pod. The reason is enough to know where to look.
     Some(ready.reason.clone())
 }
 
-/// What an application has come to, as far as others wait for it, and what it waits for itself.
+/// How far an application has come, as far as others wait for it, and what it waits for itself.
 #[derive(Default)]
 pub(super) struct Patience {
-    /// The revision that is worked on.
+    /// The revision that is being worked on.
     running: Option<String>,
-    /// The revision that was worked on last, with success.
+    /// The last revision that was worked on successfully.
     settled: Option<String>,
-    /// Why that run is due, and what is in its way if it has something new to roll out.
+    /// The cause of that run, and the obstacles that it faces if it has something new to roll out.
     facing: Option<(Cause, Vec<Obstacle>)>,
-    /// The same of the last run, if it was held up.
+    /// The same for the last run, if it was held up.
     held: Option<(Cause, Vec<Obstacle>)>,
 }
 
 impl Patience {
-    /// Takes note of a run that begins, and returns why it does: what was held up is tried again for the reason that it had, if
-    /// there is no newer one.
+    /// Records that a run begins, and returns its cause. A run that was held up is retried for its original cause, if there is no
+    /// newer one.
     pub(super) fn begin(&mut self, revision: String, cause: Cause) -> Cause {
         self.running = Some(revision);
         let held = self.held.take();
@@ -143,14 +143,14 @@ impl Patience {
         }
     }
 
-    /// Takes note of what is in the way of the run that begins.
+    /// Records the obstacles that the run which begins faces.
     fn face(&mut self, cause: Cause, found: &[Obstacle]) {
         self.facing = (!found.is_empty()).then(|| (cause, found.to_vec()));
     }
 
-    /// Takes note of a run that has ended, and whether others have held it up.
+    /// Records that a run has ended, and whether others have held it up.
     pub(super) fn settle(&mut self, outcome: Outcome, is_held: bool) {
-        // A run that is not about the revision that is wanted says nothing of it.
+        // A run that is not about the wanted revision says nothing about it.
         let Some(ran) = self.running.take() else {
             return;
         };
@@ -162,7 +162,7 @@ impl Patience {
 }
 
 impl App {
-    /// Says whether it is on its way to another revision than the one that its status tells of.
+    /// Returns whether it is on its way to a revision other than the one in its status.
     fn is_behind(&self) -> bool {
         let Some(snapshot) = &self.fetched else {
             return false;
@@ -176,8 +176,8 @@ impl App {
 }
 
 impl Controller {
-    /// Tells all that follow a source what it gives, before the first of them does something: one that waits for another of
-    /// them must not take that for what it was.
+    /// Gives all applications that follow a source its new snapshot before the first of them acts: one that waits for another of
+    /// them must not mistake that application's old state for its new one.
     pub(super) fn outdate(&mut self, names: &[ApplicationName], fetched: &Fetched) {
         let Ok(snapshot) = fetched else {
             return;
@@ -189,7 +189,8 @@ impl Controller {
         }
     }
 
-    /// Returns what is in the way of a run, should it have something new to roll out: that is known when it has rendered.
+    /// Returns the obstacles to a run, should it have something new to roll out. Whether it has is only known once it has
+    /// rendered.
     pub(super) fn obstacles(&mut self, name: &ApplicationName, work: &Work) -> Vec<Obstacle> {
         let Work::Converge { cause, snapshot } = work else {
             return Vec::new();
@@ -205,7 +206,7 @@ impl Controller {
         found
     }
 
-    /// Says whether a revision is what was gone back to. That waits for nobody: what it takes the place of may do harm.
+    /// Returns whether a revision is the one that was rolled back to. A rollback waits for nobody: what it replaces may do harm.
     fn is_way_back(&self, name: &ApplicationName, revision: &str) -> bool {
         let app = self.apps.get(name);
         let rollback = app.and_then(|app| app.course.rollback());
@@ -238,13 +239,13 @@ impl Controller {
         obstacles(name, &depends_on, &known)
     }
 
-    /// Lets those go on that waited for an application, now that it is another than before; or tells them anew what they
-    /// wait for. The application itself is among them: what it waited for may have come while it said that it waits.
+    /// Wakes the applications that waited for one whose state has changed, so that they continue, or report anew what they wait
+    /// for. The application itself is among them: what it waited for may have come while it reported that it waits.
     pub(super) fn release_dependents(&mut self, name: &ApplicationName) {
         let waits = |dependent: &&ApplicationName| {
             let app = self.apps.get(*dependent).filter(|app| app.run.is_none());
             let held = app.and_then(|app| app.patience.held.as_ref());
-            // What is as it was told is not told again: two that wait for each other would do so for ever.
+            // What was already reported is not reported again: two applications that wait for each other would do so for ever.
             held.is_some_and(|(_, told)| self.in_the_way(dependent) != *told)
         };
         let concerned = self.standings.dependents(name).chain([name]);
@@ -263,7 +264,7 @@ mod tests {
 
     use super::*;
 
-    /// An application whose status is of its generation 1.
+    /// Returns an application whose status is for its generation 1.
     fn application(generation: i64, suspend: bool, ready: &str) -> Application {
         let source = json!({"git": {"url": "https://git.example.com/shop"}});
         let condition = json!({
@@ -305,7 +306,7 @@ mod tests {
         patience.face(Cause::Request, &missing);
         patience.settle(waits, true);
         assert_eq!((&patience.held, &patience.settled), (&held, &None));
-        // A repair meanwhile says nothing of it.
+        // A repair in the meantime says nothing about it.
         patience.settle(Outcome::Done, false);
         assert_eq!(patience.held, held);
 
@@ -315,7 +316,7 @@ mod tests {
         patience.settle(Outcome::Done, false);
         assert_eq!(patience.held, None);
         assert_eq!(patience.settled.as_deref(), Some("1"));
-        // What nothing was in the way of has failed for another reason.
+        // A run that faced no obstacle has failed for another reason.
         assert_eq!(patience.begin("2".into(), Cause::Revision), Cause::Revision);
         patience.face(Cause::Revision, &[]);
         patience.settle(waits, false);

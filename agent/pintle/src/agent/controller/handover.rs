@@ -1,4 +1,4 @@
-//! What changes when applications come from, or go to, another replica.
+//! What changes when applications arrive from, or move to, another replica.
 
 use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
 
@@ -18,22 +18,22 @@ use crate::agent::{
     shared::Shared,
 };
 
-/// How long runs may take to come to a safe point when the agent stops.
+/// The time limit for runs to come to a safe point when the agent stops.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
-/// An event, with the number of the watch that tells it.
+/// An event, with the number of the watch that it came from.
 type NumberedEvent = (usize, ApplicationEvent);
 
-/// What watches that were begun have told so far: what they do not tell of until all are complete has gone before.
+/// What newly started watches have listed so far. Applications that are not listed by the time all watches are complete are gone.
 #[derive(Default)]
 pub(super) struct Listing {
-    /// Which watches have not told everything yet. One may do so twice before another has done it once.
+    /// The watches that have not listed everything yet. One of them may do so twice before another has done it once.
     missing: BTreeSet<usize>,
     seen: BTreeSet<ApplicationName>,
 }
 
 impl Listing {
-    /// Begins with a number of watches.
+    /// Starts with a number of watches.
     pub(super) fn of(watches: usize) -> Self {
         Self {
             missing: (0..watches).collect(),
@@ -41,7 +41,7 @@ impl Listing {
         }
     }
 
-    /// Says whether everything has been told with this event of a watch.
+    /// Returns whether this event of a watch completes the listing.
     pub(super) fn is_complete_after(&mut self, watch: usize, event: &ApplicationEvent) -> bool {
         if self.missing.is_empty() {
             return false;
@@ -60,7 +60,7 @@ impl Listing {
 }
 
 impl Controller {
-    /// Stops all runs at their next safe point, and waits for them.
+    /// Stops all runs at their next safe point and waits for them.
     pub(super) async fn drain(&mut self) {
         for app in self.apps.values() {
             if let Some((_, cancel)) = &app.run {
@@ -74,7 +74,7 @@ impl Controller {
                 runs = self.runs.len(),
                 "some runs did not come to a safe point; the next start takes them up"
             );
-            // Nothing of them may go on when another replica takes over.
+            // None of them may continue once another replica takes over.
             self.runs.shutdown().await;
         }
     }
@@ -94,7 +94,7 @@ impl Controller {
             .collect()
     }
 
-    /// Takes up what this replica is to work on; says whether there is more than before.
+    /// Takes up this replica's new share, and returns whether it has more than before.
     pub(super) fn reassigned(&mut self) -> bool {
         let before = std::mem::replace(&mut self.assigned, self.portion.take_up());
         let lost = self.apps.keys().filter(|name| !has(self.assigned, name));
@@ -102,7 +102,8 @@ impl Controller {
         for name in &lost {
             self.gone(name);
         }
-        // What this replica knew of them, and others wait for, it will not hear the end of.
+        // This replica will not hear how they end, so its own knowledge of them must no longer hold up the applications that wait
+        // for them.
         for name in &lost {
             self.release_dependents(name);
         }
@@ -115,9 +116,9 @@ impl Controller {
         has_more
     }
 
-    /// Lets applications go that went while nobody looked.
+    /// Lets go of applications that were deleted while nobody watched.
     pub(super) fn listed(&mut self, listing: &Listing) {
-        // Other replicas' as well, and before anything begins that depends on them.
+        // That includes those of other replicas, and happens before anything begins that depends on them.
         let went = self.standings.keep(&listing.seen);
         let known = self
             .apps
@@ -141,7 +142,7 @@ impl Controller {
         tracing::info!(applications = self.apps.len(), "the Applications are read");
     }
 
-    /// Says whether an application is another replica's, or not to be touched before an old run of it has ended.
+    /// Returns whether an application belongs to another replica, or must not be touched before an old run of it has ended.
     pub(super) fn is_left_alone(&mut self, application: &Application) -> bool {
         let name = application.application_name();
         if !has(self.assigned, &name) {
@@ -156,19 +157,19 @@ impl Controller {
         false
     }
 
-    /// An application is not to be taken up when its old run has ended: it was deleted since.
+    /// Records that an application must not be taken up when its old run has ended, because it was deleted since.
     pub(super) fn take_up_no_more(&mut self, name: &ApplicationName) {
         if let Some(waiting) = self.leaving.get_mut(name) {
             *waiting = None;
         }
     }
 
-    /// Takes note of the end of a run, and what it used, whose application was let go of; says whether it was one.
+    /// Handles the end of a run, and what it used, whose application was let go of. Returns whether it was such a run.
     pub(super) fn has_left(&mut self, name: &ApplicationName, used: &Shared) -> bool {
         let Some(waiting) = self.leaving.remove(name) else {
             return false;
         };
-        // The run may have made itself known again after that, where its objects are.
+        // The run may have registered itself again after that in the cluster of its objects.
         used.tracker.forget(name);
         self.forget(name);
         self.tell_what_is_busy();
@@ -178,7 +179,7 @@ impl Controller {
         true
     }
 
-    /// Forgets what is kept of an application elsewhere.
+    /// Forgets what is kept about an application outside of the controller.
     pub(super) fn forget(&self, name: &ApplicationName) {
         self.shared.tracker.forget(name);
         self.shared.judges.remove(name);

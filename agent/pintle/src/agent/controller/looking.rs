@@ -1,4 +1,4 @@
-//! What renders read from the cluster: followed after each run, and when it changes, rendered again.
+//! What renders read from the cluster. Each run's lookups are followed, and a change causes another render.
 
 use pintle_core::{machine::Event, names::ApplicationName};
 
@@ -8,24 +8,24 @@ use crate::agent::lookups::Asked;
 impl Controller {
     /// Follows what the render of the run that has ended asked of the cluster.
     pub(super) fn follow_lookups(&mut self, name: &ApplicationName, asked: Asked) {
-        // What another connection is made for is rendered again by that one.
+        // What was asked through another connection is rendered again by the current one.
         if let Some(shared) = self.targets.of(name) {
             self.lookups.follow(shared, name, asked);
         }
     }
 
-    /// An answer is another one than a render had.
+    /// Handles an answer that differs from the one that a render got.
     pub(super) fn looked_up(&mut self, name: &ApplicationName) {
         match self.apps.get_mut(name) {
-            // It may have asked before.
+            // It may have asked before the change.
             Some(app) if app.run.is_some() => app.pending_lookup = true,
             Some(_) => self.render_again(name),
             None => {}
         }
     }
 
-    /// Renders again. To what failed this is a change as any other: it may be what it failed for. What is tried again renders in
-    /// any case.
+    /// Renders again. For an application that has failed, this is a change like any other, and may fix what it failed for. One
+    /// that is being retried renders in any case.
     pub(super) fn render_again(&mut self, name: &ApplicationName) {
         let Some(app) = self.apps.get(name) else {
             return;

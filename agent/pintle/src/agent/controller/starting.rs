@@ -1,4 +1,4 @@
-//! What state machines ask for: runs, and times to be woken at.
+//! The effects that state machines ask for: runs, and times at which to wake up.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::{
 };
 
 impl Controller {
-    /// Does what a state machine asks for.
+    /// Performs an effect that a state machine asks for.
     pub(super) fn perform(&mut self, name: &ApplicationName, effect: Effect) {
         let Some(app) = self.apps.get_mut(name) else {
             return;
@@ -32,7 +32,7 @@ impl Controller {
                 revision,
             } => {
                 let Some(snapshot) = app.fetched_of(&revision) else {
-                    // A defect of ours; a run that nobody ends would keep all others from starting.
+                    // This is a bug in the agent. A run that nobody ends would keep all others from starting.
                     tracing::error!(application = %name, revision, "what is to run was never fetched");
                     return self.never_began(name, run, Retry::OnChange);
                 };
@@ -68,7 +68,7 @@ impl Controller {
             self.shared.claims.expect(name, revision);
             tracing::debug!(application = %name, ?cause, "starting");
             if *cause == Cause::Settings {
-                // A plugin or the spec is another one: what it gave before says nothing.
+                // A plugin or the spec has changed, so earlier results do not count.
                 app.memory = app
                     .memory
                     .take()
@@ -76,7 +76,7 @@ impl Controller {
             }
         }
         let Some(shared) = self.targets.of(name) else {
-            // Nothing has failed that could be told. It begins when the cluster has answered, or is known not to.
+            // Nothing has failed that could be reported. The run begins when the cluster has answered, or is known not to.
             return self.never_began(name, run, Retry::Backoff);
         };
         let is_rollout = matches!(work, Work::Converge { .. });
@@ -96,7 +96,7 @@ impl Controller {
             memory: app.memory.clone(),
             fetching: Arc::clone(&app.fetching),
             requested: app.requests.answerable().cloned(),
-            // Whoever asks wants what is wanted now put right, and not what was before.
+            // A person who asks wants what is wanted now to be repaired, and not what was wanted before.
             repairs_for: app.requests.unrepaired().filter(|_| is_rollout).cloned(),
             disputed: Disputed {
                 held: app.disputes.held(steady_ms()),
@@ -116,7 +116,7 @@ impl Controller {
         self.runs.spawn(run::run(shared, job, cancel));
     }
 
-    /// Tells the state machine that a run which it asked for is over: nothing was done.
+    /// Tells the state machine that a run which it asked for is over, with nothing done.
     fn never_began(&mut self, name: &ApplicationName, run: RunId, retry: Retry) {
         let (outcome, now) = (Outcome::Failed(retry), steady_ms());
         self.step(name, Event::Finished { run, outcome, now });

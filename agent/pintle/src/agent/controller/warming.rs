@@ -1,4 +1,4 @@
-//! Plugins that will be needed, and those that have changed.
+//! Plugins that will be needed, and plugins that have changed.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -7,16 +7,16 @@ use pintle_core::{machine::Event, names::ApplicationName};
 use super::{App, Controller};
 
 impl App {
-    /// Returns what it means that a plugin is another one now, can be used now, or no more; nothing if that is nothing, or not
-    /// known before the run that is under way has ended.
+    /// Returns the event that follows from a plugin that has changed, or has become usable or unusable. Returns `None` if nothing
+    /// follows, or if that is not known before the run in progress has ended.
     fn plugin_changed(&mut self, plugin: &str) -> Option<Event> {
         let memory = self.memory.as_ref();
         if memory.is_none_or(|memory| memory.plugins.contains(plugin)) {
             self.forget_render();
             return Some(Event::PluginChanged);
         }
-        // The last render needed nothing of it. What waits for a change came to none, and may have asked for this plugin: because
-        // a newer revision names it, or to find out whose the folder is.
+        // The last render needed nothing from it. An application that waits for a change came to no render, and may have asked
+        // for this plugin: because a newer revision names it, or to find out which renderer the folder belongs to.
         if self.machine.is_blocked() {
             return Some(Event::Unblocked);
         }
@@ -28,8 +28,8 @@ impl App {
 }
 
 impl Controller {
-    /// Loads the built-in plugins that an application names while its source is fetched: on a new machine they have to be
-    /// compiled first. What is wrong with one is told by the run that needs it.
+    /// Loads the built-in plugins that an application names while its source is being fetched: on a new machine they have to be
+    /// compiled first. If something is wrong with one, the run that needs it reports that.
     pub(super) fn warm_up(&self, name: &ApplicationName) {
         let Some(Ok(spec)) = self.apps.get(name).map(|app| &app.application.spec) else {
             return;
@@ -45,7 +45,7 @@ impl Controller {
         }
     }
 
-    /// A plugin is another one now, can be used now, or no more.
+    /// Handles a plugin that has changed, or has become usable or unusable.
     pub(super) fn plugin_changed(&mut self, plugin: String) {
         let plugins = BTreeSet::from([plugin]);
         let names: Vec<_> = self.apps.keys().cloned().collect();
@@ -54,7 +54,7 @@ impl Controller {
         }
     }
 
-    /// Plugins have changed, or had while a run was under way that has ended.
+    /// Handles plugins that have changed now, or did so during a run that has ended.
     pub(super) fn plugins_changed(&mut self, name: &ApplicationName, plugins: &BTreeSet<String>) {
         for plugin in plugins {
             let app = self.apps.get_mut(name);
@@ -97,7 +97,7 @@ mod tests {
         })
     }
 
-    /// One whose first run is under way, and whose last render needed `manifests`.
+    /// Returns an application whose first run is in progress, and whose last render needed `manifests`.
     fn running() -> App {
         let metadata = json!({"namespace": "shop", "name": "web", "generation": 1});
         let application = Application::read(json!({"metadata": metadata}));
@@ -135,7 +135,7 @@ mod tests {
         assert!(app.memory.is_some());
         assert_eq!(app.plugin_changed("manifests"), Some(Event::PluginChanged));
         assert!(app.memory.is_none());
-        // Which plugins it uses is not known any more.
+        // It is no longer known which plugins it uses.
         assert_eq!(app.plugin_changed("helm"), Some(Event::PluginChanged));
     }
 
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(app.plugin_changed("helm"), None);
         assert_eq!(app.pending_plugins, BTreeSet::from(["helm".to_owned()]));
         assert!(!app.is_render_void);
-        // It came to a render for which it has found the plugin as it was before.
+        // The run came to a render, for which it used the plugin as it was before.
         end(&mut app, Outcome::Done);
         app.memory = Some(memory("helm"));
         assert_eq!(app.plugin_changed("helm"), Some(Event::PluginChanged));

@@ -1,4 +1,4 @@
-//! What an application renders and does not claim: it was not allowed to write it, or has not come to it.
+//! Objects that an application renders and does not claim: it was not allowed to write them, or has not reached them.
 
 use super::*;
 
@@ -55,7 +55,7 @@ fn who_has_an_object_keeps_it_although_his_run_has_not_ended() {
     render(&claims, "b", "1", &["x"]);
     assert_eq!(owner(&claims, "a", "shop.b", "x"), Claim::Wanted);
     assert_eq!(claimant(&claims, "a", "x"), "nobody", "it is another's");
-    // Who is asked by another replica says the same.
+    // A question from another replica gets the same answer.
     let asked = |owner: Option<&str>| {
         let question = Question {
             by: "shop.a".into(),
