@@ -1,4 +1,4 @@
-//! Drift, as the controller sees it: whether and when an application's run is due because of it.
+//! The controller's side of drift: whether and when drift makes an application's run due.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,43 +14,44 @@ use pintle_core::{
 use super::{controller::Controller, metrics::ApplicationLabels, moves::Moved, sight};
 use crate::pipeline::steady_ms;
 
-/// What a run has to know of drift before it begins.
+/// What a run has to know about drift before it begins.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Disputed {
     /// Objects whose repair waits.
     pub(crate) held: BTreeSet<ObjectId>,
     /// Repairs that keep being undone.
     pub(crate) fights: Vec<Fight>,
-    /// How objects that are left as they are had drifted when that was told: a status has no room for all.
+    /// The reported drift of objects that are left as they are. A status has no room for all of it.
     pub(crate) told: BTreeMap<ObjectId, ObjectDrift>,
 }
 
 /// What a run has found out about drift.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DriftReport {
-    /// What was put right.
+    /// The objects that were repaired.
     pub(crate) repaired: Vec<DriftedObject>,
-    /// What was left as it is, as the tracker told of it.
+    /// The objects that were left as they are, in the state that the tracker reported.
     pub(crate) left: BTreeMap<ObjectId, Sight>,
-    /// How all that was left as it is had drifted.
+    /// The drift of all objects that were left as they are.
     pub(crate) told: BTreeMap<ObjectId, ObjectDrift>,
-    /// What was found as it was applied although the tracker tells otherwise: each with which telling of it that was.
+    /// Objects that were found as applied although the tracker says otherwise, each with the tracker report that this was about.
     pub(crate) cleared: BTreeMap<ObjectId, String>,
-    /// What was deleted or has lost its label, and is left so, whoever told of it.
+    /// Objects that were deleted or have lost their label, and are left so, whoever reported that.
     pub(crate) gone: BTreeSet<ObjectId>,
-    /// The fights that were told.
+    /// The fights that were reported.
     pub(crate) fights: BTreeSet<ObjectId>,
-    /// What was out of sight before the run looked for what has left the source.
+    /// The objects that were out of sight before the run looked for what has left the source.
     pub(crate) out_of_sight: BTreeSet<ObjectId>,
 }
 
-/// Returns drift by what the objects are now.
+/// Returns the current state of each object that has drifted.
 pub(crate) fn sights<'a>(drift: impl IntoIterator<Item = &'a Drift>) -> BTreeMap<ObjectId, Sight> {
     let sight = |one: &Drift| (one.id.clone(), one.now.clone());
     drift.into_iter().map(sight).collect()
 }
 
-/// Returns what is left as it is and has no health: it was deleted, or no watch tells of it because it has lost its label.
+/// Returns the objects that are left as they are and have no health: they were deleted, or have lost their label, so that no
+/// watch reports them.
 pub(crate) fn left_unseen(
     drifted: &[DriftedObject],
     tracker: &Tracker,
@@ -64,7 +65,7 @@ pub(crate) fn left_unseen(
 }
 
 impl Controller {
-    /// Takes up what the tracker tells.
+    /// Handles reports from the tracker.
     pub(super) fn tracked(&mut self, moved: Moved) {
         let names = match moved {
             Moved::Of(names) => names,
@@ -75,7 +76,8 @@ impl Controller {
         }
     }
 
-    /// Compares what is with what was applied. A run that is under way looks itself, and is looked after when it ends.
+    /// Compares the objects with what was applied. Does nothing during a run: the run compares them itself, and this is called
+    /// again when it ends.
     pub(super) fn look_for_drift(&mut self, name: &ApplicationName) {
         let Some(app) = self.apps.get_mut(name) else {
             return;
@@ -87,7 +89,7 @@ impl Controller {
             return;
         }
         let Some(shared) = self.targets.of(name) else {
-            // A run looks when the cluster has answered.
+            // A run will check once the cluster has answered.
             return;
         };
         let tracker = shared.tracker.clone();
@@ -102,14 +104,15 @@ impl Controller {
         let mode = if app.machine.repairs() {
             wanted
         } else {
-            // What cannot be put right is told once.
+            // What cannot be repaired is reported once.
             DriftMode::Report
         };
         let due = app.disputes.look(&drift, mode, steady_ms());
-        // What has left the source is only listed, until it is gone or another's.
+        // What has left the source stays listed until it is gone or belongs to another application.
         let left = tracker.out_of_sight(name, app.inventory.left());
         let is_missed = app.disputes.misses(&left);
-        // What is gone, or out of sight, and is left so has no health: the run has not waited for it, whether or not it is seen.
+        // Objects that are gone or out of sight, and are left so, have no health: the run has not waited for them, whether or not
+        // they can be seen.
         let gone = app.disputes.gone();
         let managed = app.inventory.managed();
         let is_healthy = tracker.is_settled(name, managed.filter(|id| !gone.contains(*id)));
@@ -133,7 +136,7 @@ impl Controller {
         }
     }
 
-    /// Takes notice of what a run has found out.
+    /// Records what a run has found out about drift.
     pub(super) fn learn_drift(&mut self, name: &ApplicationName, report: DriftReport) {
         let Some(app) = self.apps.get_mut(name) else {
             return;

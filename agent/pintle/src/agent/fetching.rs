@@ -1,4 +1,4 @@
-//! What the renders of one application ask for from elsewhere, while it is fetched.
+//! Fetching what the renders of one application ask for from other hosts.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -6,24 +6,25 @@ use pintle_core::digest::Digest;
 use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
-/// The fetch of an application that is under way, if there is one.
+/// An application's fetch in progress, if there is one.
 ///
-/// It does not end with the run that waits for it: commits may come faster than a slow host sends, and what each of them began anew
-/// would never be there. The next run that asks for the same waits until it has ended, and asks again, for what is newer by then:
-/// what was brought is in the cache. One that asks for something else, or for nothing, ends it, and so does the end of the application.
-/// What it brought is let go of at its end, if nobody waits for it any more: nothing but the cache has it then.
+/// A fetch does not end with the run that waits for it: commits may come faster than a slow host sends, and a fetch that each of
+/// them restarted would never finish. The next run that asks for the same waits until the fetch has ended, and then asks again
+/// for whatever is newer by then. What was fetched is in the cache. A run that asks for something else, or for nothing, ends the
+/// fetch, and so does the end of the application. If nobody waits for the result any more, it is dropped when the fetch ends:
+/// then only the cache has it.
 #[derive(Debug, Default)]
 pub(crate) struct Fetching(Mutex<Option<UnderWay>>);
 
 #[derive(Debug)]
 struct UnderWay {
-    /// Names what is fetched, and with what.
+    /// Identifies what is fetched, and with what.
     what: Digest,
     task: AbortOnDropHandle<()>,
 }
 
 impl Fetching {
-    /// Fetches. Whoever waits for it may go: a fetch that has begun goes on, and one that waits for another is left out.
+    /// Fetches. The caller may stop waiting: a fetch that has begun continues, and one that waits for another is skipped.
     pub(crate) async fn fetch<T: Send + 'static>(
         &self,
         what: Digest,
@@ -33,7 +34,7 @@ impl Fetching {
         self.begin(what, async move {
             if !give.is_closed() {
                 let fetched = fetch.await;
-                // Who has gone meanwhile asks again.
+                // A caller that has gone in the meantime asks again.
                 let _ = give.send(fetched);
             }
         });
@@ -42,7 +43,7 @@ impl Fetching {
             .expect("it is ended by nobody while it is waited for")
     }
 
-    /// Ends what is under way.
+    /// Ends the fetch in progress.
     pub(crate) fn end(&self) {
         drop(self.lock().take());
     }
@@ -52,7 +53,7 @@ impl Fetching {
         let same = under_way.take().filter(|before| before.what == what);
         let task = tokio::spawn(async move {
             if let Some(before) = same {
-                // Its panic is its own.
+                // A panic of the earlier fetch concerns only that one.
                 let _ = before.task.await;
             }
             fetch.await;
@@ -64,7 +65,7 @@ impl Fetching {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<UnderWay>> {
-        // What is under way is known as a whole whatever happened to whoever held it.
+        // The value is complete at all times, even if a holder of the lock has panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -76,8 +77,8 @@ mod tests {
 
     use super::*;
 
-    /// Begins a fetch that nobody waits for any more. It goes on when the first of what is returned is used or dropped, and
-    /// the second tells that it has come to its end.
+    /// Begins a fetch that nobody waits for any more. It continues when the returned sender is used or dropped, and the receiver
+    /// is notified when the fetch has ended.
     async fn left(
         fetching: &Fetching,
         what: Digest,

@@ -2,11 +2,12 @@
 
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 
-/// As many as are asked for: far more than the bounds of the agent add up to, and few enough for what goes through all of them.
+/// The limit that is asked for: far more than the agent's own limits add up to, and few enough for code that loops over all of
+/// them.
 const ENOUGH: rlim_t = 1 << 16;
 
-/// Raises the limit as far as this process may. Container runtimes leave it at 1,024, for programs that could not use more, and
-/// each watch is a connection of its own.
+/// Raises the limit as far as this process may. Container runtimes leave it at 1,024 for the sake of programs that cannot handle
+/// more, and each watch is a connection of its own.
 pub(super) fn raise_limit() {
     let result = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
         raised(soft, hard).map_or(Ok(()), |limit| {
@@ -18,7 +19,7 @@ pub(super) fn raise_limit() {
     }
 }
 
-/// Returns the limit to set in place of the soft one; nothing if that is enough, or the most there is.
+/// Returns the limit that should replace the soft one, or `None` if that is high enough or at its maximum.
 fn raised(soft: rlim_t, hard: rlim_t) -> Option<rlim_t> {
     Some(hard.min(ENOUGH)).filter(|limit| *limit > soft)
 }

@@ -1,4 +1,4 @@
-//! What one run of an application works on, and what it gives back.
+//! What one run of an application works on, and what it returns.
 
 use std::{
     collections::BTreeSet,
@@ -35,111 +35,110 @@ use super::{
 };
 use crate::pipeline::snapshot::Snapshot;
 
-/// What a run works on.
+/// The input of a run.
 pub(crate) struct Job {
     pub(crate) run: RunId,
     pub(crate) application: Application,
-    /// Whether its status in the cluster may be another one: a write of it has no answer.
+    /// Whether the status in the cluster may differ from this one: a write of it got no answer.
     pub(crate) is_unsure: bool,
     pub(crate) work: Work,
-    /// Whether the application is suspended by now.
+    /// Whether the application has been suspended since.
     pub(crate) is_suspended: Arc<AtomicBool>,
-    /// Names the source that the revision came from.
+    /// Identifies the source that the revision came from.
     pub(crate) origin: Option<Digest>,
-    /// What the last successful render gave.
+    /// The result of the last successful render.
     pub(crate) memory: Option<Arc<Memory>>,
-    /// What is fetched for renders of the application.
+    /// The fetches for renders of the application.
     pub(crate) fetching: Arc<Fetching>,
-    /// The value of the annotation that asked for a reconciliation.
+    /// The value of the annotation that requested a reconciliation.
     pub(crate) requested: Option<String>,
-    /// The request for which all that has drifted is put right; nothing if the spec says what is done about it.
+    /// The request for which all drift is repaired, or `None` if the spec decides what is done about drift.
     pub(crate) repairs_for: Option<String>,
-    /// What is known of drift that is not put right at once.
+    /// The state of drift that is not repaired at once.
     pub(crate) disputed: Disputed,
-    /// What has to be Ready before anything new is rolled out, or is in a circle with it.
+    /// The applications that have to be Ready before anything new is rolled out, or that form a cycle with this one.
     pub(crate) waits_for: Vec<Obstacle>,
     /// The earlier revision that is to run instead of the one that the source gives.
     pub(crate) rollback: Option<Rollback>,
-    /// Digest of what was gone back from, if this revision supersedes the rollback unless it comes to the same.
+    /// The digest of what was rolled back from. Set if this revision supersedes the rollback unless it has the same result.
     pub(crate) left: Option<Digest>,
-    /// What came of the newest request for a rollback that has an answer.
+    /// The answer to the newest rollback request that has one.
     pub(crate) rollback_answer: Option<RollbackAnswer>,
-    /// Why the source does not answer, or why what is to be gone back to cannot be had.
+    /// Why the source does not answer, or why the revision to roll back to is not available.
     pub(crate) failure: Option<FetchFailure>,
-    /// What the last rollout came to, if the cluster has refused it.
+    /// The result of the last rollout, if the cluster has refused it.
     pub(crate) refused: Option<Refused>,
-    /// What the last rollout waited for; nothing if there was none.
+    /// What the last rollout waited for, or `None` if there was no rollout.
     pub(crate) awaited: Option<Awaited>,
-    /// By which rules drift is looked for.
+    /// The rules for detecting drift.
     pub(crate) rules: Rules,
-    /// What the log was told last.
+    /// What was logged last.
     pub(crate) told: Told,
 }
 
-/// By which rules drift is looked for. Between two that leave out other fields an object is another one, although nobody has changed
-/// it.
+/// The rules for detecting drift. Under rules that ignore other fields, an object looks different although nobody has changed it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rules {
-    /// Those by which the objects are watched; nothing if they are not yet.
+    /// The rules by which the objects are watched, or `None` if they are not watched yet.
     pub(crate) watched: Option<DriftSettings>,
-    /// Those by which they were recorded last; nothing if that was another agent's.
+    /// The rules by which the objects were last recorded, or `None` if another agent recorded them.
     pub(crate) recorded: Option<DriftSettings>,
 }
 
 impl Rules {
-    /// Returns the rules by which the objects were recorded, if they are watched by others: a plan looks by those of its revision,
-    /// and may come to nothing.
+    /// Returns the rules by which the objects were recorded, if they are watched by different ones. A plan uses the rules of its
+    /// own revision, and may not be carried out.
     pub(crate) fn recorded_otherwise(&self) -> Option<&DriftSettings> {
         let (watched, recorded) = (self.watched.as_ref()?, self.recorded.as_ref()?);
         (watched.ignore != recorded.ignore).then_some(recorded)
     }
 }
 
-/// What came of a person's request for a rollback: whoever asked waits for it in the status.
+/// The answer to a person's request for a rollback. The person who asked waits for it in the status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RollbackAnswer {
     /// The id of the request.
     pub(crate) request: String,
-    /// Why it was refused; nothing if it was not.
+    /// Why it was refused, or `None` if it was not.
     pub(crate) refusal: Option<String>,
 }
 
-/// What is to be done.
+/// The kind of work that a run does.
 pub(crate) enum Work {
-    /// Make the cluster what the source says.
+    /// Make the cluster match the source.
     Converge { snapshot: Snapshot, cause: Cause },
-    /// Put right what has drifted from what was applied last, while something newer waits for a change or is tried again.
+    /// Repair drift from what was last applied, while something newer waits for a change or is being retried.
     Guard {
-        /// Whether that may be tried. If not, it is only told.
+        /// Whether a repair may be tried. If not, the drift is only reported.
         repairs: bool,
-        /// Whether what is newer is tried again. If not, it waits for a change.
+        /// Whether the newer revision is being retried. If not, it waits for a change.
         is_tried_again: bool,
-        /// What was applied; nothing if it is not known any more.
+        /// What was applied, or `None` if that is no longer known.
         applied: Option<Arc<Applied>>,
     },
-    /// Say that the source does not answer.
+    /// Report that the source does not answer.
     Tell,
-    /// Say that what was to go on rests.
+    /// Report that the work that was to continue is suspended.
     Rest,
-    /// Deal with the objects, and let the Application go.
+    /// Deal with the objects, and remove the finalizer from the Application.
     Remove,
 }
 
-/// What is remembered between runs. It is a cache: without it a run costs more, and comes to the same.
+/// What is remembered between runs. It is a cache: without it, a run costs more and has the same result.
 #[derive(Debug)]
 pub(crate) struct Memory {
     /// The generation of the spec that it was rendered for.
     pub(crate) generation: i64,
     pub(crate) rendered: Packed,
     pub(crate) reads: ReadSet,
-    /// In whose name the cluster was read.
+    /// The service account that was used to read the cluster.
     pub(crate) account: Option<ServiceAccount>,
-    /// When what the renderer asked for from elsewhere was fetched.
+    /// When the renderer's inputs from other hosts were fetched.
     pub(crate) fetched: Instant,
-    /// Names of the plugins in use: a change of one makes all this void.
+    /// The names of the plugins in use. A change to one of them invalidates all of this.
     pub(crate) plugins: BTreeSet<String>,
     pub(crate) notifiers: Vec<NotifierUse>,
-    /// What the folder's `pintle.yaml` made of the spec.
+    /// The spec after the folder's `pintle.yaml` was applied to it.
     pub(crate) spec: pintle_core::application::ApplicationSpec,
 }
 
@@ -150,8 +149,8 @@ impl Memory {
         Asked::of(&self.reads, self.account.as_ref(), rendered)
     }
 
-    /// Returns the digest of what the render gave, with all else that a commit may change: a fix may be one of how the objects are
-    /// judged.
+    /// Returns the digest of the render together with everything else that a commit may change: a fix may also be one to how the
+    /// objects are judged.
     pub(crate) fn whole(&self) -> Digest {
         let (objects, spec) = (self.rendered.digest(), &self.spec);
         let said = json!([
@@ -167,77 +166,77 @@ impl Memory {
     }
 }
 
-/// What was applied last as a whole: enough to put it right again without its source. It is a cache, too.
+/// What was last applied as a whole: enough to repair drift without the source. It is a cache, too.
 #[derive(Debug)]
 pub(crate) struct Applied {
     pub(crate) memory: Arc<Memory>,
     pub(crate) revision: Revision,
 }
 
-/// What a run gives back.
+/// The output of a run.
 pub(crate) struct Report {
     pub(crate) name: ApplicationName,
     pub(crate) run: RunId,
-    /// Whether it was about the revision that is wanted: no other says anything about what that asks for, or is refused.
+    /// Whether the run was about the wanted revision. No other run says anything about what that revision asks for or is refused.
     pub(crate) is_rollout: bool,
     pub(crate) outcome: Outcome,
     /// The Application as it was last read or written.
     pub(crate) application: Application,
-    /// Whether its status in the cluster may be another one: a write of it has no answer.
+    /// Whether the status in the cluster may differ from this one: a write of it got no answer.
     pub(crate) is_unsure: bool,
-    /// The request for which it has put right what had drifted; nothing if it was not to, or has not come to its end.
+    /// The request for which it has repaired drift, or `None` if it was not to do that, or has not finished.
     pub(crate) repaired_for: Option<String>,
     pub(crate) found: Found,
-    /// What it used: it made its objects known to that tracker, whatever its application is for by now.
+    /// What the run used. Its objects are registered with this tracker, whichever cluster the application is for by now.
     pub(crate) shared: Arc<Shared>,
-    /// What the cluster has refused; nothing if it came to something else.
+    /// What the cluster has refused, or `None` if the run had another result.
     pub(crate) refused: Option<Refused>,
-    /// What it has waited for; what the one before has, if it came to nothing.
+    /// What the run has waited for. If it came to nothing, this is what the run before has waited for.
     pub(crate) awaited: Option<Awaited>,
-    /// By which rules drift is looked for from now on.
+    /// The rules for detecting drift from now on.
     pub(crate) rules: Rules,
-    /// What the log was told last.
+    /// What was logged last.
     pub(crate) told: Told,
 }
 
-/// What a run finds out, for whoever decides what comes next.
+/// What a run finds out, for the controller, which decides what comes next.
 #[derive(Default)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is another thing that the controller has to know"
 )]
 pub(crate) struct Found {
-    /// What is in the cluster now; nothing if the run did not come to know.
+    /// The objects that are in the cluster now, or `None` if the run did not find that out.
     pub(crate) inventory: Option<Inventory>,
     pub(crate) memory: Option<Arc<Memory>>,
-    /// What its render asked of the cluster, whether it failed or still stood; nothing if it came to none.
+    /// What the render asked of the cluster, whether it failed or an earlier render still held. `None` if there was no render.
     pub(crate) asked: Option<Asked>,
-    /// What it has applied; nothing if that is as it was before.
+    /// What it has applied, or `None` if that has not changed.
     pub(crate) applied: Option<Arc<Applied>>,
-    /// Whether all objects were healthy at the end; nothing if that was not looked at.
+    /// Whether all objects were healthy at the end, or `None` if that was not checked.
     pub(crate) healthy: Option<bool>,
-    /// Whether it told that objects are out of sight.
+    /// Whether it reported that objects are out of sight.
     pub(crate) is_unseen: bool,
-    /// Whether objects have left its render.
+    /// Whether objects have left the render.
     pub(crate) has_left: bool,
     /// Whether an object was refused because another application wants it.
     pub(crate) is_contested: bool,
     /// Whether others have to be Ready before it is tried again.
     pub(crate) is_held: bool,
-    /// What was found out about drift; nothing if the run did not come to a plan.
+    /// What was found out about drift, or `None` if the run did not make a plan.
     pub(crate) drift: Option<DriftReport>,
-    /// The revision that was rendered, and the digest of all that it comes to; nothing if it came to none.
+    /// The revision that was rendered, and the digest of its whole result, or `None` if there was no render.
     pub(crate) came_to: Option<(String, Digest)>,
     /// What was found out about the revision, if anything.
     pub(crate) trial: Option<Trial>,
-    /// Whether the revision comes to something else than what was gone back from.
+    /// Whether the revision's result differs from what was rolled back from.
     pub(crate) has_superseded: bool,
-    /// Whether another fetch may mend why it failed.
+    /// Whether another fetch may fix the cause of the failure.
     pub(crate) wants_fetch: bool,
 }
 
 impl Found {
-    /// Begins with what is remembered.
+    /// Starts from what is remembered.
     pub(crate) fn remembering(memory: Option<Arc<Memory>>) -> Self {
         Self {
             memory,
@@ -246,23 +245,23 @@ impl Found {
     }
 }
 
-/// What a run has found out about a revision, for whoever decides whether it is gone back from.
+/// What a run has found out about a revision, as input to the decision whether to roll back from it.
 pub(crate) enum Trial {
     /// It changes nothing of what is in the cluster and healthy.
     Unchanged(String),
-    /// It comes to what was gone back from.
+    /// Its result is the same as what was rolled back from.
     SameAsLeft(String),
-    /// It was written to the cluster, and does not work there.
+    /// It was written to the cluster and does not work there.
     Failed {
         revision: String,
-        /// Digest of its objects.
+        /// The digest of its objects.
         rendered: Digest,
         reason: String,
     },
 }
 
 impl Report {
-    /// Makes the report of a run that learned nothing beside how it ended.
+    /// Creates the report of a run that learned nothing apart from how it ended.
     pub(crate) fn bare(shared: Arc<Shared>, job: Job, outcome: Outcome) -> Self {
         Self {
             name: job.application.application_name(),

@@ -17,12 +17,12 @@ use serde_json::Value;
 
 use crate::pipeline::health::Judges;
 
-/// Which application is judged by which checks.
+/// The health checks that judge each application.
 #[derive(Default)]
 pub(crate) struct AllJudges(RwLock<BTreeMap<ApplicationName, Arc<Judges>>>);
 
 impl AllJudges {
-    /// Takes up the checks of an application. Says whether what is known of its objects was judged by others.
+    /// Sets the checks of an application. Returns whether other checks have judged what is known about its objects.
     pub(crate) fn put(&self, application: &ApplicationName, judges: Judges) -> bool {
         let judges = Arc::new(judges);
         let before = self

@@ -1,4 +1,4 @@
-//! With what the agent speaks to registries and chart repositories: Secrets of applications.
+//! The credentials for registries and chart repositories, from the Secrets of applications.
 
 use std::collections::BTreeMap;
 
@@ -20,10 +20,10 @@ use crate::pipeline::{
 
 /// The keys of a Secret.
 type Data = BTreeMap<String, Vec<u8>>;
-/// Certificates of authorities, PEM.
+/// The certificates of authorities, in PEM.
 pub(crate) type Authorities = Vec<Vec<u8>>;
 
-/// Why a Secret is of no use.
+/// Why a Secret is unusable.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoginError {
     #[error("its key `{0}` is not UTF-8")]
@@ -44,8 +44,8 @@ pub(crate) enum LoginError {
     Remotes(#[from] RemotesError),
 }
 
-/// Reads the Secret of a source: what it holds is for that source, and for where its charts are kept. The authorities are
-/// trusted besides everybody's.
+/// Reads the Secret of a source. Its contents are for that source, and for the place where its charts are kept. The authorities
+/// are trusted in addition to the public ones.
 pub(crate) fn of_source(place: &Place, data: &Data) -> Result<(Authorities, Logins), LoginError> {
     let own = own(data)?;
     let is_useful = own != Credentials::Anonymous
@@ -61,7 +61,7 @@ pub(crate) fn of_source(place: &Place, data: &Data) -> Result<(Authorities, Logi
     match place {
         Place::Chart { .. } => logins.repository = own,
         Place::Oci(repository) => {
-            // In the form in which registries' credentials come otherwise: they are for this repository alone.
+            // Converted to the form of registry credentials, which are for this repository only.
             let entry = match &own {
                 Credentials::Basic { username, password } => {
                     Some(json!({ "username": username, "password": password.expose() }))
@@ -90,7 +90,7 @@ pub(crate) fn of_plugin(data: &Data) -> Result<Keychain, LoginError> {
     keychain(data)
 }
 
-/// Adds what a Secret lacks to a refusal that may come from that.
+/// Adds to a refusal what the Secret lacks, if that may be the reason.
 pub(crate) fn refused(
     error: anyhow::Error,
     namespace: &str,
@@ -128,7 +128,7 @@ fn own(data: &Data) -> Result<Credentials, LoginError> {
     }
 }
 
-/// Reads a text without the line end that `echo` puts there, as for git.
+/// Reads a text without the line end that `echo` adds, as for git.
 fn line(key: &'static str, bytes: &[u8]) -> Result<String, LoginError> {
     let text = std::str::from_utf8(bytes).map_err(|_| LoginError::Text(key))?;
     let text = text.trim_end_matches(['\r', '\n']);
@@ -138,20 +138,20 @@ fn line(key: &'static str, bytes: &[u8]) -> Result<String, LoginError> {
     Ok(text.to_owned())
 }
 
-/// The way to what a renderer asks for, with the Secret that the application names for it.
+/// Access to what a renderer asks for, with the Secret that the application names for it.
 pub(crate) struct FromSecret<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) namespace: &'a str,
-    /// In whose name the Secret is read.
+    /// The service account that the Secret is read as.
     pub(crate) account: Option<&'a ServiceAccount>,
     pub(crate) secret: Option<&'a SecretName>,
     pub(crate) surroundings: &'a Surroundings,
-    /// Whether somebody wants the render now: nothing waits until a pause is over that a host has asked for.
+    /// Whether somebody wants the render now. In that case, nothing waits until a pause is over that a host has asked for.
     pub(crate) is_asked: bool,
 }
 
 impl FromSecret<'_> {
-    /// Opens the way. The digest names what opens it.
+    /// Opens the access. The digest identifies what opens it.
     pub(crate) async fn open(&self) -> Result<(Inputs, Digest), RenderError> {
         let remotes = self.shared.catalog.remotes();
         let mut opens = Digester::new("inputs-login/v1");
@@ -170,8 +170,8 @@ impl FromSecret<'_> {
                     opens.add(key);
                     opens.add(value);
                 }
-                // Who may write to the repository chooses whom the chart asks, so only credentials that say themselves
-                // whom they are for can be used here.
+                // People with write access to the repository choose which hosts the chart asks. Only credentials that state which
+                // host they are for can therefore be used here.
                 let useless = |error: LoginError| unusable(chain(&error));
                 let keychain = keychain(&data).map_err(useless)?;
                 let charts = self::charts(remotes, &data).await.map_err(useless)?;
@@ -195,7 +195,7 @@ impl FromSecret<'_> {
         Ok((inputs, opens.finish()))
     }
 
-    /// Says what the Secret lacks, where that may be why a registry refuses.
+    /// Adds to a refusal what the Secret lacks, if that may be why a registry refuses.
     pub(crate) fn refused(&self, error: InputError, keychain: &Keychain) -> RenderError {
         let lacks = match &error.cause {
             InputCause::Chart(error) => NoEntry::behind_chart(error, keychain),

@@ -1,4 +1,4 @@
-//! What renders read from the cluster is watched, so that a change of it renders again.
+//! Watches what renders read from the cluster, so that a change to it causes another render.
 
 mod pace;
 
@@ -23,22 +23,23 @@ use self::pace::Pace;
 use super::{controller::Message, shared::Shared};
 use crate::pipeline::cluster::PluginReader;
 
-/// Before what has changed is read: changes come in groups.
+/// The wait before changed objects are read: changes come in groups.
 const QUIET: Duration = Duration::from_millis(100);
-/// Between two attempts to open a watch.
+/// The pause between two attempts to open a watch.
 const PAUSE: Duration = Duration::from_secs(30);
-/// Questions of one application that are asked again at a time: a watch that opens anew makes all of a kind due at once.
+/// How many questions of one application are asked again at a time. A watch that is reopened makes all questions of its kind due
+/// at once.
 const AT_ONCE: usize = 8;
 
-/// What was asked, with the digest of the answer.
+/// The questions that were asked, each with the digest of its answer.
 pub(crate) type Answers = BTreeMap<ClusterQuestion, Digest>;
 
-/// What a render asked of the cluster, in whose name, and what it came to.
+/// What a render asked of the cluster, as which service account, and what it rendered.
 #[derive(Debug)]
 pub(crate) struct Asked {
     account: Option<ServiceAccount>,
     answers: Answers,
-    /// Digest of the objects; nothing if it failed.
+    /// The digest of the objects, or `None` if the render failed.
     rendered: Option<Digest>,
 }
 
@@ -55,7 +56,7 @@ impl Asked {
         }
     }
 
-    /// Says whether another render was given the same answers, in the same name.
+    /// Returns whether another render got the same answers as the same service account.
     fn is_answered_as(&self, other: &Self) -> bool {
         (&self.account, &self.answers) == (&other.account, &other.answers)
     }
@@ -70,7 +71,7 @@ pub(crate) fn answers(reads: &ReadSet) -> Answers {
     asked.collect()
 }
 
-/// Says whether a render asked which kinds the cluster serves.
+/// Returns whether a render asked which kinds the cluster serves.
 pub(crate) fn asks_for_kinds(reads: &ReadSet) -> bool {
     let question = Question::Context("api-versions".to_owned());
     reads.answer(&question).is_some()
@@ -79,22 +80,23 @@ pub(crate) fn asks_for_kinds(reads: &ReadSet) -> bool {
 /// What is watched for one application.
 struct Followed {
     asked: Asked,
-    /// Where.
+    /// The cluster that is watched.
     shared: Arc<Shared>,
-    /// How soon a change is told.
+    /// How soon a change is reported.
     pace: Pace,
     task: AbortHandle,
 }
 
 impl Followed {
-    /// Says whether this is watched now. The same answers in another name, or by another connection, are not the same.
+    /// Returns whether this is watched now. The same answers as another service account, or through another connection, are not
+    /// the same.
     fn is_of(&self, asked: &Asked, shared: &Arc<Shared>) -> bool {
         let is_same = self.asked.is_answered_as(asked) && Arc::ptr_eq(&self.shared, shared);
         is_same && !self.task.is_finished()
     }
 }
 
-/// All that is watched for renders.
+/// All watches for renders.
 pub(crate) struct Lookups {
     messages: mpsc::Sender<Message>,
     followed: BTreeMap<ApplicationName, Followed>,
@@ -108,7 +110,7 @@ impl Lookups {
         }
     }
 
-    /// Watches what the last render of an application asked for, in its cluster, and nothing else for it.
+    /// Watches what the last render of an application asked for, in its cluster. Ends the watches of earlier renders.
     pub(crate) fn follow(
         &mut self,
         shared: Arc<Shared>,
@@ -125,7 +127,7 @@ impl Lookups {
             None => Pace::of(asked.rendered, now),
         };
         self.forget(application);
-        // What stands for a cluster that cannot be used would look at home.
+        // The placeholder for a cluster that cannot be used would read from the agent's own cluster.
         if asked.answers.is_empty() || shared.problem.is_some() {
             return;
         }
@@ -147,7 +149,7 @@ impl Lookups {
         self.followed.insert(application.clone(), followed);
     }
 
-    /// Ends watching for an application.
+    /// Ends the watches for an application.
     pub(crate) fn forget(&mut self, application: &ApplicationName) {
         if let Some(followed) = self.followed.remove(application) {
             followed.task.abort();
@@ -163,26 +165,26 @@ impl Drop for Lookups {
     }
 }
 
-/// What one application looks at.
+/// The questions of one application.
 struct One {
     shared: Arc<Shared>,
     messages: mpsc::Sender<Message>,
     application: ApplicationName,
     account: Option<ServiceAccount>,
-    /// When a change is told at the earliest.
+    /// The earliest time at which a change is reported.
     not_before: Instant,
     asking: Semaphore,
 }
 
 impl One {
-    /// Tells once that an answer is another one. The render that follows starts it anew.
+    /// Reports once that an answer has changed. The render that follows starts this anew.
     async fn run(self, answers: Answers) {
         let watches = answers
             .iter()
             .map(|(question, answer)| self.until_changed(question, *answer));
         let mut watches: FuturesUnordered<_> = watches.collect();
         if watches.next().await.is_some() {
-            // What else changes until then is read by the render that follows.
+            // The render that follows reads whatever else changes until then.
             drop(watches);
             tokio::time::sleep_until(self.not_before).await;
             tracing::debug!(application = %self.application, "what was read from the cluster has changed");
@@ -194,7 +196,7 @@ impl One {
         }
     }
 
-    /// Waits until the answer to a question, in the name of the application, is another one.
+    /// Waits until the answer to a question, asked as the application's service account, has changed.
     async fn until_changed(&self, question: &ClusterQuestion, known: Digest) {
         let cluster = &self.shared.cluster;
         let mut kinds = cluster.follow_kinds();
@@ -213,7 +215,7 @@ impl One {
                         return;
                     }
                 },
-                // A kind that is not served may be later.
+                // A kind that is not served now may be served later.
                 Ok(None) => {}
                 Err(error) => {
                     tracing::warn!(application = %self.application, %question, error = %chain(&error), "cannot be watched");
@@ -221,13 +223,13 @@ impl One {
             }
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
-                // It is told as long as there is the cluster, and that is in use here.
+                // The sender lives as long as the cluster, which is in use here.
                 _ = kinds.changed() => {}
             }
         }
     }
 
-    /// Returns the answer to a question after a change, however long that takes: no watch tells of this change again.
+    /// Returns the answer to a question after a change, however long that takes: no watch reports this change again.
     async fn answer_now(&self, question: &ClusterQuestion) -> Digest {
         tokio::time::sleep(QUIET).await;
         let mut failures = 0;
@@ -245,7 +247,7 @@ impl One {
     }
 
     async fn ask(&self, question: &ClusterQuestion) -> Result<Digest, String> {
-        // It is never closed.
+        // The semaphore is never closed.
         let _turn = self.asking.acquire().await;
         let reader = self
             .shared

@@ -1,4 +1,4 @@
-//! What the agent counts, in Prometheus' text format.
+//! The agent's metrics, in Prometheus' text format.
 
 use pintle_core::names::ApplicationName;
 use prometheus_client::{
@@ -12,7 +12,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// Labels of an application.
+/// The labels of an application.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct ApplicationLabels {
     pub(crate) namespace: String,
@@ -20,7 +20,7 @@ pub(crate) struct ApplicationLabels {
 }
 
 impl ApplicationLabels {
-    /// Names the application.
+    /// Returns the labels of an application.
     pub(crate) fn of(application: &ApplicationName) -> Self {
         Self {
             namespace: application.namespace.clone(),
@@ -29,13 +29,13 @@ impl ApplicationLabels {
     }
 }
 
-/// Label for how something ended; the values are fixed names.
+/// The label for how something ended. The values are fixed names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct OutcomeLabels {
     pub(crate) outcome: &'static str,
 }
 
-/// Labels of a call of a plugin.
+/// The labels of a plugin call.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct PluginLabels {
     pub(crate) plugin: String,
@@ -50,25 +50,25 @@ pub(crate) struct Metrics {
     registry: Registry,
     /// 1 if the application is converged and healthy.
     pub(crate) ready: Family<ApplicationLabels, Gauge>,
-    /// Objects that are managed.
+    /// The number of managed objects.
     pub(crate) objects: Family<ApplicationLabels, Gauge>,
-    /// Runs of the pipeline, by how they ended.
+    /// Pipeline runs, by how they ended.
     pub(crate) runs: Family<OutcomeLabels, Counter>,
     /// How long runs took, from the first stage to health.
     pub(crate) run_seconds: Seconds,
-    /// Renders, by whether they were done or the old result still stood.
+    /// Renders, by whether they were done or the old result still held.
     pub(crate) renders: Family<OutcomeLabels, Counter>,
     /// Fetches, by how they ended.
     pub(crate) fetches: Family<OutcomeLabels, Counter>,
-    /// Objects that were put right after a foreign change.
+    /// Objects that were repaired after somebody else had changed them.
     pub(crate) repairs: Family<ApplicationLabels, Counter>,
     /// Objects that others have changed and that are left as they are.
     pub(crate) drifted: Family<ApplicationLabels, Gauge>,
     /// Objects whose repair keeps being undone.
     pub(crate) fights: Family<ApplicationLabels, Gauge>,
-    /// Calls of plugins.
+    /// Plugin calls.
     pub(crate) plugin_calls: Family<PluginLabels, Counter>,
-    /// Shards of the applications that this replica holds.
+    /// The shards of applications that this replica holds.
     pub(crate) shards: Gauge,
 }
 
@@ -142,7 +142,7 @@ impl Metrics {
         metrics
     }
 
-    /// Writes all metrics in the `OpenMetrics` text format.
+    /// Returns all metrics in the `OpenMetrics` text format.
     pub(crate) fn text(&self) -> String {
         let mut out = String::new();
         // Writing to a String does not fail.
@@ -150,7 +150,7 @@ impl Metrics {
         out
     }
 
-    /// Forgets an application that is gone.
+    /// Removes the metrics of an application that is gone.
     pub(crate) fn forget(&self, application: &ApplicationName) {
         let labels = ApplicationLabels::of(application);
         self.ready.remove(&labels);
@@ -167,7 +167,7 @@ mod tests {
 
     use super::*;
 
-    /// Reads the name and the labels of one line of the text.
+    /// Parses the name and the labels of one line of the text.
     fn series(line: &str) -> (&str, BTreeSet<&str>) {
         let (series, _) = line.rsplit_once(' ').expect("it ends with a value");
         let (name, labels) = series.split_once('{').unwrap_or((series, ""));
@@ -183,7 +183,7 @@ mod tests {
         (name, labels.collect())
     }
 
-    /// Reads the names and the labels of one row of the reference.
+    /// Parses the names and the labels of one row of the reference.
     fn documented(row: &str) -> Vec<(&str, BTreeSet<&str>)> {
         fn quoted(text: &str) -> impl Iterator<Item = &str> {
             text.split('`').skip(1).step_by(2)

@@ -1,4 +1,4 @@
-//! Whose objects have changed: each application once, however often they did before somebody looks.
+//! Applications whose objects have changed. Each is listed once, however often its objects changed before somebody looks.
 
 use std::{
     collections::BTreeSet,
@@ -15,9 +15,9 @@ use tokio::sync::broadcast::{
 /// Applications whose objects may have changed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Moved {
-    /// These.
+    /// These applications.
     Of(BTreeSet<ApplicationName>),
-    /// Some were missed: it may be any.
+    /// Some events were missed: it may be any application.
     OfAny,
 }
 
@@ -28,7 +28,8 @@ impl Default for Moved {
 }
 
 impl Moved {
-    /// Waits until a tracker tells of a change, and takes up all that it has told by then; nothing if there is none any more.
+    /// Waits until a tracker reports a change, and takes up everything that it has reported by then. Returns `None` if the
+    /// tracker is gone.
     pub(crate) async fn next(events: &mut broadcast::Receiver<TrackEvent>) -> Option<Self> {
         let mut moved = Self::default();
         match events.recv().await {
@@ -36,7 +37,7 @@ impl Moved {
             Err(RecvError::Lagged(_)) => moved = Self::OfAny,
             Err(RecvError::Closed) => return None,
         }
-        // What comes meanwhile is for the next time: it may never end.
+        // Events that arrive meanwhile are left for the next call: they may never end.
         for _ in 0..events.len() {
             match events.try_recv() {
                 Ok(event) => moved.add(&event),
@@ -67,12 +68,12 @@ impl Moved {
     }
 }
 
-/// What a cluster has told and nobody has looked at yet.
+/// The changes that a cluster has reported and nobody has looked at yet.
 #[derive(Debug, Default)]
 pub(crate) struct Moves(Mutex<Moved>);
 
 impl Moves {
-    /// Adds to it, and says whether there was nothing: otherwise somebody has been told to look already.
+    /// Adds changes, and returns whether there were none before. If there were, somebody has been told to look already.
     pub(crate) fn add(&self, more: Moved) -> bool {
         let mut moved = self.lock();
         let before = std::mem::take(&mut *moved);
@@ -81,7 +82,7 @@ impl Moves {
         is_first
     }
 
-    /// Returns all of it, for who looks now.
+    /// Takes all of the changes.
     pub(crate) fn take(&self) -> Moved {
         std::mem::take(&mut *self.lock())
     }

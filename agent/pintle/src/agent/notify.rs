@@ -1,4 +1,4 @@
-//! Messages to notifiers: delivered in the background, tried again while what they need does not answer.
+//! Messages to notifiers. They are delivered in the background, and retried while a service that they need does not answer.
 
 mod lanes;
 
@@ -28,18 +28,18 @@ use crate::pipeline::{
     render::{RenderError, check_settings},
 };
 
-/// How often one message is tried. With pauses from 2 seconds to 5 minutes that is about a quarter of an hour.
+/// How often one message is tried. With pauses from 2 seconds to 5 minutes, that takes about a quarter of an hour.
 const ATTEMPTS: u32 = 10;
 
-/// The longest pause, whatever the one who is to be told asks for.
+/// The longest pause, whatever the recipient asks for.
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 
-/// How long deliveries that are under way may still take when the agent stops, and then the Events that tell of those that
-/// did not end.
+/// The time that deliveries in progress still get when the agent stops. After it, the Events about unfinished deliveries get
+/// [`LAST_EVENTS`].
 const LAST_DELIVERIES: Duration = Duration::from_secs(2);
 const LAST_EVENTS: Duration = Duration::from_secs(1);
 
-/// The deliveries that are under way.
+/// The deliveries in progress.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Deliveries {
     tasks: TaskTracker,
@@ -55,7 +55,8 @@ struct Letter {
     event: Arc<Event>,
 }
 
-/// What delivering needs of an Application. A message may wait for hours, and would keep the status with its inventory.
+/// The parts of an Application that a delivery needs. A message may wait for hours, and would otherwise keep the status with its
+/// inventory in memory.
 #[derive(Debug)]
 struct Subject {
     application: ApplicationName,
@@ -76,7 +77,8 @@ impl Subject {
 }
 
 impl Deliveries {
-    /// Ends them when the agent stops. What was not delivered is told: what a status says already, nobody sends again.
+    /// Ends the deliveries when the agent stops, and reports the messages that were not delivered: what a status already says is
+    /// not sent again by anyone.
     pub(crate) async fn end(&self) {
         self.tasks.close();
         if tokio::time::timeout(LAST_DELIVERIES, self.tasks.wait())
@@ -89,15 +91,16 @@ impl Deliveries {
     }
 }
 
-/// Why one attempt has told nobody.
+/// Why one attempt has reached nobody.
 #[derive(Debug)]
 struct Missed {
     error: anyhow::Error,
-    /// How long to wait at least before it is tried again; nothing if that would come to the same.
+    /// The minimum wait before the next attempt, or `None` if that would have the same result.
     again: Option<Duration>,
 }
 
-/// Starts the delivery of one event to each notifier. A notifier that fails is told in an Event and stops nothing else.
+/// Starts the delivery of one event to each notifier. A notifier that fails is reported in an Event and does not stop anything
+/// else.
 pub(crate) fn deliver(
     shared: &Arc<Shared>,
     application: &Application,
@@ -135,19 +138,19 @@ pub(crate) fn deliver(
     }
 }
 
-/// Works on what waits for one notifier of an application.
+/// The worker for one notifier of an application.
 struct Lane {
     shared: Arc<Shared>,
     name: LaneName,
-    /// Those of the tenant.
+    /// The turns of the tenant.
     turns: Arc<Semaphore>,
-    /// What is told of letters that are not there any more.
+    /// The subject of reports about letters that are no longer there.
     subject: Arc<Subject>,
     plugin: String,
 }
 
 impl Lane {
-    /// Tries what is in the lane until there is nothing more, or the agent stops.
+    /// Tries what is in the lane until it is empty or the agent stops.
     async fn work(&self) {
         let Deliveries { stop, lanes, .. } = &self.shared.deliveries;
         tokio::select! {
@@ -215,7 +218,7 @@ impl Lane {
         }
     }
 
-    /// Tells that the notifier was not told.
+    /// Reports that the notifier could not be reached.
     async fn failed(&self, subject: &Subject, what: &str, why: &str) {
         let note = format!("notifier {} was not told {what}: {why}", self.plugin);
         tracing::warn!(application = %subject.application, note);
@@ -233,7 +236,7 @@ impl Lane {
     }
 }
 
-/// Tries to tell a notifier once. Each attempt finds everything anew: what was in the way of one may be gone at the next.
+/// Tries to reach a notifier once. Each attempt looks everything up anew: what prevented one attempt may be gone at the next.
 async fn attempt(shared: &Shared, letter: &Letter) -> Result<(), Missed> {
     let Letter {
         subject,
@@ -281,7 +284,7 @@ async fn secret_values(
 }
 
 impl Missed {
-    /// What has to be mended before anybody is told.
+    /// Creates the result for an error that has to be fixed before anybody can be reached.
     fn lasting(error: impl Into<anyhow::Error>) -> Self {
         Self {
             error: error.into(),
@@ -289,7 +292,7 @@ impl Missed {
         }
     }
 
-    /// Returns the pause before the next attempt, after so many; nothing if there is none.
+    /// Returns the pause before the next attempt, after `tried` attempts, or `None` if there is no next one.
     fn pause(&self, event: &Event, tried: u32) -> Option<Duration> {
         let least = self.again.filter(|_| tried < ATTEMPTS)?;
         let pause = machine::pause(&event.id, tried);
@@ -325,7 +328,7 @@ impl From<RenderError> for Missed {
 impl From<CatalogError> for Missed {
     fn from(error: CatalogError) -> Self {
         match error {
-            // A run would begin anew when it is loaded; a message would be lost.
+            // A run would start anew once the plugin is loaded, but a message would be lost.
             CatalogError::Broken {
                 is_retried: true, ..
             } => Self {

@@ -1,4 +1,4 @@
-//! Counts calls of plugins.
+//! Counts plugin calls.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! How long the agent waits: before it asks a git host, registry or chart repository again that has failed, or until a time.
+//! How long the agent waits until a time, or before it asks a git host, registry or chart repository again that has failed.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use pintle_registry::{ChartError, RegistryError};
 use pintle_source::SourceError;
 use tokio::time::Instant;
 
-/// The longest pause that others may ask for: a date that is a year away is more likely wrong than meant.
+/// The longest pause that others may ask for: a date that is a year away is more likely a mistake than intended.
 const LONGEST_WISH: Duration = Duration::from_hours(1);
 
-/// Returns the pause: our own, or what was asked for if that is longer.
+/// Returns the pause: our own, or the requested one if that is longer.
 pub(crate) fn with_wish(own: Duration, wish: Option<Duration>) -> Duration {
     own.max(wish.unwrap_or_default().min(LONGEST_WISH))
 }
 
-/// Finds what the one who answered asked for.
+/// Returns the pause that the failed host asked for, if any.
 pub(crate) fn wish(error: &anyhow::Error) -> Option<Duration> {
     error.chain().find_map(|cause| {
         let of_chart = || cause.downcast_ref::<ChartError>()?.retry_after();
@@ -24,7 +24,7 @@ pub(crate) fn wish(error: &anyhow::Error) -> Option<Duration> {
     })
 }
 
-/// Waits until a time: for ever if there is none.
+/// Waits until a time, or for ever if there is none.
 pub(crate) async fn until(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,

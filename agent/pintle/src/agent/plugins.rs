@@ -1,4 +1,4 @@
-//! Plugin resources: resolved, pulled, loaded, and their status written.
+//! Plugin resources. They are resolved, pulled and loaded, and their status is written.
 
 mod known;
 mod owed;
@@ -36,11 +36,11 @@ use crate::pipeline::{
     now_text,
 };
 
-/// How long the first loads may take before applications are worked on without them: those that use one fail until it is
-/// loaded.
+/// How long the first loads may take before work on applications starts without them. Applications that use such a plugin fail
+/// until it is loaded.
 const FIRST_LOADS: Duration = Duration::from_mins(1);
 
-/// A registry is not asked more often than this, whatever the interval.
+/// The shortest time between two requests to a registry, whatever the interval.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(10);
 
 struct Followed {
@@ -53,12 +53,12 @@ impl Followed {
     /// Ends the task. It publishes nothing after this.
     async fn stop(self) {
         self.task.abort();
-        // That it was aborted is its only end.
+        // The task ends in no other way than by being aborted.
         let _ = self.task.await;
     }
 }
 
-/// Follows all Plugin resources until it is dropped. `ready` is told when those that are there have been tried.
+/// Follows all Plugin resources until it is dropped. `ready` is notified once the existing ones have been tried.
 pub(crate) async fn follow(
     shared: Arc<Shared>,
     messages: mpsc::Sender<Message>,
@@ -74,7 +74,7 @@ pub(crate) async fn follow(
     loop {
         let event = tokio::select! {
             event = events.next() => event,
-            // It may be this replica's turn now to tell.
+            // It may now be this replica's turn to report.
             Ok(()) = assigned.changed() => {
                 let shards = assigned.borrow_and_update().shards;
                 refusals.tell(&resources, shards).await;
@@ -95,13 +95,13 @@ pub(crate) async fn follow(
                     Ok(spec) => spec,
                     Err(error) => {
                         if refusals.take((*plugin).clone()) {
-                            // What was loaded is not used on: nobody knows any more what it is granted.
+                            // What was loaded must not be used any longer: it is no longer known what it is granted.
                             if let Some(old) = followed.remove(&plugin.name) {
                                 old.stop().await;
                             }
                             refuse(&shared, &messages, &plugin, &error.to_string()).await;
                         }
-                        // Whenever it is seen: its status may be another one by now.
+                        // Done whenever it is seen: its status may have changed by now.
                         let shards = assigned.borrow().shards;
                         refusals.tell_of(&plugin.name, &resources, shards).await;
                         continue;
@@ -164,7 +164,7 @@ pub(crate) async fn follow(
     }
 }
 
-/// Tells those who use a plugin that its spec cannot be read.
+/// Informs the users of a plugin that its spec cannot be read.
 async fn refuse(shared: &Shared, messages: &mpsc::Sender<Message>, plugin: &Plugin, reason: &str) {
     shared.catalog.put(
         &plugin.name,
@@ -178,24 +178,24 @@ async fn refuse(shared: &Shared, messages: &mpsc::Sender<Message>, plugin: &Plug
         .await;
 }
 
-/// One Plugin resource in one state of its spec.
+/// One Plugin resource, in one state of its spec.
 struct One {
     shared: Arc<Shared>,
     messages: mpsc::Sender<Message>,
     resources: Plugins,
     spec: PluginSpec,
     plugin: Plugin,
-    /// What this replica works on: one of all writes the status.
+    /// The share of this replica: one of all replicas writes the status.
     assigned: watch::Receiver<Assignment>,
     known: Known<Loaded>,
     /// The status, if it could not be written.
     owed: Owed,
 }
 
-/// What a plugin was loaded from.
+/// A loaded plugin and its origin.
 struct Loaded {
     ready: Ready,
-    /// Nothing for a plugin that is built in.
+    /// `None` for a built-in plugin.
     manifest: Option<Digest>,
 }
 
@@ -223,7 +223,7 @@ impl One {
         }
     }
 
-    /// Logs what changed; while it fails again and again, once.
+    /// Logs what changed. Repeated failures are logged once.
     fn log(&self, changed: Changed) {
         let name = &self.plugin.name;
         match (changed, self.known.loaded(), self.known.failure()) {
@@ -247,8 +247,8 @@ impl One {
         }
     }
 
-    /// Waits until it is time to look again: sooner after a failure, if the registry does not ask for more time, and never if
-    /// there is nothing new to be seen. Meanwhile the status is written that could not be, or that has become this replica's.
+    /// Waits until it is time to look again. That is sooner after a failure, unless the registry asks for more time, and never if
+    /// nothing new can appear. Meanwhile, writes the status if an earlier write failed, or if it has become this replica's.
     async fn rest(&mut self, wish: Option<Duration>) {
         let interval = self.spec.interval.get().max(SHORTEST_INTERVAL);
         let pause = match self.known.failures() {
@@ -264,7 +264,7 @@ impl One {
         loop {
             tokio::select! {
                 () = &mut over => return,
-                // It may be this replica's turn now to tell.
+                // It may now be this replica's turn to report.
                 Ok(()) = self.assigned.changed() => self.write_status().await,
                 () = self.owed.due() => self.write_status().await,
             }
@@ -280,7 +280,7 @@ impl One {
         }
     }
 
-    /// Resolves and loads; nothing if the reference still means the manifest that is loaded.
+    /// Resolves and loads the plugin. Returns `None` if the reference still points to the manifest that is loaded.
     async fn load(&self) -> anyhow::Result<Option<Loaded>> {
         let Some(image) = &self.spec.image else {
             let component = built_in_bytes(&self.plugin.name)?;
@@ -320,7 +320,7 @@ impl One {
         Ok(Loaded { ready, manifest })
     }
 
-    /// Returns the registry client and what holds the credentials, both from the pull secret if there is one.
+    /// Returns the registry client and the keychain with the credentials. Both use the pull secret if there is one.
     async fn registry(&self) -> anyhow::Result<(Registry, Keychain)> {
         let shared = &self.shared;
         let remotes = shared.catalog.remotes();
@@ -337,7 +337,7 @@ impl One {
         Ok((registry, keychain))
     }
 
-    /// Says what the pull secret lacks, where that may be why the registry refuses.
+    /// Adds to a refusal what the pull secret lacks, if that may be why the registry refuses.
     fn refused(&self, error: RegistryError, keychain: &Keychain) -> anyhow::Error {
         let Some(secret) = &self.spec.pull_secret else {
             return error.into();
@@ -346,7 +346,7 @@ impl One {
         logins::refused(error.into(), &self.shared.namespace, &secret.name, lacks)
     }
 
-    /// Tells who uses the plugin, and writes its status.
+    /// Informs the users of the plugin, and writes its status.
     async fn publish(&mut self) {
         self.put();
         let changed = Message::PluginChanged(self.plugin.name.clone());
@@ -356,7 +356,8 @@ impl One {
         self.write_status().await;
     }
 
-    /// Lets who uses the plugin from now on find what is known of it. Whoever has used it, or tried to, is not told.
+    /// Publishes what is known of the plugin to those who use it from now on. Those that have used it, or tried to, are not
+    /// informed.
     fn put(&self) {
         let outcome = match (self.known.loaded(), self.known.failure()) {
             (Some(loaded), _) => Ok(loaded.ready.clone()),
@@ -370,7 +371,7 @@ impl One {
         self.shared.catalog.put(&self.plugin.name, Some(resource));
     }
 
-    /// Writes what became of the plugin, if that is this replica's to do and not there yet. What cannot be written is owed.
+    /// Writes the result into the plugin's status, if that is this replica's job and not done yet. A failed write is owed.
     async fn write_status(&mut self) {
         let written = self.try_to_write_status().await;
         self.owed.settle(&self.plugin.name, written);
@@ -386,7 +387,7 @@ impl One {
         // Another replica may have written it since.
         match self.resources.get(None, &self.plugin.name).await? {
             Some(plugin) if plugin.uid == self.plugin.uid => self.plugin = plugin,
-            // Where all are followed it is told that it is gone, or another one.
+            // The task that follows all Plugins is informed that it is gone, or was replaced.
             _ => return Ok(()),
         }
         let status = self.status();
@@ -457,8 +458,8 @@ impl One {
     }
 }
 
-/// Says that a plugin is loaded, what it will be refused – whoever grants is not who sees that it is missing – and that there
-/// may be another one by now.
+/// Describes that a plugin is loaded, which requests will be refused to it, and that there may be a newer one by now. The
+/// refusals are listed because whoever sets the grants is not the one who notices that some are missing.
 fn loaded(missing: &[String], failure: Option<&Failure>) -> String {
     let mut text = "the plugin is loaded".to_owned();
     if !missing.is_empty() {

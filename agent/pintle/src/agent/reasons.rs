@@ -1,6 +1,6 @@
-//! The reasons of conditions and of Events, beside those of [`Reason`](pintle_core::event::Reason), of which notifiers are told.
+//! The reasons of conditions and Events, in addition to those of [`Reason`](pintle_core::event::Reason), which notifiers receive.
 
-/// Defines the reasons, and for a test the list of all.
+/// Defines the reasons, and a list of all of them for a test.
 macro_rules! reasons {
     ($($(#[$about:meta])+ $name:ident = $text:literal;)+) => {
         $($(#[$about])+ pub(crate) const $name: &str = $text;)+
@@ -11,45 +11,45 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// All is well: what a condition and the event of this name say.
+    /// All is well. Used by a condition and by the event of this name.
     CONVERGED = "Converged";
     /// A revision is being applied.
     APPLYING = "Applying";
-    /// What was applied is on its way.
+    /// What was applied is progressing.
     PROGRESSING = "Progressing";
     /// A change came in between.
     SUPERSEDED = "Superseded";
-    /// Work was stopped, and nobody goes on with it before somebody says so.
+    /// Work was stopped, and does not continue until somebody resumes it.
     SUSPENDED = "Suspended";
     /// Nothing is tried, because something else has to be Ready first.
     WAITS_FOR_OTHERS = "DependencyNotReady";
     /// The spec of an Application or a Plugin cannot be read, or makes no sense.
     INVALID_SPEC = "InvalidSpec";
-    /// There is no account in whose name objects may be written.
+    /// There is no service account as which objects may be written.
     NO_SERVICE_ACCOUNT = "NoServiceAccount";
-    /// No requests can be made in the name of the account.
+    /// No requests can be made as the service account.
     INVALID_SERVICE_ACCOUNT = "InvalidServiceAccount";
-    /// The objects are in another cluster than the spec names now.
+    /// The objects are in another cluster than the one that the spec names now.
     CLUSTER_CHANGED = "ClusterChanged";
-    /// What is recorded of the objects cannot be used.
+    /// The record of the objects cannot be used.
     INVENTORY_UNUSABLE = "InventoryUnusable";
-    /// What Helm has installed cannot be taken over.
+    /// A Helm release cannot be taken over.
     ADOPTION_FAILED = "AdoptionFailed";
-    /// To take over what Helm has installed would replace pods.
+    /// Taking over a Helm release would replace pods.
     ADOPTION_REPLACES_PODS = "AdoptionReplacesPods";
-    /// What cannot be has happened.
+    /// Something impossible has happened.
     IMPOSSIBLE = "Impossible";
     /// A Plugin is loaded.
     LOADED = "Loaded";
     /// A Plugin could not be loaded.
     LOAD_FAILED = "LoadFailed";
-    /// An Event alone: an object is not ready for longer than most need.
+    /// Only an Event: an object has not been ready for longer than most need.
     NOT_READY = "NotReady";
-    /// An Event alone: a notifier could not be told.
+    /// Only an Event: a notifier could not be reached.
     NOTIFICATION_FAILED = "NotificationFailed";
-    /// An Event alone: a rollback that somebody asked for cannot be.
+    /// Only an Event: a rollback that somebody asked for is not possible.
     ROLLBACK_REFUSED = "RollbackRefused";
-    /// An Event alone: objects stay when a namespace goes.
+    /// Only an Event: objects stay when a namespace goes.
     LEFT_BEHIND = "LeftBehind";
 }
 
@@ -63,11 +63,11 @@ mod tests {
     #[test]
     fn all_of_them_are_explained_to_operators() {
         let operating = include_str!("../../../../docs/operating.md");
-        // Those of the condition `Drifted` are the core's.
+        // The reasons of the condition `Drifted` belong to the core.
         for reason in ALL.iter().chain(&["Reported", "Fight"]) {
             assert!(operating.contains(&format!("`{reason}`")), "{reason}");
         }
-        // What is no reason is answered with all that are.
+        // The error for an unknown reason lists all of them.
         let unknown = serde_json::from_value::<Reason>(json!("?")).unwrap_err();
         let unknown = unknown.to_string();
         let (_, names) = unknown.split_once("expected one of ").unwrap();

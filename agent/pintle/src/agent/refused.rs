@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use pintle_core::{digest::Digest, machine::Millis};
 
-/// A render that the cluster refuses, and of which nothing else has come since it did for the first time, whichever commit it is of.
-/// It is in memory: a restarted agent counts anew.
+/// A render that the cluster refuses, whichever commit it is of. Since the first refusal, there has been no other result. It is
+/// kept in memory: a restarted agent counts anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refused {
-    /// Digest of its objects.
+    /// The digest of its objects.
     pub(crate) rendered: Option<Digest>,
     /// The generation of the spec that it was applied for.
     pub(crate) generation: i64,
@@ -16,7 +16,8 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
-    /// Takes up a refusal after the one before, of which it is one more if it is of the same.
+    /// Records a refusal that follows an earlier one. If both are of the same render, they count as one that has lasted since the
+    /// first.
     pub(crate) fn after(mut self, before: Option<Self>) -> Self {
         let is_same = |before: &Self| {
             before.rendered == self.rendered && before.generation == self.generation
@@ -27,7 +28,7 @@ impl Refused {
         self
     }
 
-    /// Says whether it has been refused for that long.
+    /// Returns whether it has been refused for that long.
     pub(crate) fn has_lasted(&self, limit: Duration, now: Millis) -> bool {
         Duration::from_millis(now.saturating_sub(self.since)) >= limit
     }
@@ -70,7 +71,7 @@ mod tests {
                 ..refused(0)
             },
         ];
-        // The server did not answer, for instance.
+        // For example, the server did not answer.
         let nothing = None;
         for before in others.map(Some).into_iter().chain([nothing]) {
             assert_eq!(refused(10).after(before.clone()), refused(10), "{before:?}");

@@ -1,33 +1,33 @@
-//! How soon a change of what was read is rendered.
+//! How soon a change to what was read causes another render.
 //!
-//! What changes all the time and makes no difference, such as a heartbeat, would otherwise be rendered without end and without a
-//! pause.
+//! Something that changes all the time and makes no difference, such as a heartbeat, would otherwise cause renders without end
+//! and without a pause.
 
 use std::time::Duration;
 
 use pintle_core::digest::Digest;
 use tokio::time::Instant;
 
-/// Between a render that came to the same as the one before it and the next; it doubles with each further one.
+/// The spacing after a render with the same result as the one before it. It doubles with each further one.
 const FIRST_SPACING: Duration = Duration::from_secs(2);
 /// The longest spacing.
 const LONGEST_SPACING: Duration = Duration::from_mins(1);
-/// When so long nothing has changed, the next change is rendered at once.
+/// If nothing has changed for this long, the next change is rendered at once.
 const CALM: Duration = Duration::from_mins(2);
 
 /// The spacing of the renders of one application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pace {
-    /// What the last render came to; nothing if it failed.
+    /// The result of the last render, or `None` if it failed.
     rendered: Option<Digest>,
-    /// How many renders in a row came to the same as the one before.
+    /// How many renders in a row had the same result as the one before.
     repeats: u32,
-    /// When the last one was over.
+    /// When the last render ended.
     at: Instant,
 }
 
 impl Pace {
-    /// Begins with a first render.
+    /// Starts with a first render.
     pub(super) fn of(rendered: Option<Digest>, now: Instant) -> Self {
         Self {
             rendered,
@@ -36,7 +36,7 @@ impl Pace {
         }
     }
 
-    /// Returns the pace after a render that was given other answers.
+    /// Returns the pace after a render that got different answers.
     pub(super) fn after(self, rendered: Option<Digest>, now: Instant) -> Self {
         let is_repeat = rendered == self.rendered && now.saturating_duration_since(self.at) < CALM;
         Self {
@@ -49,14 +49,15 @@ impl Pace {
         }
     }
 
-    /// Learns what a render came to that was given the same answers: another one than before has another source.
+    /// Records the result of a render that got the same answers. If the result has changed, the cause is another one than the
+    /// answers.
     pub(super) fn learn(&mut self, rendered: Option<Digest>) {
         if rendered != self.rendered {
             (self.rendered, self.repeats) = (rendered, 0);
         }
     }
 
-    /// Returns when the next change is rendered at the earliest.
+    /// Returns the earliest time at which the next change may be rendered.
     pub(super) fn due(self) -> Instant {
         let Some(doublings) = self.repeats.checked_sub(1) else {
             return self.at;
@@ -70,7 +71,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// Seconds after a render until the next is possible.
+    /// Returns the number of seconds after a render until the next one is possible.
     fn spacing(pace: Pace, now: Instant) -> u64 {
         pace.due().duration_since(now).as_secs()
     }
@@ -82,7 +83,7 @@ mod tests {
         let mut pace = Pace::of(digest, now);
         let mut spacings = vec![spacing(pace, now)];
         for _ in 0..8 {
-            // A heartbeat is there as soon as it may be told.
+            // A heartbeat arrives as soon as it may be reported.
             now = pace.due();
             pace = pace.after(digest, now);
             spacings.push(spacing(pace, now));
@@ -110,7 +111,7 @@ mod tests {
         assert_eq!(spacing(spaced, now), 4);
         assert_eq!(spacing(spaced.after(other, now), now), 0);
         assert_eq!(spacing(spaced.after(None, now), now), 0);
-        // A commit has changed the objects, and no answer.
+        // A commit has changed the objects, but no answer.
         let mut learned = spaced;
         learned.learn(one);
         assert_eq!(learned, spaced);

@@ -1,7 +1,7 @@
-//! What waits to be told: one lane for each notifier of an application, and bounds on what a lane and a tenant hold.
+//! Messages that wait to be delivered: one lane for each notifier of an application, with limits for each lane and each tenant.
 //!
-//! In a lane one letter is tried at a time, whichever is due first; one that is to be tried again makes way for the others. A lane
-//! is there as long as there is something in it.
+//! In a lane, one letter is tried at a time, and the one that is due first comes first. A letter that has to be retried makes way
+//! for the others. A lane exists as long as there is something in it.
 
 use std::{
     collections::BTreeMap,
@@ -17,30 +17,30 @@ use tokio::{
 /// How many letters one lane holds.
 const LANE: usize = 20;
 
-/// How many bytes all letters of one tenant have.
+/// How many bytes all letters of one tenant may have together.
 const ROOM: usize = 8 << 20;
 
-/// How many letters of one tenant are tried at once: a quarter of the calls of notifiers that can run.
+/// How many letters of one tenant are tried at once: a quarter of the notifier calls that can run.
 const TURNS: usize = 2;
 
-/// How often it is told at most how many letters were given up.
+/// The minimum time between two reports of how many letters were given up.
 const BETWEEN: Duration = Duration::from_mins(10);
 
-/// Names a lane.
+/// The name of a lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LaneName {
     /// The tenant.
     pub(super) namespace: String,
     pub(super) application: String,
-    /// Of the notifier, among those of the application: what settings are given to it makes no lane of its own.
+    /// The position of the notifier among those of the application. Different settings do not make a lane of their own.
     pub(super) position: usize,
 }
 
-/// What waits.
+/// All waiting letters.
 #[derive(Debug)]
 pub(super) struct Lanes<T>(Mutex<Tenants<T>>);
 
-/// By their namespaces.
+/// The tenants, by namespace.
 type Tenants<T> = BTreeMap<String, Tenant<T>>;
 
 #[derive(Debug)]
@@ -52,7 +52,7 @@ struct Tenant<T> {
 
 #[derive(Debug)]
 struct Lane<T> {
-    /// In the order in which they came.
+    /// The letters in the order in which they arrived.
     letters: BTreeMap<u64, Waiting<T>>,
     came: u64,
     lost: Option<Lost>,
@@ -62,7 +62,7 @@ struct Lane<T> {
 #[derive(Debug)]
 struct Waiting<T> {
     letter: Arc<T>,
-    /// Nothing while it is tried.
+    /// `None` while it is being tried.
     due: Option<Instant>,
     tried: u32,
     _room: OwnedSemaphorePermit,
@@ -74,18 +74,18 @@ struct Lost {
     since: Instant,
 }
 
-/// What is to be done next in a lane.
+/// What to do next in a lane.
 #[derive(Debug)]
 pub(super) enum Next<T> {
-    /// Try this one.
+    /// Try this letter.
     Try {
-        /// Tells it from the others in its lane.
+        /// Distinguishes it from the others in its lane.
         number: u64,
-        /// How often it has been tried, this time included.
+        /// How often it has been tried, including this time.
         tried: u32,
         letter: Arc<T>,
     },
-    /// Tell that so many were given up.
+    /// Report that this many letters were given up.
     Lost(usize),
 }
 
@@ -93,7 +93,7 @@ pub(super) enum Next<T> {
 #[derive(Debug)]
 pub(super) struct Left<T> {
     pub(super) letters: Vec<Arc<T>>,
-    /// How many had been given up, and not told.
+    /// How many letters had been given up without a report.
     pub(super) lost: usize,
 }
 
@@ -104,10 +104,10 @@ impl<T> Default for Lanes<T> {
 }
 
 impl<T> Lanes<T> {
-    /// Puts a letter into its lane. Of a lane that is full, the oldest one that is not being tried is given up; of a tenant whose
-    /// letters are too large together, this one.
+    /// Puts a letter into its lane. If the lane is full, the oldest letter that is not being tried is given up. If the tenant's
+    /// letters are too large together, this letter is given up.
     ///
-    /// If the lane is new, whoever posts has to work on it, in the turns of the tenant that this returns.
+    /// If the lane is new, returns the turns of the tenant: the caller then has to work on the lane in these turns.
     pub(super) fn post(&self, name: &LaneName, letter: T, bytes: usize) -> Option<Arc<Semaphore>> {
         let now = Instant::now();
         let mut tenants = self.lock();
@@ -127,7 +127,8 @@ impl<T> Lanes<T> {
         is_new.then(|| Arc::clone(&tenant.turns))
     }
 
-    /// Waits until something is to be done in a lane; nothing if the lane has come to its end. Only one task may work on a lane.
+    /// Waits until something is to be done in a lane. Returns `None` once the lane has come to its end. Only one task may work on
+    /// a lane.
     pub(super) async fn next(&self, name: &LaneName) -> Option<Next<T>> {
         loop {
             let (due, changed) = {
@@ -149,7 +150,7 @@ impl<T> Lanes<T> {
         }
     }
 
-    /// Takes a letter that was tried out of its lane.
+    /// Removes a letter that was tried from its lane.
     pub(super) fn done(&self, name: &LaneName, number: u64) {
         let mut tenants = self.lock();
         if let Some(lane) = find(&mut tenants, name) {
@@ -157,7 +158,7 @@ impl<T> Lanes<T> {
         }
     }
 
-    /// Leaves a letter that was tried in its lane, until it is due again.
+    /// Keeps a letter that was tried in its lane until it is due again.
     pub(super) fn again(&self, name: &LaneName, number: u64, due: Instant) {
         let mut tenants = self.lock();
         let lane = find(&mut tenants, name);
@@ -177,7 +178,7 @@ impl<T> Lanes<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Tenants<T>> {
-        // Nothing panics while it is held.
+        // No code panics while it holds the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -251,7 +252,7 @@ impl<T> Lane<T> {
         lost.letters += 1;
     }
 
-    /// Returns what is to be done now. What was lost is told from time to time, and at the end.
+    /// Returns what is to be done now. Lost letters are reported from time to time, and at the end.
     fn next(&mut self, now: Instant) -> Option<Next<T>> {
         let is_end = self.letters.is_empty();
         let lost = self.lost.take_if(|lost| is_end || lost.told_at() <= now);
@@ -269,7 +270,7 @@ impl<T> Lane<T> {
         })
     }
 
-    /// Returns when something is to be done, if nothing is now.
+    /// Returns when something is to be done, if nothing is to be done now.
     fn due(&self) -> Option<Instant> {
         let letters = self.letters.values().filter_map(|one| one.due);
         let lost = self.lost.as_ref().map(Lost::told_at);
@@ -299,7 +300,7 @@ mod tests {
         }
     }
 
-    /// Returns the number of the letter that is to be tried now, how often it has been, and the letter.
+    /// Returns the number of the letter that is to be tried now, how often it has been tried, and the letter.
     fn tried(lanes: &Lanes<usize>, name: &LaneName) -> (u64, u32, usize) {
         match lanes.next(name).now_or_never() {
             Some(Some(Next::Try {
@@ -338,7 +339,7 @@ mod tests {
         for letter in 1..=LANE + 4 {
             lanes.post(&shop, letter, 1);
         }
-        // The one that is being tried stays.
+        // The letter that is being tried stays.
         lanes.done(&shop, number);
         for letter in 6..=LANE + 4 {
             let (number, _, kept) = tried(&lanes, &shop);

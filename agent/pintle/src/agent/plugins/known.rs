@@ -1,18 +1,18 @@
 //! What is known of a plugin while its registry comes and goes.
 //!
-//! A plugin that is loaded needs its registry no more: that the registry does not answer is told, and takes nothing from those
-//! who use the plugin.
+//! A plugin that is loaded no longer needs its registry. If the registry does not answer, that is reported, and takes nothing
+//! from the users of the plugin.
 
-/// What was loaded last, and why it could not be looked up since.
+/// What was loaded last, and why later lookups have failed.
 #[derive(Debug)]
 pub(super) struct Known<T> {
     loaded: Option<T>,
     failure: Option<Failure>,
-    /// In a row.
+    /// How many failures there were in a row.
     failures: u32,
 }
 
-/// Why a plugin could not be looked up or loaded when that was tried last.
+/// Why the last try to look up or load a plugin has failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
     pub(super) reason: String,
@@ -20,12 +20,12 @@ pub(super) struct Failure {
     pub(super) since: String,
 }
 
-/// What trying once more changed.
+/// What another try changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Changed {
     /// Nothing that anybody sees.
     Nothing,
-    /// What is told of the plugin. Its users find it as before, or find none as before.
+    /// What is reported of the plugin. Its users find the same plugin as before, or still find none.
     Told,
     /// What its users find: another plugin, or none for the first time.
     Used,
@@ -42,8 +42,8 @@ impl<T> Default for Known<T> {
 }
 
 impl<T> Known<T> {
-    /// Takes what came of trying once more: something new, nothing because what is known is still what is meant, or why it
-    /// failed.
+    /// Takes up the result of another try: a newly loaded plugin, `None` because the known one is still current, or the reason
+    /// for a failure.
     pub(super) fn take(&mut self, found: Result<Option<T>, String>, now: &str) -> Changed {
         match found {
             Ok(found) => {
@@ -76,17 +76,17 @@ impl<T> Known<T> {
         } else if is_first && self.loaded.is_none() {
             Changed::Used
         } else {
-            // Its users go on with what is loaded, or know already that nothing is: another text starts none of their runs.
+            // Its users continue with what is loaded, or know already that nothing is: another text starts none of their runs.
             Changed::Told
         }
     }
 
-    /// Returns what was loaded last, and stands.
+    /// Returns what was loaded last and is still valid.
     pub(super) fn loaded(&self) -> Option<&T> {
         self.loaded.as_ref()
     }
 
-    /// Returns why it failed, if it did when it was tried last.
+    /// Returns why the last try failed, if it did.
     pub(super) fn failure(&self) -> Option<&Failure> {
         self.failure.as_ref()
     }

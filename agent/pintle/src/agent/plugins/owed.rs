@@ -1,6 +1,7 @@
-//! A status that could not be written, and when that is tried again.
+//! A status that could not be written, and when the write is retried.
 //!
-//! Nobody else asks for it: what is loaded stays so, and a watch tells nothing of what did not change.
+//! Nothing else triggers the retry: what is loaded stays loaded, and a watch reports nothing about a resource that did not
+//! change.
 
 use pintle_cluster::StatusError;
 use pintle_core::causes::chain;
@@ -12,12 +13,12 @@ use crate::agent::pauses;
 #[derive(Debug, Default)]
 pub(super) struct Owed {
     failures: u32,
-    /// Nothing while nothing is owed.
+    /// `None` while nothing is owed.
     due: Option<Instant>,
 }
 
 impl Owed {
-    /// Takes whether what was to be written at this time was. Says whether it is the first failure in a row.
+    /// Records whether the write at this time succeeded. Returns whether it is the first failure in a row.
     pub(super) fn take(&mut self, name: &str, is_written: bool, now: Instant) -> bool {
         if is_written {
             *self = Self::default();
@@ -28,7 +29,7 @@ impl Owed {
         self.failures == 1
     }
 
-    /// Takes what became of writing the status of a plugin. What cannot be written is logged once.
+    /// Records the result of writing a plugin's status. Repeated failures are logged once.
     pub(super) fn settle(&mut self, name: &str, written: Result<(), StatusError>) {
         let is_news = self.take(name, written.is_ok(), Instant::now());
         if let Err(error) = written
@@ -38,12 +39,12 @@ impl Owed {
         }
     }
 
-    /// Returns when it is time to try again; nothing while nothing is owed.
+    /// Returns when to try again, or `None` while nothing is owed.
     pub(super) fn at(&self) -> Option<Instant> {
         self.due
     }
 
-    /// Waits until it is time to try again: for ever while nothing is owed.
+    /// Waits until it is time to try again, or for ever while nothing is owed.
     pub(super) async fn due(&self) {
         pauses::until(self.due).await;
     }

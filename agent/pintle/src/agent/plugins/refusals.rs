@@ -1,7 +1,7 @@
 //! Plugins whose specs cannot be read.
 //!
-//! One of all replicas tells it. When such a Plugin is seen none may hold its shard yet: a replica is given some when it has seen
-//! all Plugins.
+//! One of all replicas reports that. When such a Plugin is seen, its shard may not be held by any replica yet: a replica gets
+//! shards only after it has seen all Plugins.
 
 use std::collections::BTreeMap;
 
@@ -18,24 +18,24 @@ use crate::{
     pipeline::now_text,
 };
 
-/// All of them.
+/// All Plugins whose specs cannot be read.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    /// By name.
+    /// The Plugins by name.
     plugins: BTreeMap<String, Refused>,
 }
 
-/// One of them.
+/// One of these Plugins.
 #[derive(Debug)]
 struct Refused {
-    /// As it was last seen.
+    /// The Plugin as it was last seen.
     plugin: Plugin,
-    /// Whether its status could not be written. What fails for one says nothing of others.
+    /// Whether its status could not be written. A failure for one Plugin says nothing about others.
     owed: Owed,
 }
 
 impl Refusals {
-    /// Takes one up. Says whether it is not known yet: another resource, or another spec.
+    /// Takes up a Plugin. Returns whether it is not known yet: another resource, or another spec.
     pub(super) fn take(&mut self, plugin: Plugin) -> bool {
         let name = plugin.name.clone();
         let is_same =
@@ -53,37 +53,37 @@ impl Refusals {
         }
     }
 
-    /// Forgets one that is gone, or can be read.
+    /// Forgets a Plugin that is gone, or can be read.
     pub(super) fn forget(&mut self, name: &str) {
         self.plugins.remove(name);
     }
 
-    /// Waits until it is time to tell what could not be told: for ever if all was.
+    /// Waits until it is time to retry a report that failed, or for ever if there is none.
     pub(super) async fn due(&self) {
         pauses::until(self.next()).await;
     }
 
-    /// Returns when the first of those is due that could not be told.
+    /// Returns when the first failed report is due.
     fn next(&self) -> Option<Instant> {
         self.plugins.values().filter_map(|one| one.owed.at()).min()
     }
 
-    /// Writes into the status of each that its spec cannot be read, if that is for who has these shards to do and not there
-    /// yet.
+    /// Reports in the status of each Plugin that its spec cannot be read, if that is the job of the holder of these shards and
+    /// not done yet.
     pub(super) async fn tell(&mut self, resources: &Plugins, shards: ShardSet) {
         for refused in self.plugins.values_mut() {
             refused.tell(resources, shards).await;
         }
     }
 
-    /// Does so for one.
+    /// Does the same for one Plugin.
     pub(super) async fn tell_of(&mut self, name: &str, resources: &Plugins, shards: ShardSet) {
         if let Some(refused) = self.plugins.get_mut(name) {
             refused.tell(resources, shards).await;
         }
     }
 
-    /// Does so for those that could not be told and are due.
+    /// Does the same for the Plugins whose failed reports are due.
     pub(super) async fn tell_due(&mut self, resources: &Plugins, shards: ShardSet) {
         let now = Instant::now();
         for refused in self.plugins.values_mut() {
@@ -95,12 +95,12 @@ impl Refusals {
 }
 
 impl Refused {
-    /// Says whether it could not be told, and is to be by now.
+    /// Returns whether a failed report is due by now.
     fn is_due(&self, now: Instant) -> bool {
         self.owed.at().is_some_and(|due| due <= now)
     }
 
-    /// Tells it. What cannot be written is owed.
+    /// Writes the report. A failed write is owed.
     async fn tell(&mut self, resources: &Plugins, shards: ShardSet) {
         let written = self.write(resources, shards).await;
         self.owed.settle(&self.plugin.name, written);
@@ -116,7 +116,7 @@ impl Refused {
                 plugin.resource_version = now.resource_version;
                 plugin.status = Ok(status);
             }
-            // That it is gone is seen.
+            // The watch reports that it is gone.
             Err(StatusError::Gone { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -124,7 +124,7 @@ impl Refused {
     }
 }
 
-/// Returns the status that says that a spec cannot be read, unless another replica writes it or it is there.
+/// Returns the status that says that a spec cannot be read, unless another replica writes it or it is written already.
 fn untold(plugin: &Plugin, shards: ShardSet) -> Option<PluginStatus> {
     let reason = plugin.spec.as_ref().err()?.to_string();
     let generation = Some(plugin.generation);
@@ -178,7 +178,7 @@ mod tests {
         assert!(told.conditions.iter().any(message), "{told:?}");
         refused.status = Ok(told);
         assert_eq!(untold(&refused, ShardSet::ALL), None);
-        // Nothing is told yet of what is written there now.
+        // The spec that is there now has not been reported on yet.
         refused.generation = 4;
         assert!(untold(&refused, ShardSet::ALL).is_some());
     }
@@ -203,7 +203,7 @@ mod tests {
         let next = refusals.next().unwrap();
         let due = |name: &str| refusals.plugins.get(name).unwrap().is_due(next);
         assert!(due("teams") && !due("slack"));
-        // That it is seen again changes nothing about that, and another spec does.
+        // Seeing it again changes nothing about that, but another spec does.
         refusals.take(named("teams", "a", 1));
         assert_eq!(refusals.next(), Some(next));
         refusals.take(named("teams", "a", 2));
