@@ -1,7 +1,7 @@
-//! This replica among others: performs what [`pintle_core::sharding`] decides.
+//! This replica among others: carries out what [`pintle_core::sharding`] decides.
 //!
-//! One task renews the replica's Lease, watches those of others, and reads and writes who holds what. In the steady state
-//! that is one request for each third of the lease's duration. Kubernetes is the only coordinator.
+//! One task renews the replica's Lease, watches those of others, and reads and writes which replica holds which shards. In the
+//! steady state, that is one request for each third of the lease's duration. Kubernetes is the only coordinator.
 
 mod exchange;
 mod leases;
@@ -49,12 +49,12 @@ use super::{
 };
 use crate::pipeline::now_ms;
 
-/// The longest name of a Lease.
+/// The maximum length of a Lease's name.
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names>
 const NAME_LIMIT: usize = 253;
 
-/// Names this replica: a pod's container that is started again is the same one, so that it need not wait for its own lease.
-/// Any other process is another one, whatever it is called.
+/// Returns the name of this replica. A restarted container of a pod is the same replica, so that it need not wait for its own
+/// lease. Any other process is a different replica, whatever it is called.
 pub(crate) fn identity() -> String {
     let given = |variable| {
         std::env::var(variable)
@@ -70,25 +70,25 @@ pub(crate) fn identity() -> String {
 
 /// How a replica takes part.
 pub(crate) struct Options {
-    /// The agent's own.
+    /// The agent's own namespace.
     pub(crate) namespace: String,
-    /// Name of the shared Lease, and the beginning of the others'.
+    /// The name of the shared Lease, and the prefix of the others' names.
     pub(crate) fleet: String,
     pub(crate) identity: String,
     pub(crate) duration: Duration,
 }
 
-/// What goes from one replica to the others.
+/// What one replica passes to the others.
 pub(crate) struct Talk {
-    /// The pushes that this replica's webhooks tell of.
+    /// The pushes that this replica's webhooks report.
     pub(crate) pushes: mpsc::Receiver<Pushed>,
-    /// What this replica asks.
+    /// The questions of this replica.
     pub(crate) asks: mpsc::Receiver<Ask>,
-    /// What others ask.
+    /// The questions of others.
     pub(crate) questions: mpsc::Sender<Asked>,
 }
 
-/// A replica that takes part in its own task.
+/// A replica that takes part in a task of its own.
 pub(crate) struct Replicas {
     quit: CancellationToken,
     task: JoinHandle<Result<(), LeaseError>>,
@@ -158,7 +158,7 @@ impl Replicas {
         Ok((Self { quit, task }, portion, told_receiver))
     }
 
-    /// Returns when this replica cannot take part any more, with the reason.
+    /// Waits until this replica can no longer take part, and returns the reason.
     pub(crate) async fn ended(&mut self) -> anyhow::Error {
         match (&mut self.task).await {
             Ok(Ok(())) => anyhow::anyhow!("this replica has left the others"),
@@ -169,7 +169,7 @@ impl Replicas {
         }
     }
 
-    /// Gives everything to the others, so that they need not wait. Nothing may be at work any more.
+    /// Hands everything over to the others, so that they need not wait. No work may be in progress any more.
     pub(crate) async fn leave(self) -> anyhow::Result<()> {
         self.quit.cancel();
         match self.task.await {
@@ -179,7 +179,7 @@ impl Replicas {
     }
 }
 
-/// What a request came to.
+/// The result of a request.
 enum Told {
     Renewed {
         sent: Moment,
@@ -190,10 +190,10 @@ enum Told {
         result: Result<(Stored, Option<Event>), LeaseError>,
     },
     Wrote(Result<Stored, LeaseError>),
-    /// Nothing was written: the Lease of one that seemed to be dead is otherwise than it was known.
+    /// Nothing was written: the Lease of a replica that seemed to be dead differs from its last known state.
     News(Vec<Event>),
     Forgot(Result<(), LeaseError>),
-    /// Another replica's question is answered; nothing if nobody could.
+    /// The answer to another replica's question, or `None` if nobody could answer it.
     Answer {
         key: (ReplicaId, u64),
         answer: Option<Answer>,
@@ -207,7 +207,7 @@ struct Task {
     duration: Duration,
     fence: Fence,
     started: Instant,
-    /// The own Lease as it was written last.
+    /// This replica's own Lease as it was last written.
     own: Option<Lease>,
     /// When the newest renewal that succeeded was sent.
     sent: Moment,
@@ -215,20 +215,20 @@ struct Task {
     next_renewal: Instant,
     /// An agent from before there were shards, while it holds the shared Lease.
     legacy: Option<ReplicaId>,
-    /// Resource versions of the others' Leases.
+    /// The resource versions of the others' Leases.
     members: BTreeMap<ReplicaId, String>,
-    /// Whose were seen since the watch began anew.
+    /// The replicas whose Leases were seen since the watch began anew.
     listed: Option<BTreeSet<ReplicaId>>,
     pushes: Pushes,
-    /// Whether the own Lease is to say something that it does not say yet.
+    /// Whether there is something that the own Lease does not say yet.
     has_unsent: bool,
-    /// The newest push of each other replica that is known.
+    /// The newest known push of each other replica.
     seen_pushes: BTreeMap<ReplicaId, u64>,
     exchange: Exchange,
-    /// Who answers what others ask.
+    /// Answers the questions of others.
     questions: mpsc::Sender<Asked>,
     work: watch::Sender<Assignment>,
-    /// Nothing once the controller has ended.
+    /// `None` once the controller has ended.
     busy: Option<watch::Receiver<Assignment>>,
     told: mpsc::Sender<Pushed>,
     shards: prometheus_client::metrics::gauge::Gauge,
@@ -372,7 +372,7 @@ impl Task {
         }
     }
 
-    /// Lets a failure pass that another try may mend; what is asked for is asked for again.
+    /// Tolerates a failure that another try may fix. What was requested is requested again.
     fn failed(&self, error: LeaseError) -> Result<(), LeaseError> {
         if error.is_final() {
             self.fence.close();
@@ -448,7 +448,7 @@ impl Task {
         self.step(Event::MemberGone(member))
     }
 
-    /// Takes an agent from before there were shards for a replica that holds everything.
+    /// Treats an agent from before there were shards as a replica that holds everything.
     fn legacy(&mut self, event: Option<Event>) -> Result<(), LeaseError> {
         let now = match &event {
             Some(Event::Member { replica, .. }) => Some(replica.clone()),
@@ -465,7 +465,7 @@ impl Task {
         }
     }
 
-    /// Lets the own Lease say at once what there is to say.
+    /// Has the own Lease renewed at once with everything that it has to say.
     fn renew_now(&mut self) {
         self.has_unsent = true;
         self.next_renewal = Instant::now();
@@ -505,7 +505,7 @@ impl Task {
                     self.is_busy(None)?;
                 }
             }
-            // It is always counted from the newest renewal.
+            // The deadline is always counted from the newest renewal.
             Effect::Open { .. } => {
                 let open = Duration::from_millis(Replica::fence(millis(self.duration)));
                 self.fence.open_until(self.sent.after(open));
@@ -550,7 +550,7 @@ impl Task {
     }
 }
 
-/// Waits until the controller says something else; nothing if it has ended, once.
+/// Waits until the controller reports another assignment. Returns `None` once if it has ended.
 async fn changed(busy: &mut Option<watch::Receiver<Assignment>>) -> Option<Assignment> {
     let Some(receiver) = busy else {
         return std::future::pending().await;

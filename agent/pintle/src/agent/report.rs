@@ -1,4 +1,4 @@
-//! What a run came to: for the status, for events, for notifiers.
+//! The result of a run, as it appears in the status, in events and to notifiers.
 
 use pintle_cluster::Unsettled;
 use pintle_core::{
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::pipeline::now_text;
 
-/// A time, RFC 3339 in UTC with seconds.
+/// Formats a time as RFC 3339 in UTC, with seconds.
 pub(crate) fn time_text(time: Millis) -> String {
     let time = i64::try_from(time).ok();
     let time = time.and_then(|time| jiff::Timestamp::from_millisecond(time).ok());
@@ -34,22 +34,22 @@ pub(crate) fn time_text(time: Millis) -> String {
         .unwrap_or_default()
 }
 
-/// Where an application stands after a run.
+/// The standing of an application after a run.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Verdict {
     pub(crate) standing: Standing,
-    /// For the conditions.
+    /// The reason in the conditions.
     pub(crate) reason: String,
-    /// For people.
+    /// The message for people.
     pub(crate) message: String,
-    /// What is told to notifiers, if anything.
+    /// The event for notifiers, if there is one.
     pub(crate) event: Option<Reason>,
-    /// Findings, objects, differences: whatever the event's reason has.
+    /// The details of the event: findings, objects or differences, depending on its reason.
     pub(crate) details: Value,
 }
 
 impl Verdict {
-    /// A failure that is told under its reason's own name.
+    /// Creates the verdict for a failure that is reported under its reason's own name.
     pub(crate) fn failed(standing: Standing, reason: Reason, message: impl Into<String>) -> Self {
         let message = message.into();
         let details = json!({ "error": message });
@@ -62,7 +62,7 @@ impl Verdict {
         }
     }
 
-    /// Returns what a status says already, for a run that changes nothing about it.
+    /// Returns the verdict that a status already shows, for a run that does not change it.
     pub(crate) fn as_told(conditions: &[Condition]) -> Option<Self> {
         let ready = Condition::ready(conditions)?;
         let is_stalled = || conditions.iter().any(|one| one.kind == "Stalled");
@@ -81,7 +81,7 @@ impl Verdict {
         })
     }
 
-    /// Something that is in the way, and that nobody has to be told beside the status.
+    /// Creates the verdict for an obstacle that is reported in the status only.
     pub(crate) fn blocked(reason: &str, message: impl Into<String>) -> Self {
         let (reason, message) = (reason.to_owned(), message.into());
         Self {
@@ -94,12 +94,12 @@ impl Verdict {
     }
 }
 
-/// What the status goes on saying while a run does something else.
+/// What the status keeps saying while a run does something else.
 #[derive(Debug, Clone)]
 pub(crate) enum Stands {
-    /// That the source does not answer. What goes wrong beside that is told with it.
+    /// The source does not answer. Other problems are reported together with that.
     Away(Verdict),
-    /// Why what is wanted waits for a change: the run is about what was there before.
+    /// Why the wanted revision waits for a change. The run is about what was there before.
     Waits(Verdict),
 }
 
@@ -121,8 +121,8 @@ impl Stands {
     }
 }
 
-/// Makes the event that notifiers are told: one line, and in the details which application it is about and all the rest. What is
-/// long is cut.
+/// Creates the event for notifiers: a message of one line, and details with the application and everything else. Long texts are
+/// cut.
 pub(crate) fn event(
     application: &ApplicationName,
     reason: Reason,
@@ -149,7 +149,7 @@ pub(crate) fn event(
     let Some((first, _)) = message.split_once('\n') else {
         return Event::new(reason, &*message, time, full);
     };
-    // What policies found is the whole text in parts.
+    // The findings of policies already are the whole text, in parts.
     if full.get("findings").is_none() {
         full["error"] = json!(message);
     }
@@ -157,7 +157,7 @@ pub(crate) fn event(
     Event::new(reason, line, time, full)
 }
 
-/// Writes an object for an event's details, as the notifiers' documentation describes it.
+/// Returns an object in the form that the notifiers' documentation describes for an event's details.
 pub(crate) fn object_document(id: &ObjectId, version: Option<&str>) -> Value {
     let mut document = json!({ "kind": id.kind, "name": id.name });
     if let Some(version) = version {
@@ -169,7 +169,7 @@ pub(crate) fn object_document(id: &ObjectId, version: Option<&str>) -> Value {
     document
 }
 
-/// Writes a finding for an event's details.
+/// Returns a finding in the form for an event's details.
 pub(crate) fn finding_document(finding: &Finding, version: Option<&str>) -> Value {
     json!({
         "rule": format!("{}/{}", finding.policy, finding.rule),
@@ -183,7 +183,7 @@ pub(crate) fn finding_document(finding: &Finding, version: Option<&str>) -> Valu
 /// What a run learned, for the status.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Learned {
-    /// The revision that is worked on, for the history.
+    /// The revision that is being worked on, for the history.
     pub(crate) tried: Option<Tried>,
     pub(crate) attempted: Option<String>,
     pub(crate) applied: Option<String>,
@@ -195,24 +195,24 @@ pub(crate) struct Learned {
     pub(crate) requested: Option<String>,
     /// The earlier revision that is to run instead of the one that the source gives.
     pub(crate) rollback: Option<Rollback>,
-    /// What came of the newest request for a rollback that has an answer.
+    /// The answer to the newest rollback request that has one.
     pub(crate) rollback_answer: Option<RollbackAnswer>,
-    /// The release of Helm that was taken over.
+    /// The Helm release that was taken over.
     pub(crate) adopted: Option<String>,
-    /// The request for which tests were run, and what they came to.
+    /// The request for which tests were run, and their results.
     pub(crate) tests: Option<(String, Vec<TestResult>)>,
-    /// What is told whatever the run comes to. The history tells of the run.
+    /// What is reported whatever the result of the run is. The history shows that result.
     pub(crate) stands: Option<Stands>,
 }
 
 impl Learned {
-    /// Returns what is told of a run that came to a verdict.
+    /// Returns the verdict to show for a run that came to `verdict`.
     pub(crate) fn shown(&self, verdict: &Verdict) -> Verdict {
         let stands = self.stands.as_ref();
         stands.map_or_else(|| verdict.clone(), |stands| stands.over(verdict))
     }
 
-    /// Returns the generation of the spec that a status is about: what is told once more is about that for which it was told.
+    /// Returns the generation of the spec that a status is about. A verdict that is repeated keeps its own generation.
     fn generation(&self, before: &ApplicationStatus, newest: i64) -> Option<i64> {
         if matches!(self.stands, Some(Stands::Waits(_))) {
             before.observed_generation
@@ -222,7 +222,7 @@ impl Learned {
     }
 }
 
-/// Returns the status after a run, from the one before. The inventory is filled in by its store.
+/// Returns the status after a run, based on the one before. The store fills in the inventory.
 pub(crate) fn status(
     before: &ApplicationStatus,
     generation: i64,
@@ -286,7 +286,7 @@ fn problems(unsettled: &[Unsettled]) -> Vec<ObjectProblem> {
     unsettled.iter().take(PROBLEM_LIMIT).map(problem).collect()
 }
 
-/// Sums up objects that are not settled: the worst first, and how many more there are.
+/// Sums up objects that are not settled: the worst come first, with the number of the rest.
 pub(crate) fn sum_up(unsettled: &[Unsettled]) -> String {
     let failed = unsettled
         .iter()
@@ -344,7 +344,7 @@ mod tests {
         );
     }
 
-    /// What notifiers are made for: their own tests read the same file.
+    /// Notifiers are written for these events: their own tests read the same file.
     #[test]
     fn events_are_told_as_notifiers_know_them() {
         let name = ApplicationName::new("shop", "web");
@@ -363,7 +363,7 @@ mod tests {
                 1_772_359_200_000,
             );
             let mut event = serde_json::to_value(event).unwrap();
-            // A digest of all the others.
+            // The id is a digest of all other fields.
             event.as_object_mut().unwrap().remove("id");
             event
         };

@@ -44,12 +44,12 @@ use super::{
 };
 use crate::pipeline::now_ms;
 
-/// Why a run stopped short of its end, and what it means.
+/// Why a run stopped before its end, and what that means.
 pub(super) struct Stopped {
     pub(super) outcome: Outcome,
-    /// Nothing if the run was only asked to stop.
+    /// `None` if the run was only asked to stop.
     pub(super) verdict: Option<Verdict>,
-    /// Whether the copy of the revision on this machine was in the way: it may be damaged or gone, and a fetch mends it.
+    /// Whether this machine's copy of the revision was the problem. It may be damaged or gone, and a fetch repairs it.
     pub(super) copy_is_broken: bool,
 }
 
@@ -97,8 +97,8 @@ pub(super) async fn run(shared: Arc<Shared>, mut job: Job, cancel: CancellationT
     }
 }
 
-/// Reads an Application whose status may be another one than is known. From an old inventory objects would be made that the
-/// one in the cluster does not list, and the watch may tell of it too late.
+/// Reads an Application again whose status may differ from the known one. With an old inventory, objects would be created that
+/// the inventory in the cluster does not list, and the watch may report the newer one too late.
 async fn read_again(shared: &Shared, job: &mut Job) -> Result<(), Outcome> {
     let known = &job.application;
     let found = shared
@@ -110,7 +110,7 @@ async fn read_again(shared: &Shared, job: &mut Job) -> Result<(), Outcome> {
             (job.application, job.is_unsure) = (found, false);
             Ok(())
         }
-        // There is nothing to be done, as the watch will tell.
+        // There is nothing to do. The watch will report that.
         Ok(_) => Err(Outcome::Done),
         Err(error) => {
             let name = known.application_name();
@@ -120,7 +120,7 @@ async fn read_again(shared: &Shared, job: &mut Job) -> Result<(), Outcome> {
     }
 }
 
-/// Returns what the cluster part of the pipeline needs to know of an application.
+/// Returns what the cluster part of the pipeline needs to know about an application.
 fn release(
     shared: &Shared,
     application: &Application,
@@ -145,13 +145,13 @@ fn release(
     Ok(release)
 }
 
-/// The status before the run; the default if there is none that can be read.
+/// Returns the status before the run, or the default if there is none that can be read.
 fn status_before(application: &Application) -> ApplicationStatus {
     application.status.as_ref().cloned().unwrap_or_default()
 }
 
-/// Returns what is said of a run that came to a verdict: that it was about another revision than the one that is wanted, and
-/// what can be done, however long the message is.
+/// Returns the verdict to report. It says that the run was about a revision other than the wanted one, and what can be done,
+/// however long the message is.
 fn said(learned: &Learned, verdict: &Verdict) -> Verdict {
     let is_earlier = |one: &&Rollback| learned.attempted.as_ref() == Some(&one.to);
     match learned.rollback.as_ref().filter(is_earlier) {
@@ -160,7 +160,7 @@ fn said(learned: &Learned, verdict: &Verdict) -> Verdict {
     }
 }
 
-/// Ends a run: writes the status with the inventory, and tells whoever is to be told, if it is news.
+/// Ends a run: writes the status with the inventory and, if there is news, informs everybody who should know.
 async fn conclude(
     shared: &Arc<Shared>,
     store: StatusStore,
@@ -180,7 +180,8 @@ async fn conclude(
         .await
         .map_err(|error| (Box::new(application), error))?;
     let told = verdict.event.filter(|_| is_news);
-    // The status may have no more than its beginning, as it says other things, too. What is tried again is told once, and may say something else each time.
+    // The status has to say other things, too, and may hold no more than the beginning of this text. A text that was retried is
+    // reported once, and may differ each time.
     let is_logged = told.is_some() && verdict.message == *whole;
     if is_new_text && whole.len() > brief::MESSAGE_BYTES / 2 && !is_logged {
         let name = application.application_name();
@@ -201,12 +202,12 @@ async fn conclude(
     Ok(application)
 }
 
-/// Returns what a status says for people.
+/// Returns the message of a status for people.
 fn text(status: &ApplicationStatus) -> Option<String> {
     Verdict::as_told(&status.conditions).map(|told| told.message)
 }
 
-/// The same state for the same reason is told once, however often a run comes to it.
+/// Returns whether a status is news. The same state for the same reason is reported once, however often a run comes to it.
 fn is_news(before: &ApplicationStatus, after: &ApplicationStatus) -> bool {
     let told = Verdict::as_told(&before.conditions);
     let (Some(told), Some(now)) = (told, Verdict::as_told(&after.conditions)) else {
@@ -214,12 +215,12 @@ fn is_news(before: &ApplicationStatus, after: &ApplicationStatus) -> bool {
     };
     let was_ready = told.standing == Standing::Ready;
     let is_same_state = was_ready == (now.standing == Standing::Ready) && told.reason == now.reason;
-    // What is tried again may fail with another text each time, such as the port of a connection: the condition has the newest.
+    // Each retry may fail with a different text, such as the port of a connection. The condition has the newest text.
     let is_next_try = told.standing == Standing::Retrying
         && now.standing == Standing::Retrying
         && before.attempted_revision == after.attempted_revision
         && before.observed_generation == after.observed_generation;
-    // Whoever was told of a rollback is not told of each commit that leaves it as it is.
+    // After a rollback was reported, later commits that leave it in force are not reported.
     let went_back = |status: &ApplicationStatus| {
         let rollback = status.rollback.as_ref();
         rollback.map(|rollback| (rollback.to.clone(), rollback.since.clone()))
@@ -235,7 +236,8 @@ fn is_news(before: &ApplicationStatus, after: &ApplicationStatus) -> bool {
     }
 }
 
-/// Says whether the same objects of the same render are not healthy, of another commit: its name in the text is all that is new.
+/// Returns whether the same objects of the same render are unhealthy, only for another commit: then its name is all that is new
+/// in the text.
 fn is_same_trouble(before: &ApplicationStatus, after: &ApplicationStatus) -> bool {
     let is_degraded = |status: &ApplicationStatus| {
         let told = Verdict::as_told(&status.conditions);
@@ -254,7 +256,7 @@ fn is_same_trouble(before: &ApplicationStatus, after: &ApplicationStatus) -> boo
         && objects(before) == objects(after)
 }
 
-/// Tells an event to notifiers, and to the cluster what is an Event there. The log has its message as it is.
+/// Sends an event to notifiers, and also to the cluster if it is an Event there. The log gets its message unchanged.
 async fn tell(
     shared: &Arc<Shared>,
     application: &Application,
@@ -289,10 +291,10 @@ async fn tell(
         .await;
 }
 
-/// A status that could not be written, or of which that is not known: the next run reads what there is.
+/// Handles a status that could not be written, or of which that is unknown. The next run reads the status from the cluster.
 fn unwritten(job: &mut Job, error: StatusError) -> Outcome {
     match error {
-        // Nothing is left that could be told.
+        // There is nothing left to report.
         StatusError::Gone { .. } => Outcome::Done,
         error => {
             job.is_unsure = true;
@@ -314,7 +316,7 @@ mod tests {
 
     use super::*;
 
-    /// The status after a run that has tried a revision for a generation of the spec.
+    /// Returns the status after a run that has tried a revision for a generation of the spec.
     fn tried(
         before: &ApplicationStatus,
         revision: &str,

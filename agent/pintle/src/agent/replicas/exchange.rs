@@ -1,7 +1,7 @@
-//! Questions between replicas: who claims objects that are about to be deleted, or that another application has.
+//! Questions between replicas: which application claims objects that are about to be deleted, or that another application has.
 //!
-//! A question is written into the asking replica's own Lease, and an answer into the answering one's: each is one request,
-//! with all that there is to say at that moment. What is settled goes with the next renewal.
+//! A question is written into the asking replica's own Lease, and an answer into the answering replica's. Each is one request,
+//! with everything that there is to say at that moment. Settled questions and answers are removed with the next renewal.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,19 +15,18 @@ use super::{
 };
 use crate::agent::claims::{Answer, Ask, Asked, Question};
 
-/// How long questions and answers may be together. All annotations of an object may have 256 KiB; a Lease with more is refused,
-/// and with it the renewal.
-/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/annotations/>
+/// The maximum length of questions and answers together. All annotations of an object may have 256 KiB. A Lease with more is
+/// refused, and with it the renewal. <https://kubernetes.io/docs/concepts/overview/working-with-objects/annotations/>
 const ROOM: usize = 128 * 1024;
 
-/// Questions that are open, and answers that were given.
+/// The open questions, and the answers that were given.
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
     newest: u64,
     open: BTreeMap<u64, Open>,
-    /// Others' questions that are being answered. What is dropped here is asked no more.
+    /// Others' questions that are being answered. Dropping an entry means that its question is no longer asked.
     pending: BTreeMap<(ReplicaId, u64), DropGuard>,
-    /// Answers that those who asked may not have read yet.
+    /// Answers that the replicas that asked may not have read yet.
     answers: BTreeMap<(ReplicaId, u64), Answer>,
 }
 
@@ -39,14 +38,14 @@ struct Open {
 }
 
 impl Exchange {
-    /// Takes up a question. `now` makes its number later than those of a process of the same name before.
+    /// Takes up a question. `now` makes its number later than those of an earlier process of the same name.
     fn ask(&mut self, ask: Ask, now: u64) {
         self.newest = now.max(self.newest + 1);
         let answers = BTreeMap::new();
         self.open.insert(self.newest, Open { ask, answers });
     }
 
-    /// Takes up what another replica's Lease says; returns what it asks anew.
+    /// Takes up the notes in another replica's Lease. Returns its new questions.
     fn see(&mut self, me: &ReplicaId, replica: &ReplicaId, notes: &Notes) -> Questions {
         let asked: BTreeSet<u64> = notes.questions.iter().map(|(number, _)| *number).collect();
         let is_open = |(who, number): &(ReplicaId, u64)| who != replica || asked.contains(number);
@@ -66,8 +65,8 @@ impl Exchange {
         notes.questions.iter().filter(is_new).cloned().collect()
     }
 
-    /// Waits for the answer to a question that was passed on; nothing if there is none, or the question is asked no more. Then
-    /// whoever is about to answer it hears that nobody waits.
+    /// Waits for the answer to a question that was passed on. Returns `None` if there is none, or if the question is no longer
+    /// asked. In the second case, whoever is about to answer it is notified that nobody waits.
     fn wait_for(
         &mut self,
         key: (ReplicaId, u64),
@@ -83,7 +82,7 @@ impl Exchange {
         }
     }
 
-    /// Gives the answers away that are complete, or to which nobody is left who could add something.
+    /// Delivers the answers that are complete, or to which no remaining replica could add anything.
     fn settle(&mut self, members: &BTreeSet<&ReplicaId>) {
         let is_over = |open: &Open| {
             let answered = open.answers.values().map(|answer| answer.shards);
@@ -96,7 +95,7 @@ impl Exchange {
         let over = self.open.iter().filter(|(_, open)| is_over(open));
         for number in over.map(|(number, _)| *number).collect::<Vec<_>>() {
             if let Some(open) = self.open.remove(&number) {
-                // Whoever asked may have given up.
+                // The asking side may have given up.
                 let _ = open.ask.reply.send(open.answers.into_values().collect());
             }
         }
@@ -110,8 +109,8 @@ impl Exchange {
         }
     }
 
-    /// Returns what the own Lease is to say. Answers for which there is no room wait for a later renewal: those that are read by
-    /// then are not given again.
+    /// Returns what the own Lease has to say. Answers for which there is no room wait for a later renewal: answers that have been
+    /// read by then are not written again.
     pub(super) fn notes(&mut self) -> (Questions, Answers) {
         self.open.retain(|_, open| !open.ask.reply.is_closed());
         let questions = self.open.iter();
@@ -122,14 +121,14 @@ impl Exchange {
         let mut answers: Answers = answers
             .map(|((to, number), answer)| (to.clone(), *number, answer.clone()))
             .collect();
-        // Numbers are times: who has asked first is answered first.
+        // Numbers are times: the first to ask is the first to be answered.
         answers.sort_by_key(|(_, number, _)| *number);
         let mut length = text(&questions).len();
         let fits = |answer: &&(ReplicaId, u64, Answer)| {
             length += text(answer).len();
             length <= ROOM
         };
-        // One always has room: how many objects a question is about is bounded.
+        // One answer always has room: the number of objects in a question is limited.
         let fitting = answers.iter().take_while(fits).count().max(1);
         answers.truncate(fitting);
         (questions, answers)
@@ -137,7 +136,7 @@ impl Exchange {
 }
 
 impl Task {
-    /// Asks the others.
+    /// Asks the other replicas.
     pub(super) fn asked(&mut self, ask: Ask, now: u64) {
         self.exchange.ask(ask, now);
         self.settle_questions();
@@ -146,11 +145,11 @@ impl Task {
         }
     }
 
-    /// Looks at what another replica asks and answers.
+    /// Handles the questions and answers of another replica.
     pub(super) fn look_at_notes(&mut self, replica: &ReplicaId, notes: &Notes) {
         for (number, question) in self.exchange.see(self.leases.name(), replica, notes) {
             let (reply, answer) = oneshot::channel();
-            // Full: it is seen again with the next renewal.
+            // If the channel is full, the question is seen again with the next renewal.
             if self.questions.try_send(Asked { question, reply }).is_ok() {
                 let key = (replica.clone(), number);
                 let answer = self.exchange.wait_for(key.clone(), answer);
@@ -163,7 +162,7 @@ impl Task {
         self.settle_questions();
     }
 
-    /// Tells another replica the answer to its question, if it still waits for it.
+    /// Answers another replica's question, if that replica still waits for the answer.
     pub(super) fn answer(&mut self, key: (ReplicaId, u64), answer: Option<Answer>) {
         if self.exchange.pending.remove(&key).is_some()
             && let Some(answer) = answer
@@ -173,7 +172,7 @@ impl Task {
         }
     }
 
-    /// Another replica has gone, and neither asks nor answers any more.
+    /// Handles the end of another replica, which no longer asks or answers.
     pub(super) fn end_exchange(&mut self, replica: &ReplicaId) {
         self.exchange.forget(replica);
         self.settle_questions();
@@ -244,7 +243,7 @@ mod tests {
         let mut waiting = ask(&mut exchange, "0-9");
         exchange.settle(&members);
         exchange.see(&me, &one, &answers(7, "10-99"));
-        // An answer to what somebody of the same name asked before.
+        // An answer to a question of an earlier process of the same name.
         exchange.see(&me, &two, &answers(6, "100-127"));
         exchange.settle(&members);
         assert!(waiting.try_recv().is_err());
@@ -266,7 +265,7 @@ mod tests {
         exchange.forget(&two);
         exchange.settle(&BTreeSet::from([&one]));
         assert_eq!(waiting.try_recv().unwrap(), [answer("10-98")]);
-        // Who does not wait any more is not asked for.
+        // No question is asked for a caller that no longer waits.
         drop(ask(&mut exchange, ""));
         assert_eq!(exchange.notes().0, Vec::new());
     }
@@ -336,7 +335,7 @@ mod tests {
             claims: keys.map(|key| (key, label.clone())).collect(),
             ..answer("0-127")
         };
-        // The one that comes first by its name asks last.
+        // The one whose name sorts first asks last.
         let (early, late) = (replica("b"), replica("a"));
         for number in 1..=4 {
             exchange
@@ -370,7 +369,7 @@ mod tests {
         };
         exchange.see(&me, &early, &asks(&[4]));
         assert_eq!(written(&mut exchange), [4, 5, 6]);
-        // Questions of its own take room as well, and never all of it.
+        // Its own questions take room as well, but never all of it.
         let (reply, _answers) = oneshot::channel();
         let objects = long.claims.keys().cycle().take(6000).copied().collect();
         let question = Question {

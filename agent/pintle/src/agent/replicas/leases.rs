@@ -1,4 +1,4 @@
-//! The Leases by which replicas know of each other, and the one in which they keep who holds what.
+//! The Leases by which replicas know of each other, and the one that records which replica holds which shards.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -29,17 +29,17 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::versions;
 use crate::agent::claims::{Answer, Question};
 
-/// Annotation on the Lease that is shared: who holds which shard.
+/// The annotation on the shared Lease that records which replica holds which shard.
 const SHARDS: &str = "pintle.dev/shards";
-/// Annotation on the Lease of a replica: the name of the shared one.
+/// The annotation on a replica's Lease with the name of the shared one.
 const REPLICA_OF: &str = "pintle.dev/replica-of";
-/// Annotation on the Lease of a replica: which process renews it.
+/// The annotation on a replica's Lease that identifies the process which renews it.
 const PROCESS: &str = "pintle.dev/process";
-/// Annotation on the Lease of a replica: the pushes that webhooks told it of.
+/// The annotation on a replica's Lease with the pushes that its webhooks received.
 const PUSHES: &str = "pintle.dev/pushes";
-/// Annotation on the Lease of a replica: what it asks the others.
+/// The annotation on a replica's Lease with its questions to the others.
 const QUESTIONS: &str = "pintle.dev/questions";
-/// Annotation on the Lease of a replica: what it answers them.
+/// The annotation on a replica's Lease with its answers to the others.
 const ANSWERS: &str = "pintle.dev/answers";
 
 /// Why a Lease cannot be used.
@@ -80,7 +80,7 @@ pub(super) enum LeaseError {
 }
 
 impl LeaseError {
-    /// Says whether going on is of no use.
+    /// Returns whether there is no point in continuing.
     pub(super) const fn is_final(&self) -> bool {
         matches!(
             self,
@@ -88,8 +88,8 @@ impl LeaseError {
         )
     }
 
-    /// Says whether the API server will not have what it was asked for. That somebody else was faster, or that there are too many
-    /// requests, is none of that.
+    /// Returns whether the API server rejects what it was asked for. A conflict with another writer, or too many requests, is not
+    /// a rejection.
     pub(super) fn is_refusal(&self) -> bool {
         match self {
             Self::Request { error, .. } => code(error).is_some_and(is_refused),
@@ -98,7 +98,7 @@ impl LeaseError {
     }
 }
 
-/// Says whether the API server does not let the Leases be watched.
+/// Returns whether the API server does not let the Leases be watched.
 pub(super) fn is_refused_watch(error: &watcher::Error) -> bool {
     let code = match error {
         watcher::Error::WatchError(status) => Some(status.code),
@@ -110,16 +110,16 @@ pub(super) fn is_refused_watch(error: &watcher::Error) -> bool {
     code.is_some_and(is_refused)
 }
 
-/// Pushes to repositories, numbered, for who looks at the Lease.
+/// Pushes to repositories, with numbers for those who watch the Lease.
 pub(super) type Pushes = VecDeque<(u64, Digest)>;
 
 /// Numbered questions to all other replicas.
 pub(super) type Questions = Vec<(u64, Question)>;
 
-/// Answers, each with who has asked, and the number of the question.
+/// Answers, each with the replica that asked and the number of the question.
 pub(super) type Answers = Vec<(ReplicaId, u64, Answer)>;
 
-/// What a replica tells the others in its Lease.
+/// What a replica's Lease says to the others.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Notes {
     pub(super) pushes: Pushes,
@@ -136,7 +136,7 @@ impl Notes {
         }
     }
 
-    /// Is written into the Lease; nothing where there is nothing to say.
+    /// Returns the annotations for the Lease. Those that would be empty are left out.
     pub(super) fn annotations(&self) -> impl Iterator<Item = (&'static str, String)> {
         let pushes = (!self.pushes.is_empty()).then(|| (PUSHES, text(&self.pushes)));
         let questions = (!self.questions.is_empty()).then(|| (QUESTIONS, text(&self.questions)));
@@ -145,12 +145,13 @@ impl Notes {
     }
 }
 
-/// What a Lease says.
+/// The contents of a Lease.
 #[derive(Debug)]
 pub(super) enum Seen {
-    /// Who holds what, and what is known of an agent of before that holds the shared Lease as a whole.
+    /// Which replica holds which shards, and the event for an agent from before there were shards that holds the shared Lease as
+    /// a whole.
     Table(Stored, Option<Event>),
-    /// A replica lives.
+    /// A replica is alive.
     Member {
         event: Event,
         replica: ReplicaId,
@@ -199,7 +200,7 @@ impl Leases {
         format!("{}.{replica}", self.fleet)
     }
 
-    /// Renews the own Lease, or makes it. `known` is what the last renewal returned.
+    /// Renews the own Lease, or creates it. `known` is the result of the last renewal.
     pub(super) async fn renew(
         &self,
         known: Option<Lease>,
@@ -229,7 +230,7 @@ impl Leases {
                     return self.create(&self.own(&name, None, notes)).await;
                 };
                 self.check_own(&name, &found)?;
-                // Our own write, whose answer was lost.
+                // This was our own write, whose answer was lost.
                 self.replace(&self.own(&name, Some(&found), notes)).await
             }
             result => result,
@@ -305,7 +306,7 @@ impl Leases {
         }
     }
 
-    /// Reads who holds what.
+    /// Reads which replica holds which shards.
     pub(super) async fn read_table(&self) -> Result<(Stored, Option<Event>), LeaseError> {
         match self.get(&self.fleet).await? {
             Some(lease) => self.table(&lease),
@@ -313,8 +314,8 @@ impl Leases {
         }
     }
 
-    /// Reads the Leases of replicas that seem to be dead, and returns what is otherwise than it is known: nothing is known of
-    /// a Lease that is gone.
+    /// Reads the Leases of replicas that seem to be dead, and returns what differs from their last known state. For a Lease that
+    /// is gone, the known state is nothing.
     pub(super) async fn news(
         &self,
         seem_dead: &BTreeMap<ReplicaId, Option<String>>,
@@ -336,7 +337,7 @@ impl Leases {
         Ok(news)
     }
 
-    /// Writes who holds what, if it is as it was.
+    /// Writes which replica holds which shards, if that has not changed in the meantime.
     pub(super) async fn write_table(
         &self,
         table: &Table,
@@ -345,7 +346,7 @@ impl Leases {
         let version = replaces.map(|version| version.to_string());
         let lease = Lease {
             metadata: Self::metadata(&self.fleet, version, [(SHARDS, table.text())]),
-            // An update that changes nothing keeps the version, by which others see that there was one.
+            // An update that changes nothing keeps the resource version, by which others notice that there was one.
             spec: Some(LeaseSpec {
                 renew_time: Some(MicroTime(Timestamp::now())),
                 ..LeaseSpec::default()
@@ -358,7 +359,7 @@ impl Leases {
         Ok(self.table(&written)?.0)
     }
 
-    /// Deletes the Lease of a replica that is long dead, as it was seen.
+    /// Deletes the Lease of a replica that has been dead for long, if it is still as it was seen.
     pub(super) async fn forget(
         &self,
         replica: &ReplicaId,
@@ -380,7 +381,7 @@ impl Leases {
         self.delete(&self.member(&self.me), own).await
     }
 
-    /// Understands a Lease; nothing if it is none of the fleet's.
+    /// Parses a Lease. Returns `None` if it does not belong to the fleet.
     pub(super) fn read(&self, lease: &Lease) -> Result<Option<Seen>, LeaseError> {
         let name = lease.metadata.name.as_deref().unwrap_or_default();
         if name == self.fleet {
@@ -400,7 +401,7 @@ impl Leases {
         }))
     }
 
-    /// Says whose Lease it is.
+    /// Returns the replica that a Lease belongs to.
     pub(super) fn replica(&self, lease: &Lease) -> Option<ReplicaId> {
         let name = lease.metadata.name.as_deref()?;
         let replica = name.strip_prefix(&self.fleet)?.strip_prefix('.')?;
@@ -408,7 +409,7 @@ impl Leases {
         is_of_fleet.then(|| ReplicaId::new(replica))
     }
 
-    /// Is what the shared Lease says once it is deleted.
+    /// Returns the state of the shared Lease after its deletion.
     pub(super) fn deleted_table(&self, lease: &Lease) -> Result<Option<Stored>, LeaseError> {
         if lease.metadata.name.as_deref() != Some(self.fleet.as_str()) {
             return Ok(None);
@@ -471,7 +472,7 @@ impl Leases {
             .await
         {
             Ok(_) => Ok(()),
-            // It is gone, or somebody else's by now.
+            // It is gone, or belongs to somebody else by now.
             Err(LeaseError::Request { error, .. }) if matches!(code(&error), Some(404 | 409)) => {
                 Ok(())
             }
@@ -479,7 +480,7 @@ impl Leases {
         }
     }
 
-    /// Bounds a request: one that takes longer than a third of the lease comes too late.
+    /// Limits a request's time: one that takes longer than a third of the lease comes too late.
     async fn ask<T>(
         &self,
         verb: &'static str,
@@ -527,7 +528,7 @@ fn annotation<'a>(lease: &'a Lease, name: &str) -> Option<&'a str> {
     annotations.get(name).map(String::as_str)
 }
 
-/// Reads what an annotation says; nothing if it is not there, or written by an agent of another version.
+/// Parses an annotation. Returns the default if it is not there, or was written by an agent of another version.
 fn read<T: DeserializeOwned + Default>(lease: &Lease, name: &str) -> T {
     annotation(lease, name)
         .and_then(|text| serde_json::from_str(text).ok())
@@ -552,7 +553,7 @@ fn code(error: &kube::Error) -> Option<u16> {
     }
 }
 
-/// A place of a watch that is too old is begun anew.
+/// If a watch's resource version is too old, the watch is restarted.
 fn is_refused(code: u16) -> bool {
     matches!(code, 400..500) && !matches!(code, 404 | 408..=410 | 429)
 }

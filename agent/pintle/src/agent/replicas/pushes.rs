@@ -1,4 +1,4 @@
-//! Pushes that one replica's webhooks tell of, passed on to the others.
+//! Pushes that one replica's webhooks report, passed on to the others.
 
 use pintle_core::sharding::ReplicaId;
 
@@ -13,11 +13,11 @@ impl Task {
         self.pushes.back().map_or(0, |(number, _)| *number)
     }
 
-    /// Tells this replica, and by its Lease the others, of pushes that its webhooks received.
+    /// Passes pushes that this replica's webhooks received to its own controller, and to the others by its Lease.
     pub(super) fn pushed(&mut self, repositories: Pushed) {
         let mut number = self.newest_push();
         if number == 0 {
-            // Later than those of a process of the same name before.
+            // This is later than the numbers of an earlier process of the same name.
             number = now_ms();
         }
         for repository in &repositories {
@@ -36,7 +36,7 @@ impl Task {
     pub(super) fn look_at_pushes(&mut self, replica: ReplicaId, pushes: &Pushes) {
         let newest = pushes.iter().map(|(number, _)| *number).max();
         let newest = newest.unwrap_or_default();
-        // What came before this replica looked is fetched already.
+        // Pushes from before this replica looked have been fetched already.
         let Some(known) = self.seen_pushes.insert(replica, newest) else {
             return;
         };
@@ -48,7 +48,7 @@ impl Task {
     }
 
     fn tell(&self, repositories: Pushed) {
-        // Full: the controller is busy, and the sources are asked at their interval.
+        // If the channel is full, the controller is busy, and the sources are asked at their interval.
         if self.told.try_send(repositories).is_err() {
             tracing::warn!("a push was not taken up: the agent is busy or stopping");
         }

@@ -4,7 +4,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 
 use super::leases::LeaseError;
 
-/// Reads the resource version of a Lease.
+/// Parses the resource version of a Lease.
 pub(super) fn of(lease: &Lease) -> Result<u64, LeaseError> {
     let version = lease.metadata.resource_version.as_deref();
     let version = version.unwrap_or_default();
@@ -14,8 +14,8 @@ pub(super) fn of(lease: &Lease) -> Result<u64, LeaseError> {
     })
 }
 
-/// Refuses what was written after a version that is greater. All that is known then counts for newer than whatever the API server
-/// tells from now on: the table would never be written again, and no change of an Application be seen.
+/// Rejects a write whose version is smaller than an earlier one. All known state would then count as newer than anything that the
+/// API server reports from now on: the table would never be written again, and no change to an Application would be noticed.
 pub(super) fn check_written(lease: &Lease, after: Option<u64>) -> Result<(), LeaseError> {
     let written = of(lease)?;
     match after {

@@ -1,4 +1,4 @@
-//! An Application that takes over what Helm has installed.
+//! An Application that takes over a Helm release.
 
 use pintle_cluster::{HelmError, HelmRelease, Release};
 use pintle_core::{
@@ -20,18 +20,18 @@ use crate::{
 
 /// A takeover that is to be done.
 pub(super) struct Takeover {
-    /// The name of Helm's release.
+    /// The name of the Helm release.
     pub(super) of: String,
-    /// The application's release, which may take over.
+    /// The application's release, which is allowed to take over.
     pub(super) release: Release,
-    /// The inventory, with what Helm has done as the last release.
+    /// The inventory, with Helm's release recorded as the last one.
     pub(super) inventory: Inventory,
     chart: String,
     may_replace_pods: bool,
 }
 
 impl Run {
-    /// Returns the takeover that the Application asks for, unless it was done.
+    /// Returns the takeover that the Application asks for, unless it was done already.
     pub(super) async fn takeover(
         &self,
         ready: &Ready,
@@ -60,7 +60,7 @@ impl Run {
             "taking over what Helm has installed"
         );
         let mut inventory = inventory.clone();
-        // A takeover that was interrupted is gone on with.
+        // An interrupted takeover is continued.
         inventory.release.get_or_insert(takeover.record);
         Ok(Some(Takeover {
             of: of.clone(),
@@ -75,7 +75,7 @@ impl Run {
 }
 
 impl Takeover {
-    /// Refuses a plan that would replace pods.
+    /// Rejects a plan that would replace pods.
     pub(super) fn check(&self, plan: &Plan) -> Result<(), Stopped> {
         let replaced = restarts(plan, &self.release.seed);
         if replaced.is_empty() || self.may_replace_pods {

@@ -1,4 +1,4 @@
-//! A plan, what is said to it, and its apply.
+//! Making a plan, checking it, and applying it.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -39,14 +39,15 @@ use crate::{
     },
 };
 
-/// How long watches may take to tell what there is, before planning asks the server instead.
+/// How long watches may take to sync before planning asks the server instead.
 pub(super) const SYNC: Duration = Duration::from_secs(20);
 
-/// What an apply came to: no more than is needed while its objects become healthy, which thousands may do at once.
+/// The result of an apply. It holds no more than is needed while its objects become healthy, which thousands of applications may
+/// wait for at once.
 pub(super) struct Done {
     pub(super) inventory: Inventory,
     pub(super) drifted: Vec<DriftedObject>,
-    /// What of it is left as it is, and has no health.
+    /// The objects that are left as they are and have no health.
     unseen: BTreeSet<ObjectId>,
     /// How many objects left the source and stay.
     pub(super) kept: usize,
@@ -80,7 +81,7 @@ impl Run {
             tracing::warn!(application = %name, ?unsynced, "watches are not in sync: the server is asked instead");
         }
         let drift = shared.tracker.drift(name, &inventory);
-        // Before the plan looks: what goes out of sight after that may have been there still.
+        // Taken before the plan looks: an object that goes out of sight after that may still have been there.
         let out_of_sight = shared.tracker.out_of_sight(name, inventory.ids());
         let takeover = self.takeover(ready, &rendered, &inventory).await?;
         drop(rendered);
@@ -130,7 +131,7 @@ impl Run {
         let applied = cluster.apply(&applying, &approved, planned.inventory, store);
         let applied = match Box::pin(applied).await {
             Ok(applied) => {
-                // What was refused is of the newest render.
+                // What was refused belongs to the newest render.
                 if self.is_rollout() {
                     shared.claims.unbar(name);
                 }
@@ -181,7 +182,7 @@ impl Run {
         judging.of(plan).await
     }
 
-    /// Tells what policies found and let pass. About a plan that does nothing they were not asked.
+    /// Reports what policies found and let pass. They were not asked about a plan that does nothing.
     fn tell_passed(&mut self, approved: &Approved) {
         if approved.plan().is_empty() {
             return;
@@ -198,7 +199,7 @@ impl Run {
     }
 }
 
-/// Who judges a plan, and what they are told of the application.
+/// The policies that judge a plan, and what they are given about the application.
 pub(super) struct Judging<'a> {
     pub(super) shared: &'a Shared,
     pub(super) release: &'a Release,
@@ -208,7 +209,7 @@ pub(super) struct Judging<'a> {
 }
 
 impl Judging<'_> {
-    /// Asks all policies about a plan. They read the cluster in the name of the application, as its renderer does.
+    /// Asks all policies about a plan. They read the cluster as the application's service account, as its renderer does.
     pub(super) async fn of(&self, plan: Plan) -> Result<Approved, Stopped> {
         let reader = self
             .shared
@@ -237,7 +238,7 @@ impl Judging<'_> {
     }
 }
 
-/// What policies found, for an event's details.
+/// Returns the findings of policies, for an event's details.
 fn findings(denied: &Denied) -> Vec<serde_json::Value> {
     let version = |id: &ObjectId| {
         let change = denied.plan.changes().iter().find(|change| change.id == *id);

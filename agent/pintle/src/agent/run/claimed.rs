@@ -1,4 +1,4 @@
-//! What a run claims: what moves to its application must not be deleted meanwhile.
+//! What a run claims. Objects that move to its application must not be deleted in the meantime.
 
 use std::collections::BTreeSet;
 
@@ -17,10 +17,10 @@ impl Ready {
 }
 
 impl Run {
-    /// Claims what was made ready. What waits for others may wait for ever.
+    /// Claims the objects that were made ready. If they wait for others, they may wait for ever.
     pub(super) fn claim(&mut self, ready: &Ready, waits: bool) {
         if waits {
-            // Before it is claimed, so that nobody finds it in between.
+            // Barred before they are claimed, so that nobody finds the claims in between.
             let inventory = self.before.recorded().unwrap_or_default();
             let (name, contested) = (&ready.release.application, &self.contested);
             self.bar(
@@ -32,10 +32,11 @@ impl Run {
         self.found.has_left |= self.shared.claims.rendered(name, revision, ready.ids());
     }
 
-    /// Gives up claims when a rollout ends before all was written. What it has not come to, the API server has not refused: whoever
-    /// sees to it that no rollout of his ever comes to it would keep alive for ever what another tenant deletes.
+    /// Gives up claims when a rollout ends before everything was written. The API server has not refused the objects that the
+    /// rollout did not reach: a tenant who makes sure that no rollout ever reaches an object could otherwise keep alive for ever
+    /// what another tenant deletes.
     pub(super) fn claim_no_more(&self, ready: &Ready, inventory: &Inventory, outcome: Outcome) {
-        // What is put right is of an earlier revision.
+        // A repair is of an earlier revision.
         if !self.is_rollout() {
             return;
         }
@@ -43,14 +44,14 @@ impl Run {
         let unproven = unproven(ready.ids(), name, inventory, &self.contested);
         self.prove(ready, inventory, &unproven);
         let is_superseded = outcome == Outcome::Cancelled && !self.is_suspended();
-        // What takes its place goes on where it was.
+        // The rollout that supersedes this one continues where it was.
         if is_superseded && !self.shared.claims.supersede(name) {
             return;
         }
         self.bar(&ready.release, unproven);
     }
 
-    /// Takes note of what the run has come to: an earlier one may not have, or was refused it.
+    /// Records what the run has reached, which an earlier run may not have, or was refused.
     fn prove(&self, ready: &Ready, inventory: &Inventory, unproven: &[&ObjectId]) {
         let (claims, name) = (&self.shared.claims, &ready.release.application);
         let before = self.before.recorded().unwrap_or_default();
@@ -68,32 +69,33 @@ impl Run {
         }
     }
 
-    /// Says whether it is to be seen first that an application may write what it renders into other namespaces.
+    /// Returns whether an application must first be seen to have the right to write what it renders into other namespaces.
     fn is_doubted(&self, release: &Release) -> bool {
-        // In another cluster only those claim who reach it by the same Secret.
+        // In another cluster, only applications that reach it by the same Secret have claims.
         let is_remote = self.before.cluster.is_some();
         let (account, name) = (release.account.as_ref(), &release.application);
         !is_remote && !is_trusted(account, name, &self.shared.namespace)
     }
 
-    /// Claims what a render has that cannot be made ready, because another application brings a kind first for example: what
-    /// moves to it must not be deleted meanwhile. And nobody waits for it in vain, least of all who brings that kind.
+    /// Claims the objects of a render that cannot be made ready, for example because another application has to bring a kind
+    /// first. Objects that move to this application must not be deleted in the meantime. This way nobody waits for the render in
+    /// vain either, least of all the application that brings the kind.
     pub(super) async fn claim_unfit(
         &mut self,
         release: &Release,
         rendered: &Rendered,
         revision: &str,
     ) {
-        // What is put right is of an earlier revision.
+        // A repair is of an earlier revision.
         if !self.is_rollout() {
             return;
         }
-        // Without the kinds of the cluster nothing is known of namespaces; they are asked for by the next run again.
+        // Without the kinds of the cluster, the namespaces are unknown. The next run asks for them again.
         if let Ok(mut ids) = self.shared.cluster.identities(rendered, release).await {
             let (claims, name) = (&self.shared.claims, &release.application);
             if self.is_doubted(release) {
                 let inventory = self.before.recorded().unwrap_or_default();
-                // What an earlier render claimed fitted, and the API server has not refused it.
+                // A claim from an earlier render could be made ready, and the API server has not refused it.
                 ids.retain(|id| is_its_own(id, name, &inventory) || claims.has(name, id));
             }
             self.found.has_left |= claims.rendered(name, revision, ids.iter());
@@ -101,22 +103,24 @@ impl Run {
     }
 }
 
-/// Says whether an application acts in a name that only whoever runs the agent gives: it may claim all that it renders.
+/// Returns whether an application uses an account that only the operator of the agent can give it. Such an application may claim
+/// everything that it renders.
 fn is_trusted(account: Option<&ServiceAccount>, name: &ApplicationName, agent: &str) -> bool {
     name.namespace == agent || account.is_some_and(|account| account.namespace != name.namespace)
 }
 
-/// Says whether an object is an application's, as far as that is known before the API server was asked whether its account may
-/// write it: a render that does not fit never gets as far as that, and would keep alive for ever what another tenant deletes.
+/// Returns whether an object is an application's own, as far as that is known before the API server was asked whether the
+/// application's account may write it. A render that cannot be made ready never gets as far as that, and could otherwise keep
+/// alive for ever what another tenant deletes.
 fn is_its_own(id: &ObjectId, name: &ApplicationName, inventory: &Inventory) -> bool {
-    // What is only intended was listed before anybody was asked.
+    // An object that is only intended was listed before anybody was asked.
     let has = || inventory.get(id).is_some_and(|entry| entry.uid.is_some());
-    // Not the namespace that the spec names, which may be anybody's.
+    // Only the application's own namespace counts. The one that the spec names may be anybody's.
     id.namespace.as_ref() == Some(&name.namespace) || has()
 }
 
-/// Says whether an object was written since an inventory was recorded. What was written long ago says nothing of the rights that
-/// there are now.
+/// Returns whether an object was written since an inventory was recorded. A write from long ago says nothing about current
+/// rights.
 fn is_written(id: &ObjectId, before: &Inventory, now: &Inventory) -> bool {
     let written = |inventory: &Inventory| {
         let entry = inventory.get(id)?;
@@ -126,8 +130,9 @@ fn is_written(id: &ObjectId, before: &Inventory, now: &Inventory) -> bool {
     found.is_some() && found != written(before)
 }
 
-/// Returns the objects that an application has not written, and may have no right to. Where some were refused because other
-/// applications have them, it has one: the API server looks at rights first. It is tried again when those let go.
+/// Returns the objects that an application has not written, and may have no right to. If some objects of a namespace were refused
+/// because other applications have them, the right is there: the API server checks rights first. Such objects are tried again
+/// when the others let go of them.
 fn unproven<'a>(
     objects: impl Iterator<Item = &'a ObjectId>,
     name: &ApplicationName,
@@ -207,7 +212,7 @@ mod tests {
         assert!(is_written(None, Some(written("1"))));
         assert!(is_written(Some(intended()), Some(written("1"))));
         assert!(is_written(Some(written("1")), Some(written("2"))));
-        // Its rights may have been taken since.
+        // Its rights may have been taken away since.
         assert!(!is_written(Some(written("1")), Some(written("1"))));
         assert!(!is_written(None, Some(intended())));
         assert!(!is_written(Some(written("1")), None));

@@ -22,7 +22,7 @@ use crate::agent::{
     shared::Shared,
 };
 
-/// Says that nothing goes on with an application that is suspended, where its status tells otherwise.
+/// Reports that no work continues on a suspended application, where its status says otherwise.
 pub(super) async fn rest(shared: Arc<Shared>, mut job: Job) -> Report {
     let outcome = put_to_rest(&shared, &mut job).await;
     Report::bare(shared, job, outcome)
@@ -54,7 +54,7 @@ async fn put_to_rest(shared: &Arc<Shared>, job: &mut Job) -> Outcome {
     }
 }
 
-/// Returns what writes a verdict alone; nothing if there is none, which the log tells.
+/// Returns the store that writes only a verdict. If there is none, logs that and returns `None`.
 fn store_of(shared: &Shared, job: &Job) -> Option<StatusStore> {
     let (applications, application) = (shared.applications.clone(), job.application.clone());
     match StatusStore::new(applications, application, ApplicationStatus::default()) {
@@ -67,7 +67,7 @@ fn store_of(shared: &Shared, job: &Job) -> Option<StatusStore> {
     }
 }
 
-/// Says what becomes of what a status tells to go on, if nobody goes on with it: nothing.
+/// Returns the verdict for a status that says that work continues, although nobody continues it.
 fn resting(before: &ApplicationStatus) -> Option<Verdict> {
     let told = Verdict::as_told(&before.conditions)?;
     let goes_on = matches!(told.standing, Standing::Working | Standing::Retrying);
@@ -76,7 +76,7 @@ fn resting(before: &ApplicationStatus) -> Option<Verdict> {
 }
 
 impl Run {
-    /// Ends a run that came to no store of its own.
+    /// Ends a run that has no store of its own.
     pub(super) async fn stop(&mut self, stopped: Stopped) -> Outcome {
         let outcome = stopped.outcome;
         let Some(verdict) = stopped.verdict.or_else(|| self.left_underway(outcome)) else {
@@ -91,10 +91,10 @@ impl Run {
     pub(super) async fn stop_with(&mut self, store: StatusStore, stopped: Stopped) -> Outcome {
         let is_suspended = self.is_suspended();
         if stopped.verdict.is_none() && is_suspended && !self.has_begun {
-            // All is as it was before.
+            // Everything is as it was before.
             return self.stop(stopped).await;
         }
-        // Without a verdict a change came in between; what was applied is recorded all the same.
+        // If there is no verdict, a change came in between. What was applied is recorded all the same.
         let verdict = stopped.verdict.unwrap_or_else(|| {
             if is_suspended {
                 self.cut_short()
@@ -105,12 +105,12 @@ impl Run {
         Box::pin(self.finish(store, &verdict, stopped.outcome)).await
     }
 
-    /// Says whether nobody goes on with what this run leaves.
+    /// Returns whether the application is suspended, so that nobody continues what this run leaves.
     pub(super) fn is_suspended(&self) -> bool {
         self.job.is_suspended.load(Ordering::Relaxed)
     }
 
-    /// Says that what was begun is not ended.
+    /// Returns the verdict that the rollout which was begun has not ended.
     fn cut_short(&self) -> Verdict {
         let revision = self.learned.attempted.as_deref().map_or("it", short);
         let message = format!(
@@ -119,7 +119,7 @@ impl Run {
         Verdict::blocked(SUSPENDED, message)
     }
 
-    /// Says what becomes of what earlier runs were at, if a suspension has stopped this one before it came to anything.
+    /// Returns the verdict for the work of earlier runs, if a suspension has stopped this one before it had any result.
     fn left_underway(&self, outcome: Outcome) -> Option<Verdict> {
         if outcome != Outcome::Cancelled || !self.is_suspended() {
             return None;

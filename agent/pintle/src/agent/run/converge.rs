@@ -51,7 +51,7 @@ use crate::{
     },
 };
 
-/// A run and what it has come to so far.
+/// A run and its results so far.
 pub(super) struct Run {
     pub(super) shared: Arc<Shared>,
     pub(super) job: Job,
@@ -60,19 +60,19 @@ pub(super) struct Run {
     pub(super) learned: Learned,
     pub(super) notifiers: Vec<NotifierUse>,
     pub(super) found: Found,
-    /// What others claim.
+    /// The claims of others.
     pub(super) claims: Option<Arc<RunClaims>>,
     /// Objects that were refused because other applications have them.
     pub(super) contested: BTreeSet<ObjectId>,
     /// Whether anything may have been written to the cluster.
     pub(super) has_begun: bool,
-    /// Whether the cluster refuses the revision for too long.
+    /// Whether the cluster has refused the revision for too long.
     pub(super) is_overdue: bool,
     /// Whether the cluster has refused objects.
     pub(super) is_refused: bool,
-    /// What it refuses, and had refused before.
+    /// What the cluster refuses, and has refused before.
     pub(super) refused: Option<Refused>,
-    /// What it waits for, or the one before has.
+    /// What this run waits for, or the one before has waited for.
     pub(super) awaited: Option<Awaited>,
 }
 
@@ -148,7 +148,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
             ..run.found
         },
         shared: run.shared,
-        // What was stopped came to nothing else.
+        // A run that was stopped has no other result.
         refused: run
             .refused
             .filter(|_| run.is_refused || outcome == Outcome::Cancelled),
@@ -158,7 +158,8 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
     }
 }
 
-/// The request for a reconciliation that a run answers: whoever asks wants what is wanted now, and not what was before.
+/// Returns the request for a reconciliation that a run answers. A person who asks wants the newest revision, and not the earlier
+/// one that a guard looks after.
 fn answered(job: &Job) -> Option<&String> {
     let is_guard = matches!(job.work, Work::Guard { .. });
     job.requested.as_ref().filter(|_| !is_guard)
@@ -195,7 +196,7 @@ impl Run {
             }
         };
         let away = self.job.failure.as_ref().map(|failure| {
-            // The source is asked again at its own pace; a new answer starts a new run.
+            // The source is asked again at its own pace. A new answer starts a new run.
             Verdict::failed(Standing::Retrying, Reason::SourceFailed, &failure.message)
         });
         let Work::Converge { snapshot, cause } = &self.job.work else {
@@ -226,8 +227,8 @@ impl Run {
         }
     }
 
-    /// Comes to objects; nothing if the revision changes nothing that the last one read, and the last one was converged, or if it
-    /// comes to what was gone back from.
+    /// Renders the objects. Returns `None` if the revision changes nothing that the last render read and the application had
+    /// converged, or if the result is the same as what was rolled back from.
     async fn prepare(
         &mut self,
         spec: ApplicationSpec,
@@ -257,7 +258,7 @@ impl Run {
             .await;
         self.found.asked = remembered.as_deref().map(Memory::asked);
         if remembered.is_some() {
-            // It asks for nothing, and what another run has left under way nobody wants any more.
+            // This run asks for nothing, and nobody wants the fetch any more that another run has left in progress.
             self.job.fetching.end();
         }
         if let Some(memory) = &remembered
@@ -300,19 +301,20 @@ impl Run {
         Ok(Some((ready, rendered)))
     }
 
-    /// Returns since when a render is waited for. Whoever asks for it, and other settings or plugins, have it waited for anew.
+    /// Returns since when a render is waited for. The wait begins anew if somebody asked for the render, or if settings or
+    /// plugins have changed.
     fn waits(&self, rendered: Digest, cause: Cause) -> Waits {
         let is_asked = matches!(cause, Cause::Settings | Cause::Request) || self.is_requested();
         let before = self.awaited.as_ref().filter(|_| !is_asked);
         Awaited::waits(before, rendered, self.job.application.generation)
     }
 
-    /// Says whether a request for a reconciliation has no answer yet.
+    /// Returns whether a request for a reconciliation has no answer yet.
     fn is_requested(&self) -> bool {
         self.job.requested != self.before.last_handled_reconcile
     }
 
-    /// Takes note that a render is begun.
+    /// Records that the rollout of a render begins.
     pub(super) fn begin(&mut self, release: &Release) {
         self.has_begun = true;
         self.job.rules.recorded = Some(release.drift.clone());
@@ -324,7 +326,7 @@ impl Run {
         });
     }
 
-    /// Says where the render of a revision goes.
+    /// Returns where the render of a revision goes.
     pub(super) async fn context(
         &self,
         release: &Release,
@@ -345,7 +347,7 @@ impl Run {
         })
     }
 
-    /// Makes a render ready for the cluster.
+    /// Prepares a render for the cluster.
     pub(super) async fn ready(
         &mut self,
         mut release: Release,
@@ -375,7 +377,7 @@ impl Run {
         })
     }
 
-    /// Says whether the run is about the revision that is wanted.
+    /// Returns whether the run is about the wanted revision.
     pub(super) fn is_rollout(&self) -> bool {
         matches!(self.job.work, Work::Converge { .. })
     }
@@ -401,7 +403,7 @@ impl Run {
             .await
             .map_err(plugin_failed)?;
         if self.shared.judges.put(&release.application, judges) {
-            // Whatever the run is for: a commit may bring other checks, and a change of them be overtaken by another.
+            // Done whatever the run is for: a commit may bring other checks, and another commit may supersede a change to them.
             self.shared.tracker.reassess(&release.application);
         }
         let home = self
@@ -437,7 +439,7 @@ impl Run {
         let fetched = Instant::now();
         let outcome = render::render(&catalog, request).await;
         if !matches!(outcome, Err(RenderError::Cancelled)) {
-            // Its own fetch has ended, and what another run has left under way it did not ask for.
+            // The run's own fetch has ended, and it did not ask for the one that another run has left in progress.
             self.job.fetching.end();
         }
         let outcome = outcome.map_err(|error| {
@@ -470,8 +472,8 @@ impl Run {
         Ok((spec, outcome.rendered))
     }
 
-    /// Puts the finalizer on an Application that is seen for the first time, long before its first object is made: it is one
-    /// request less when that has to be quick.
+    /// Adds the finalizer to an Application that is seen for the first time, long before its first object is created. That saves
+    /// one request at the time when speed matters.
     async fn hold(&mut self) -> Result<(), Stopped> {
         let known = &self.job.application;
         if known.has_finalizer() {
@@ -485,7 +487,7 @@ impl Run {
             let message = chain(&error);
             Stopped::failed(Reason::ApplyFailed, Retry::Backoff, message)
         })?;
-        // The run was begun for the spec of before; the watch tells of this one.
+        // The run was begun for the earlier spec. The watch will report this one.
         let is_another = held.generation != known.generation || held.deleting;
         self.job.application = held;
         if is_another {
@@ -494,10 +496,10 @@ impl Run {
         Ok(())
     }
 
-    /// From objects to a healthy cluster.
+    /// Brings the cluster from objects to health.
     ///
-    /// A thousand of these may wait for health at once. What each holds meanwhile is little: what is over by then, or comes
-    /// after it, is boxed and so not part of it, and the objects are let go.
+    /// A thousand of these may wait for health at once. Each holds little meanwhile: whatever is over by then, or comes after the
+    /// wait, is boxed and so not part of the future, and the objects are dropped.
     pub(super) async fn converge(
         &mut self,
         mut ready: Ready,
@@ -514,7 +516,7 @@ impl Run {
             Err(stopped) => {
                 self.found.inventory = Some(store.inventory().clone());
                 self.claim_no_more(&ready, store.inventory(), stopped.outcome);
-                // What was to be put right was not, or not all.
+                // The repairs were not made, or not all of them.
                 (self.found.drift, self.learned.drift) = (None, None);
                 if !self.is_rollout() {
                     Box::pin(self.leave_drift(store.inventory(), &stopped)).await;
@@ -522,7 +524,7 @@ impl Run {
                 return self.stop_with(store, stopped).await;
             }
         };
-        // Waiting for health costs nothing, so it holds nobody up.
+        // Waiting for health costs nothing, so it needs no slot.
         drop(slot);
         let drifted = &applied.drifted;
         let repairs = drifted.iter().filter(|object| !object.is_left).count();
@@ -565,7 +567,7 @@ impl Run {
         store.map_err(|error| Stopped::blocked(reasons::INVENTORY_UNUSABLE, chain(&error)))
     }
 
-    /// Returns the status while objects are written.
+    /// Returns the status while objects are being written.
     pub(super) fn underway(&self, ready: &Ready) -> ApplicationStatus {
         let message = format!("applying {}", short(&ready.revision.commit));
         let verdict = working(reasons::APPLYING, message);

@@ -1,4 +1,4 @@
-//! What waits until other applications are Ready: what a run has to roll out that does not run yet.
+//! Runs that wait until other applications are Ready. Only what is new waits, and not what runs already.
 
 use pintle_cluster::PreparedObject;
 use pintle_core::{
@@ -18,8 +18,8 @@ use super::{
 use crate::agent::{reasons::WAITS_FOR_OTHERS, report::Verdict};
 
 impl Run {
-    /// Says what holds up what was made ready, if anything does. What was begun once waits for nobody any more, whatever the
-    /// run is for.
+    /// Returns what holds up the prepared objects, if anything does. A rollout that has begun waits for nobody any more, whatever
+    /// the run is for.
     pub(super) fn held_up(&mut self, ready: &Ready) -> Option<Stopped> {
         let verdict = waiting(&self.job.waits_for)?;
         let recorded = self.before.recorded();
@@ -28,14 +28,15 @@ impl Run {
             return None;
         }
         self.found.is_held = true;
-        // What is in the cluster is told, and not what waits.
+        // The status shows what is in the cluster, and not what waits.
         self.learned.rendered = None;
         let outcome = Outcome::Failed(Retry::OnChange);
         Some(Stopped::with(outcome, Some(verdict)))
     }
 
-    /// Says what holds up a revision that came to no objects. What is wrong with it is told when its time has come: it may be
-    /// what the others bring. Until then only the log has it. A revision that runs already needs nothing of them.
+    /// Returns what holds up a revision that came to no objects. What is wrong with the revision is reported when its turn has
+    /// come: the others may bring what is missing. Until then, only the log has it. A revision that already runs needs nothing
+    /// from them.
     pub(super) fn held_up_as_well(&mut self, stopped: Stopped) -> Stopped {
         let runs = self.before.revision == self.learned.attempted;
         let (Some(wrong), false) = (&stopped.verdict, runs) else {
@@ -53,7 +54,7 @@ impl Run {
         self.found.is_held = true;
         self.learned.rendered = None;
         let outcome = match stopped.outcome {
-            // A kind that the cluster does not have comes with one of the others: each change of theirs is another look.
+            // One of the others brings a kind that the cluster does not have. Each change of theirs causes another look.
             Outcome::Failed(_) if self.is_refused => Outcome::Failed(Retry::OnChange),
             outcome => outcome,
         };
@@ -65,7 +66,8 @@ impl Run {
     }
 }
 
-/// Says what is in the way; nothing if nothing is. It is looked at again when one of the others changes, not by time.
+/// Describes the obstacles, or returns `None` if there are none. They are checked again when one of the others changes, and not
+/// on a timer.
 fn waiting(obstacles: &[Obstacle]) -> Option<Verdict> {
     if obstacles.is_empty() {
         return None;
@@ -85,8 +87,8 @@ fn waiting(obstacles: &[Obstacle]) -> Option<Verdict> {
     })
 }
 
-/// Says whether a render is the one that was begun last, and nothing of it is new. Objects that were never tried are not listed
-/// before all is done; after that they are there because the spec puts them elsewhere.
+/// Returns whether a render is the one that was begun last, with no new objects. Objects that were never tried are missing from
+/// the inventory before everything is done. After that, objects are missing because the spec places them elsewhere.
 fn has_begun<'a>(
     recorded: Option<&Inventory>,
     rendered: Digest,
@@ -147,7 +149,7 @@ mod tests {
         assert!(!has_begun(Some(&done), "2", &web));
         assert!(!has_begun(Some(&done), "1", &elsewhere));
 
-        // It failed before it came to this object.
+        // It failed before it reached this object.
         let partly = inventory("1", false, &[]);
         assert!(has_begun(Some(&partly), "1", &web));
     }

@@ -1,4 +1,4 @@
-//! Drift in a run: what is put right, what is left as it is, and how both are told.
+//! Drift in a run: what is repaired, what is left as it is, and how both are reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,22 +24,23 @@ use crate::{
     pipeline::time_of_day,
 };
 
-/// How many fields of one object are named at most, and how many managers.
+/// The maximum number of fields that are named for one object, and of managers.
 const LISTED: usize = 20;
 
 impl Run {
-    /// Says in a release what is done about drift in this run.
+    /// Sets in a release what this run does about drift.
     pub(super) fn set_drift_rules(&self, release: &mut Release, spec: &ApplicationSpec) {
         release.drift = spec.drift.clone();
         release.leaves = match spec.drift.mode {
-            // Whoever asks for a reconciliation asks for repairs. The status may tell of it already, after a run that made none.
+            // A person who requests a reconciliation asks for repairs. The status may show the request as handled already, by a
+            // run that made none.
             _ if self.job.repairs_for.is_some() => Leave::Nothing,
             DriftMode::Report => Leave::Everything,
             DriftMode::Repair => Leave::Objects(self.job.disputed.held.clone()),
         };
     }
 
-    /// Keeps what a plan has found of drift, for the status and for the controller.
+    /// Keeps what a plan has found out about drift, for the status and for the controller.
     pub(super) fn learn_drift(
         &mut self,
         seen: &[Drift],
@@ -69,7 +70,7 @@ impl Run {
         });
     }
 
-    /// Counts what was put right, for the metrics.
+    /// Counts repairs for the metrics.
     pub(super) fn count_repairs(&self, name: &ApplicationName, repairs: usize) {
         if repairs == 0 {
             return;
@@ -82,7 +83,7 @@ impl Run {
             .inc_by(repairs as u64);
     }
 
-    /// Tells what is new: repairs, drift that is left as it is, fights that have begun or ended.
+    /// Reports what is new: repairs, drift that is left as it is, and fights that have begun or ended.
     pub(super) async fn tell_drift(&self, application: &Application, drifted: &[DriftedObject]) {
         let before = &self.before.drift;
         let fights = &self.job.disputed.fights;
@@ -138,7 +139,8 @@ impl Run {
     }
 }
 
-/// Returns what a plan has found as it was applied although it was seen as drift, each with which telling of it that was.
+/// Returns the objects that a plan has found as applied although they were seen as drift, each with the tracker report that said
+/// so.
 fn cleared(seen: &[Drift], planned: &Planned) -> BTreeMap<ObjectId, String> {
     let all = planned.plan.changes().iter();
     let changed = all.filter(|change| change.action != Action::Unchanged);
@@ -150,8 +152,8 @@ fn cleared(seen: &[Drift], planned: &Planned) -> BTreeMap<ObjectId, String> {
         .collect()
 }
 
-/// Says whether drift is no news: the status has it, or it was told when that had no room for all. Each run would tell the rest
-/// anew.
+/// Returns whether drift is no news: the status has it, or it was reported when the status had no room for all of it. Otherwise
+/// each run would report the rest again.
 pub(super) fn is_told(
     before: &[ObjectDrift],
     told: &BTreeMap<ObjectId, ObjectDrift>,
@@ -164,7 +166,7 @@ pub(super) fn is_told(
     before.iter().any(is_same) || told.get(&object.id).is_some_and(is_same)
 }
 
-/// Returns how each object has drifted.
+/// Returns the drift of each object.
 pub(super) fn by_id(left: &[DriftedObject]) -> BTreeMap<ObjectId, ObjectDrift> {
     let one = |object: &DriftedObject| (object.id.clone(), status(object, None));
     left.iter().map(one).collect()
@@ -175,7 +177,7 @@ pub(super) fn statuses(left: &[DriftedObject], fights: &[Fight]) -> Vec<ObjectDr
     let drifted = left
         .iter()
         .map(|object| status(object, fight_of(&object.id)));
-    // Fought for, and at the moment as it should be.
+    // Objects that are fought over, and are as they should be at the moment.
     let quiet = fights
         .iter()
         .filter(|fight| !left.iter().any(|object| object.id == fight.id));
@@ -222,7 +224,7 @@ fn managers(fight: &Fight) -> Vec<String> {
     listed(managers.into_iter().cloned())
 }
 
-/// Lists the first of what an object has any number of, which a status has no room for, and says how many more there are.
+/// Returns the first items of a list that may be too long for a status, and how many more there are.
 fn listed(mut all: impl ExactSizeIterator<Item = String>) -> Vec<String> {
     let mut listed: Vec<String> = all.by_ref().take(LISTED).collect();
     match all.len() {
@@ -255,7 +257,7 @@ pub(super) fn documents(objects: &[&DriftedObject]) -> Value {
     json!({ "objects": objects })
 }
 
-/// Tells repairs in one line and in detail; nothing if there was none.
+/// Describes repairs in one line and in detail. Returns `None` if there was none.
 fn tell_repairs(repaired: &[&DriftedObject]) -> Option<(String, Value)> {
     let first = repaired.first()?;
     let what = if first.is_gone {
@@ -267,14 +269,14 @@ fn tell_repairs(repaired: &[&DriftedObject]) -> Option<(String, Value)> {
     Some((text, documents(repaired)))
 }
 
-/// Tells drift that is left as it is.
+/// Describes drift that is left as it is.
 fn tell_left(left: &[&DriftedObject]) -> Option<(String, Value)> {
     let what = what_drifted(left)?;
     let text = format!("{what}: left as it is until a reconciliation is asked for");
     Some((text, documents(left)))
 }
 
-/// Tells drift that is left as it is because it cannot be repaired, for how long, and why.
+/// Describes drift that is left as it is because it cannot be repaired, with for how long, and why.
 pub(super) fn tell_unrepaired(
     left: &[&DriftedObject],
     is_tried_again: bool,
@@ -325,7 +327,7 @@ fn tell_fight(fight: &Fight, manager: &str) -> (String, Value) {
     )
 }
 
-/// Tells why a fight is over: the repair holds, or none is tried any more.
+/// Describes why a fight is over: the repair holds, or none is tried any more.
 fn tell_end(known: &ObjectDrift, left: &[ObjectDrift]) -> String {
     let object = &known.object;
     if left.iter().any(|one| one.object == *object) {

@@ -1,7 +1,7 @@
-//! Removals that the application's rights do not reach far enough for, most of all because its namespace is being deleted.
+//! Removals for which the application lacks rights, most of all because its namespace is being deleted.
 //!
-//! A namespace is emptied in no order: the account's rights may go first, and the Application, which holds the namespace up by
-//! its finalizer, last. What it waits for then never comes back.
+//! A namespace is emptied in no particular order. The account's rights may go first, and the Application last, because its
+//! finalizer blocks the deletion of the namespace. What the removal waits for then never comes back.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -24,10 +24,10 @@ use super::{
 };
 use crate::agent::{reasons, report::Verdict, shared::Shared};
 
-/// How many objects are named at most where all do not fit.
+/// How many objects are named at most where not all of them fit.
 const NAMED: usize = 10;
 
-/// What whoever waits for a removal can do where rights are missing: it is tried until it is done.
+/// What a person who waits for a removal can do where rights are missing. The removal is retried until it is done.
 const WAY_OUT: &str = "\nto let the Application go and leave its objects where they are, set `deletionPolicy: Orphan`";
 
 /// Why an object stays that nobody has tried to delete.
@@ -46,14 +46,14 @@ pub(super) async fn namespace(
     else {
         return Ok(None);
     };
-    // In the agent's own name: the account may see nothing any more.
+    // Read as the agent itself: the account may have no read access any more.
     let reader = shared.home.reader();
     match reader.get("v1", "Namespace", None, namespace).await {
         Ok(Some(found)) if !found["metadata"]["deletionTimestamp"].is_null() => {
             Ok(Some(namespace.clone()))
         }
         Ok(_) => Ok(None),
-        // Whoever narrows the agent's rights down gets no less than a removal by what the account may do.
+        // Where an operator has restricted the agent's rights, a removal still does everything that the account may do.
         Err(error) if error.is_forbidden() => Ok(None),
         Err(error) => {
             let message = chain(&error);
@@ -66,7 +66,7 @@ pub(super) async fn namespace(
     }
 }
 
-/// Names the way out of a removal that needs what may never come.
+/// Adds the way out to a removal that needs something that may never come.
 pub(super) fn with_way_out(mut stopped: Stopped) -> Stopped {
     if let Some(verdict) = &mut stopped.verdict {
         verdict.message.push_str(WAY_OUT);
@@ -90,7 +90,7 @@ pub(super) fn in_brief(mut verdict: Verdict) -> Verdict {
     verdict
 }
 
-/// A removal could not be planned.
+/// Handles a removal that could not be planned.
 pub(super) fn unplanned(error: ClusterError<PlanError>) -> Stopped {
     let lacks_rights = matches!(
         &error,
@@ -104,7 +104,7 @@ pub(super) fn unplanned(error: ClusterError<PlanError>) -> Stopped {
     }
 }
 
-/// A removal was not carried out, or not as a whole.
+/// Handles a removal that was not carried out, or not completely.
 pub(super) fn unapplied(error: ClusterError<ApplyError>) -> Stopped {
     let lacks_rights = matches!(
         &error,
@@ -118,14 +118,14 @@ pub(super) fn unapplied(error: ClusterError<ApplyError>) -> Stopped {
     }
 }
 
-/// What became of the objects of an application that goes with its namespace, but of those in it.
+/// The fate of the objects of an application that is deleted with its namespace, except for those in the namespace.
 pub(super) struct Parted {
     deleted: usize,
     left: Vec<Kept>,
 }
 
 impl Parted {
-    /// Understands what a removal came to. That the account may not delete something is the end of it here.
+    /// Interprets the result of a removal. If the account may not delete an object, the removal is over for that object.
     pub(super) fn of(
         applied: Result<Applied, ClusterError<ApplyError>>,
         kept: Vec<Kept>,
@@ -154,7 +154,7 @@ impl Parted {
         })
     }
 
-    /// Understands a removal that deletes nothing: what is in the namespace goes all the same, and nothing else.
+    /// Interprets a removal that deletes nothing. What is in the namespace goes all the same, and nothing else does.
     pub(super) fn let_go(mut staying: Vec<Kept>, namespace: &str) -> Self {
         let is_gone = |id: &ObjectId| {
             let is_itself = id.is("", "Namespace") && id.name == namespace;
@@ -167,7 +167,7 @@ impl Parted {
         }
     }
 
-    /// Returns what is told of it.
+    /// Returns the message about it.
     pub(super) fn message(&self) -> String {
         let mut text = format!(
             "removed with its namespace: {} objects outside of it deleted",
@@ -179,7 +179,7 @@ impl Parted {
         text
     }
 
-    /// Tells what stays, which nobody will do anything about any more: each object in the log, and an Event.
+    /// Reports what is left behind, which nobody will handle any more: each object in the log, and all of them in an Event.
     pub(super) async fn tell(&self, shared: &Shared, application: &Application) {
         if self.left.is_empty() {
             return;
@@ -192,7 +192,8 @@ impl Parted {
             "{name} went with its namespace; left behind: {}",
             self.names()
         );
-        // No Event can be made in a namespace that is being deleted. Those about what is in none are in `default`.
+        // No Event can be created in a namespace that is being deleted. Events about objects without a namespace are in
+        // `default`.
         let about = Application {
             namespace: None,
             ..application.clone()
@@ -214,7 +215,7 @@ impl Parted {
     }
 }
 
-/// Says whether nothing but rights was in the way.
+/// Returns whether missing rights were the only obstacle.
 fn is_out_of_reach(error: &ApplyError) -> bool {
     let is_over = error.store.is_none() && !error.cancelled && !error.failures.is_empty();
     is_over && error.failures.iter().all(is_forbidden)

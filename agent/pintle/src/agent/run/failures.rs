@@ -1,4 +1,4 @@
-//! What the failures of the stages mean for an application: a reason for its conditions, and when to try again.
+//! What failures of the stages mean for an application: a reason for its conditions, and when to retry.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// Returns the application's folder of a revision, and where it is.
+/// Returns the application's folder in a revision, and its path.
 pub(super) async fn folder(
     spec: &ApplicationSpec,
     snapshot: &Snapshot,
@@ -40,18 +40,18 @@ pub(super) async fn folder(
     Ok((path, tree))
 }
 
-/// The folder is not there, or the copy of the revision on this machine cannot be read.
+/// Handles a folder that does not exist, or a copy of the revision on this machine that cannot be read.
 fn unreadable(error: SnapshotError) -> Stopped {
     unread(Reason::SourceFailed, error.is_broken(), chain(&error))
 }
 
-/// What the source says beside the spec cannot be used.
+/// Handles settings from the source, in addition to the spec, that cannot be used.
 pub(super) fn settings_failed(error: SettingsError) -> Stopped {
     let is_broken = matches!(&error, SettingsError::Tree(error) if error.is_broken());
     unread(Reason::RenderFailed, is_broken, chain(&error))
 }
 
-/// What a revision has stays so; what is only broken here is fetched anew.
+/// Handles a revision that could not be read. Its contents never change, but a copy that is only broken here is fetched again.
 fn unread(reason: Reason, copy_is_broken: bool, message: String) -> Stopped {
     let retry = if copy_is_broken {
         Retry::Backoff
@@ -64,7 +64,7 @@ fn unread(reason: Reason, copy_is_broken: bool, message: String) -> Stopped {
     }
 }
 
-/// A plugin refused, crashed, or could not be found.
+/// Handles a plugin that refused, crashed, or could not be found.
 pub(super) fn plugin_failed(error: RenderError) -> Stopped {
     let retry = if error.is_retryable() {
         Retry::Backoff
@@ -83,7 +83,7 @@ pub(super) fn plugin_failed(error: RenderError) -> Stopped {
     }
 }
 
-/// What was rendered does not fit the cluster, or together.
+/// Handles rendered objects that do not fit the cluster, or each other.
 pub(super) fn prepare_failed(error: PrepareError) -> Stopped {
     let retry = if error.is_retryable() {
         Retry::Backoff
@@ -93,7 +93,7 @@ pub(super) fn prepare_failed(error: PrepareError) -> Stopped {
     Stopped::failed(Reason::ApplyFailed, retry, chain(&error))
 }
 
-/// Planning found what the server would refuse, or could not ask it.
+/// Handles a plan that failed because the server would refuse something, or could not be asked.
 pub(super) fn plan_failed(error: ClusterError<PlanError>) -> Stopped {
     match error {
         ClusterError::Failed(PlanError::TooManyDeletions(refused)) => {
@@ -113,7 +113,7 @@ pub(super) fn plan_failed(error: ClusterError<PlanError>) -> Stopped {
     }
 }
 
-/// What a plan makes could not all be recorded.
+/// Handles a plan whose objects could not all be recorded.
 pub(super) fn too_large(error: StoreError) -> Stopped {
     let message = chain(&error);
     Stopped::failed(Reason::InventoryTooLarge, Retry::OnChange, message)
@@ -154,17 +154,17 @@ fn of_others(failures: &[ObjectFailure]) -> impl Iterator<Item = &ObjectId> {
     of_others.map(|failure| &failure.id)
 }
 
-/// Says whether the account has no right to what failed.
+/// Returns whether the account lacks the right to what failed.
 pub(super) fn is_forbidden(failure: &ObjectFailure) -> bool {
     matches!(failure.error, WriteError::Forbidden { .. })
 }
 
-/// Says whether the cluster has refused objects. That it does not answer says nothing against them.
+/// Returns whether the cluster has refused objects. A cluster that does not answer says nothing against them.
 pub(super) fn is_refused(error: &ClusterError<ApplyError>) -> bool {
     matches!(error, ClusterError::Failed(error) if error.failures.iter().any(is_refusal))
 }
 
-/// Says whether the cluster has refused objects before any was written.
+/// Returns whether the cluster has refused objects before any was written.
 pub(super) fn is_refused_plan(error: &ClusterError<PlanError>) -> bool {
     matches!(error, ClusterError::Failed(PlanError::Objects(failures)) if failures.iter().any(is_refusal))
 }
@@ -183,7 +183,7 @@ fn belongs_to_another(failure: &ObjectFailure) -> bool {
     )
 }
 
-/// Returns the objects whose health others wait for in vain.
+/// Returns the objects for whose health others wait in vain.
 pub(super) fn unhealthy(error: &ApplyError) -> Vec<ObjectId> {
     let failures = error.failures.iter();
     failures
@@ -192,7 +192,7 @@ pub(super) fn unhealthy(error: &ApplyError) -> Vec<ObjectId> {
         .collect()
 }
 
-/// Something was not written.
+/// Handles an apply that did not write everything.
 pub(super) fn apply_failed(error: ClusterError<ApplyError>) -> Stopped {
     match error {
         ClusterError::Failed(error)
@@ -200,7 +200,7 @@ pub(super) fn apply_failed(error: ClusterError<ApplyError>) -> Stopped {
         {
             Stopped::cancelled()
         }
-        // It is about what is recorded of the application, and says nothing about the objects of the revision.
+        // The error is about the record of the application, and says nothing about the objects of the revision.
         ClusterError::Failed(error)
             if error.failures.is_empty() && error.retry() == Retry::OnChange =>
         {
@@ -226,7 +226,7 @@ pub(super) fn apply_failed(error: ClusterError<ApplyError>) -> Stopped {
     }
 }
 
-/// What was asked of the API server beside the apply has failed: it is tried again.
+/// Handles a failed request to the API server that was not part of the apply. It is retried.
 pub(super) fn again(error: anyhow::Error) -> Stopped {
     Stopped::failed(Reason::ApplyFailed, Retry::Backoff, chain(&*error))
 }
@@ -262,7 +262,7 @@ mod tests {
         }))
     }
 
-    /// What comes of an apply that failed: whether it is tried again by itself, and whether the revision is to blame.
+    /// Returns the result of an apply that failed: whether it is retried on its own, and whether the revision is to blame.
     fn came_to(failure: Option<WriteError>, store: Option<RequestError>) -> (Outcome, bool) {
         let id = ObjectId {
             group: String::new(),
@@ -353,7 +353,7 @@ mod tests {
             assert_eq!(wrong.outcome, Outcome::Failed(Retry::OnChange));
             assert!(!wrong.copy_is_broken);
         }
-        // What is away elsewhere comes again by itself.
+        // A service elsewhere that is unavailable comes back on its own.
         let away = plugin_failed(rendered(Fault::Unavailable {
             reason: "too many instances of plugins are running".to_owned(),
             retry_after: None,

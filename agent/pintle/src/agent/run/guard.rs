@@ -1,7 +1,8 @@
-//! Drift while something newer waits for a change, or is tried again: what was applied last is put right as it was, and nothing else
-//! is done.
+//! Drift while something newer waits for a change or is being retried. What was last applied is repaired, and nothing else is
+//! done.
 //!
-//! What is wrong with the newer revision stays told, and no history is written: the application goes nowhere.
+//! The status still shows what is wrong with the newer revision, and nothing is added to the history: the application does not
+//! move.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,11 +38,11 @@ use crate::agent::{
     report::{Stands, Verdict},
 };
 
-/// The reason of a run that may not put anything right; nobody reads it.
+/// The reason of a run that may not repair anything. Nobody reads it.
 const UNGUARDED: &str = "Unguarded";
 
 impl Run {
-    /// Puts right what has drifted, or tells of it where that cannot be.
+    /// Repairs drift, or reports it where it cannot be repaired.
     pub(super) async fn guard(&mut self, slot: Slot) -> Outcome {
         let Work::Guard {
             repairs, applied, ..
@@ -77,15 +78,16 @@ impl Run {
         };
         drop(slot);
         if Box::pin(self.look_as_recorded(&inventory)).await {
-            // Nothing has drifted after all, and what does later may be put right.
+            // Nothing has drifted after all, and later drift may be repaired.
             stopped.outcome = Outcome::Done;
         }
         Box::pin(self.leave_drift(&inventory, &stopped)).await;
         self.stop(stopped).await
     }
 
-    /// Looks at the objects again by the rules by which they were recorded, if a plan that came to nothing has looked by others:
-    /// what those leave out, or do not any more, nobody has changed. Says whether it turns out that nothing has drifted.
+    /// Looks at the objects again by the rules by which they were recorded, if a plan that was not carried out has used other
+    /// rules. Nobody has changed the fields that those rules ignore, or no longer ignore. Returns whether it turns out that
+    /// nothing has drifted.
     async fn look_as_recorded(&mut self, inventory: &Inventory) -> bool {
         let Some(rules) = self.job.rules.recorded_otherwise().cloned() else {
             return false;
@@ -108,8 +110,8 @@ impl Run {
         is_as_recorded
     }
 
-    /// Makes ready what was applied last. Only what was applied for the spec that there is now counts: who may write, and
-    /// where, is not taken from another one.
+    /// Prepares what was last applied. Only what was applied for the current spec counts: who may write, and where, is not taken
+    /// from another one.
     async fn ready_again(
         &mut self,
         applied: Option<Arc<Applied>>,
@@ -128,7 +130,7 @@ impl Run {
         release.claims = Some(Arc::clone(&claims) as _);
         let rendered = applied.memory.rendered.unpack();
         let rendered = rendered.ok_or_else(|| unguarded("its render cannot be read again"))?;
-        // What it writes has its whole time again, for those as well that roll it out later.
+        // What it writes gets its full time again. That also holds for the runs that roll it out later.
         let awaited = self.awaited.as_ref();
         release.waits = Awaited::waits(awaited, rendered.digest(), application.generation);
         let context = self.context(&release, &applied.revision);
@@ -138,7 +140,7 @@ impl Run {
         let ready = self
             .ready(release, spec, &rendered, context, revision)
             .await?;
-        // What is newer is recorded with the first of it that is written, be that a hook.
+        // A newer release is recorded with the first of its objects that is written, even if that is a hook.
         let last = inventory.release.as_ref();
         if last.is_none_or(|last| last.rendered != ready.prepared.rendered()) {
             let message = "something newer was begun, and is not taken back by a repair";
@@ -148,8 +150,8 @@ impl Run {
         Ok((ready, rendered))
     }
 
-    /// Tells what has drifted and stays so, because it may not be repaired before something changes or what is newer is tried again,
-    /// or the cluster refuses it: that may go on for days. What may be put right in a moment is not told before.
+    /// Reports drift that stays, because it may not be repaired before something changes or the newer revision is retried, or
+    /// because the cluster refuses the repair: that may take days. Drift that may be repaired in a moment is not reported before.
     pub(super) async fn leave_drift(&mut self, inventory: &Inventory, stopped: &Stopped) {
         let is_repaired_again = stopped.outcome == Outcome::Failed(Retry::Backoff);
         if stopped.outcome == Outcome::Cancelled || (is_repaired_again && !self.is_refused) {
@@ -202,7 +204,7 @@ impl Run {
             repaired: Vec::new(),
             left: sights(&seen),
             told: by_id(&left),
-            // Nobody has looked.
+            // Nobody has checked.
             cleared: BTreeMap::new(),
             gone,
             fights: fights.iter().map(|fight| fight.id.clone()).collect(),
@@ -222,7 +224,7 @@ fn left_as_it_is(drift: &Drift) -> DriftedObject {
     }
 }
 
-/// Refuses a plan that does more than to put right what has drifted: a repair is no rollout.
+/// Rejects a plan that does more than repair drift: a repair is not a rollout.
 pub(super) fn repairs_only(planned: &Planned) -> Result<(), Stopped> {
     let drifted: BTreeSet<&ObjectId> = planned.drifted.iter().map(|one| &one.id).collect();
     let mut changes = planned.plan.changes().iter();

@@ -1,4 +1,4 @@
-//! The end of a run: waiting until what was applied is healthy, and what it came to.
+//! The end of a run: waiting until what was applied is healthy, and the result.
 
 use std::time::Duration;
 
@@ -23,8 +23,8 @@ use crate::agent::{
     sight,
 };
 
-/// What an application that is not Ready was told for: whoever was told waits to hear that it is over. It is not when an earlier
-/// revision runs.
+/// The events about an application that is not Ready. Whoever received one expects to learn when the trouble is over. It is not
+/// over while an earlier revision runs.
 const TROUBLES: [Reason; 10] = [
     Reason::SourceFailed,
     Reason::PluginFailed,
@@ -38,13 +38,13 @@ const TROUBLES: [Reason; 10] = [
     Reason::RolledBack,
 ];
 
-/// Says whether somebody was told that an application is in trouble, and not yet that it is over.
+/// Returns whether trouble of an application was reported, and its end was not.
 fn was_in_trouble(before: &ApplicationStatus) -> bool {
     let Some(ready) = Condition::ready(&before.conditions) else {
         return false;
     };
     let is_told = || TROUBLES.iter().any(|told| ready.reason == told.camel());
-    // It was cut short, suspended, or waits for others: what it was told for before that is in the history.
+    // It was cut short or suspended, or waits for others. The history has what was reported before that.
     let was_told = || before.history.iter().find_map(is_trouble).unwrap_or(false);
     match ready.status {
         ConditionStatus::True => false,
@@ -53,8 +53,8 @@ fn was_in_trouble(before: &ApplicationStatus) -> bool {
     }
 }
 
-/// Says whether an entry tells of trouble; nothing if it was cut short before it came to anything. What is gone back to is healthy,
-/// and yet not what is wanted.
+/// Returns whether an entry is about trouble, or `None` if it was cut short before it had a result. A revision that was rolled
+/// back to is healthy, but not the wanted one.
 fn is_trouble(entry: &HistoryEntry) -> Option<bool> {
     match entry.ending {
         Ending::Healthy => Some(entry.trigger == Trigger::Rollback),
@@ -64,7 +64,7 @@ fn is_trouble(entry: &HistoryEntry) -> Option<bool> {
 }
 
 impl Run {
-    /// Waits for health, and says what the run came to.
+    /// Waits for health, and returns the result of the run.
     pub(super) async fn wait(
         &mut self,
         ready: &Ready,
@@ -83,7 +83,7 @@ impl Run {
                 ready.release.waits.renew();
                 self.converged(done, commit, ids.len())
             }
-            // That was seen, whatever else was not.
+            // This was seen, whatever else was out of sight.
             Waited::Failed(unsettled) => {
                 return Ok(self.degraded(unsettled, &done.inventory, commit, None));
             }
@@ -95,7 +95,7 @@ impl Run {
             return Ok(verdict);
         };
         self.found.is_unseen = true;
-        // Nobody knows how long they have been what they are.
+        // Nobody knows how long they have been in this state.
         ready.release.waits.renew();
         Ok(Verdict::failed(
             Standing::Retrying,
@@ -128,7 +128,7 @@ impl Run {
         }
     }
 
-    /// Says whether the status tells already that this very render is not healthy, of whichever commit it is.
+    /// Returns whether the status already says that this very render is not healthy, whichever commit it is of.
     pub(super) fn is_told_degraded(&self) -> bool {
         let ready = Condition::ready(&self.before.conditions);
         ready.is_some_and(|ready| ready.reason == Reason::Degraded.camel())
@@ -236,7 +236,7 @@ mod tests {
             ("3", Ending::Superseded, true),
             ("4", Ending::Underway, true),
             ("5", Ending::Failed, true),
-            // Tried again, and cut short each time.
+            // Retried, and cut short each time.
             ("5", Ending::Underway, true),
             ("5", Ending::Superseded, true),
             ("6", Ending::Underway, true),

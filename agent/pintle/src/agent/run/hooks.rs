@@ -47,18 +47,18 @@ impl Run {
         self.test(ready, store).await
     }
 
-    /// Says whether the objects are of use when they are applied: for tests it is planned again.
+    /// Returns whether the objects are still needed after they are applied: tests need another plan.
     pub(super) fn needs_objects(&self) -> bool {
         self.asked_tests().is_some()
     }
 
-    /// The request for tests that was not handled yet.
+    /// Returns the request for tests that was not handled yet.
     fn asked_tests(&self) -> Option<&String> {
         let asked = self.job.application.annotations.get(TEST_ANNOTATION);
         asked.filter(|asked| self.before.last_handled_test.as_ref() != Some(asked))
     }
 
-    /// Runs the tests, if somebody has asked for them since they were run last.
+    /// Runs the tests, if somebody has asked for them since their last run.
     async fn test(&mut self, ready: &Ready, store: &mut StatusStore) -> Result<(), Stopped> {
         let Some(attempt) = self.asked_tests().cloned() else {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What a render asks for from elsewhere: others run while it comes, for as long as the run is wanted.
+//! What a render asks for from other hosts. Other runs may work while it is being fetched, for as long as the run is wanted.
 
 use async_trait::async_trait;
 use pintle_core::digest::{Digest, Digester};
@@ -36,7 +36,7 @@ impl FetchInputs for ForRun<'_> {
     }
 }
 
-/// Names what is fetched, and with what.
+/// Returns a digest that identifies what is fetched, and with what.
 fn named(sources: &[Source], opens: Digest) -> Digest {
     let mut what = Digester::new("inputs/v1").part(opens.as_bytes());
     for source in sources {

@@ -1,4 +1,4 @@
-//! What is remembered of the last render, and whether it still stands.
+//! What is remembered of the last render, and whether it still holds.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ use crate::{
 };
 
 impl Run {
-    /// Returns the last render, if it still stands.
+    /// Returns the last render, if it still holds.
     pub(super) async fn remembered(
         &self,
         tree: &dyn Tree,
@@ -52,8 +52,8 @@ impl Run {
         stands.then(|| Arc::clone(memory))
     }
 
-    /// Says whether the status tells that this render is in the cluster. It may be older than what was rendered last: then
-    /// the status of the run that failed with that could not be written.
+    /// Returns whether the status says that this render is in the cluster. The render in the status may be older than the last
+    /// one: then the status of the run that failed with the last one could not be written.
     pub(super) fn was_converged_to(&self, rendered: Digest) -> bool {
         let ready = Condition::ready(&self.before.conditions);
         ready.is_some_and(|ready| ready.reason == reasons::CONVERGED)
@@ -61,8 +61,8 @@ impl Run {
             && self.before.observed_generation == Some(self.job.application.generation)
     }
 
-    /// Says whether the status tells already what came of the newest requests, and which revision runs instead of which, and no
-    /// repairs are left to be made: whoever asked waits for it.
+    /// Returns whether the status already shows the answers to the newest requests and which revision runs instead of which, and
+    /// no repairs are left to be made. A person who asked waits for that.
     pub(super) fn is_answered(&self) -> bool {
         let (job, before) = (&self.job, &self.before);
         let answer = job.rollback_answer.as_ref();
@@ -73,7 +73,7 @@ impl Run {
             && job.rollback == before.rollback
     }
 
-    /// Asks the cluster again what the last render asked; what it does not answer counts as changed.
+    /// Asks the cluster again what the last render asked. A question without an answer counts as changed.
     async fn looked_up(&self, memory: &Memory, release: &Release) -> Answers {
         let mut answers = Answers::new();
         let asked = lookups::answers(&memory.reads);
@@ -98,7 +98,7 @@ struct Known<'a> {
     facts: Facts,
     surroundings: &'a Surroundings,
     memory: &'a Memory,
-    /// Whether what was fetched from elsewhere still counts.
+    /// Whether what was fetched from other hosts is still fresh.
     are_inputs_fresh: bool,
     cluster: Answers,
 }
@@ -108,7 +108,7 @@ impl readset::Facts for Known<'_> {
         match question {
             Question::Input(text) => match Source::parse(text)? {
                 Source::Folder(path) => self.surroundings.content(&path),
-                // What is named by its digest is the same for ever.
+                // What is named by its digest never changes.
                 source if self.are_inputs_fresh || source.is_pinned() => {
                     self.memory.reads.answer(question)
                 }
@@ -123,19 +123,19 @@ impl readset::Facts for Known<'_> {
     }
 }
 
-/// Says whether what was fetched from elsewhere so long ago still counts.
+/// Returns whether inputs of this age from other hosts are still fresh.
 fn are_inputs_fresh(cause: Cause, is_source_away: bool, age: Duration, interval: Duration) -> bool {
     match cause {
-        // What has drifted is put right as it was: nobody asks for anything newer, and whoever gave it may be away.
+        // Drift is repaired to what was applied. Nobody asks for anything newer, and the host that it came from may be away.
         Cause::Drift => true,
         Cause::Request => false,
-        // Where the source does not answer, nothing newer is looked for elsewhere either: what is known is put right. What is tried
-        // again may have been asked for something newer.
+        // Where the source does not answer, nothing newer is fetched from other hosts either, and what is known is repaired. A
+        // retry may be for a run that was asked for something newer.
         Cause::Revision | Cause::Settings | Cause::Retry => is_source_away || age < interval,
     }
 }
 
-/// The plugins on which a run's result rests.
+/// Returns the plugins that a run's result depends on.
 pub(super) fn plugins_of(spec: &ApplicationSpec, renderer: &str) -> BTreeSet<String> {
     let named = spec
         .policies

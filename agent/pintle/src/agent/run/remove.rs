@@ -1,4 +1,4 @@
-//! An Application that is deleted: its objects are dealt with first.
+//! An Application that is deleted. Its objects are dealt with first.
 
 use std::sync::Arc;
 
@@ -43,8 +43,8 @@ use crate::{
 };
 
 pub(super) async fn run(shared: Arc<Shared>, mut job: Job, cancel: CancellationToken) -> Report {
-    // What is known of the application is forgotten when the watch tells that it is gone: by now there may be another one
-    // of its name.
+    // What is known of the application is forgotten when the watch reports that it is gone. By now, there may be another
+    // application of its name.
     let outcome = Box::pin(remove(&shared, &mut job, &cancel)).await;
     Report::bare(shared, job, outcome)
 }
@@ -82,7 +82,7 @@ async fn remove(shared: &Arc<Shared>, job: &mut Job, cancel: &CancellationToken)
                 Ok(store) => store,
                 Err(error) => {
                     tracing::error!(application = %name, error = %chain(&error), "it is not removed: its status cannot be read");
-                    // Who mends the status changes nothing else that would be told.
+                    // Repairing the status changes nothing else that the watch would report.
                     return Outcome::Failed(Retry::Backoff);
                 }
             };
@@ -93,7 +93,7 @@ async fn remove(shared: &Arc<Shared>, job: &mut Job, cancel: &CancellationToken)
             {
                 Ok(application) => {
                     job.application = application;
-                    // A removal is tried until it is done.
+                    // A removal is retried until it is done.
                     Outcome::Failed(Retry::Backoff)
                 }
                 Err((_, error)) => unwritten(job, error),
@@ -109,7 +109,7 @@ async fn remove(shared: &Arc<Shared>, job: &mut Job, cancel: &CancellationToken)
             summary.delete
         ),
         Removed::WithNamespace(parted) => {
-            // Before the Application goes, and if need be twice: afterwards nobody knows of them any more.
+            // Reported before the Application goes, and if necessary twice: afterwards nobody knows of these objects any more.
             parted.tell(shared, &job.application).await;
             parted.message()
         }
@@ -136,12 +136,12 @@ async fn remove(shared: &Arc<Shared>, job: &mut Job, cancel: &CancellationToken)
     Outcome::Done
 }
 
-/// What is to be done about the objects of an Application that is deleted.
+/// What to do about the objects of an Application that is deleted.
 #[derive(Debug, PartialEq)]
 enum Due {
-    /// There are none.
+    /// There are no objects.
     Nothing,
-    /// They stay, and nobody manages them any more.
+    /// The objects stay, and nobody manages them any more.
     LetGo {
         inventory: Box<Inventory>,
         spec: Box<ApplicationSpec>,
@@ -150,9 +150,9 @@ enum Due {
     Delete(Box<ApplicationSpec>),
 }
 
-/// Says why the objects of an Application stay when it is deleted; nothing if they go along.
+/// Returns why the objects of an Application stay when it is deleted, or `None` if they are deleted with it.
 ///
-/// An explicit `Delete` counts for no more than one that nobody wrote: the API server fills it in.
+/// An explicit `Delete` counts for no more than one that nobody wrote, because the API server fills it in.
 fn reason_to_let_go(spec: &ApplicationSpec) -> Option<&'static str> {
     if spec.deletion_policy == DeletionPolicy::Orphan {
         Some("the application's `deletionPolicy` is `Orphan`")
@@ -165,8 +165,8 @@ fn reason_to_let_go(spec: &ApplicationSpec) -> Option<&'static str> {
     }
 }
 
-/// Decides from what is known of an Application. One that never got as far as objects goes whatever is wrong with it; one
-/// whose inventory cannot be read does not, or it would leave them to nobody.
+/// Decides what to do, based on an Application. One that never got as far as creating objects is removed whatever is wrong with
+/// it. One whose inventory cannot be read is not removed: its objects would be left without an owner.
 fn due(application: &Application) -> Result<Due, Stopped> {
     let status = application
         .status
@@ -197,21 +197,21 @@ fn due(application: &Application) -> Result<Due, Stopped> {
     })
 }
 
-/// What a removal came to.
+/// The result of a removal.
 enum Removed {
     Nothing,
-    /// They stay, and why.
+    /// The objects stay, for this reason.
     LetGo(&'static str),
     Deleted {
         summary: Summary,
         /// Objects that stay although they are no longer managed.
         kept: usize,
     },
-    /// Its namespace is being deleted, and what is in it.
+    /// The namespace of the application is being deleted with everything in it.
     WithNamespace(Parted),
 }
 
-/// Deletes the objects, or lets them be; returns what was done.
+/// Deletes the objects or lets go of them, and returns what was done.
 async fn objects(
     shared: &Arc<Shared>,
     job: &mut Job,
@@ -229,7 +229,7 @@ async fn objects(
     };
     let before = status_before(&job.application);
     let revision = before.revision.clone().unwrap_or_default();
-    // Deleting the Application is the confirmation; what is protected stays without its opt-in all the same.
+    // Deleting the Application is the confirmation. Protected objects still stay unless they have opted in.
     let release = release(shared, &job.application, &spec);
     let mut release = release.map_err(ending::with_way_out)?.for_removal();
     release.ending = ending::namespace(shared, &job.application, &spec).await?;
@@ -269,8 +269,8 @@ async fn objects(
         let name = &release.application;
         job.told.rollout.findings(name, approved.findings());
     }
-    // Policies judge what git asks for, and have judged its hooks before they were kept. What is deleted is a decision of
-    // whoever may delete the Application.
+    // Policies judge what git asks for, and have judged the hooks of this removal before they were kept. Deleting is the decision
+    // of whoever may delete the Application.
     let checked = Checked::new(planned.plan, Vec::new())
         .map_err(|denied| Stopped::blocked(reasons::IMPOSSIBLE, denied.to_string()))?;
     let approved = Approved::without_gates(checked);
@@ -302,7 +302,7 @@ async fn objects(
     Ok(removed)
 }
 
-/// Lets the objects be, and tells of each that it stays: afterwards nobody knows of them any more.
+/// Lets go of the objects, and reports each one that stays: afterwards nobody knows of them any more.
 async fn let_go(
     shared: &Shared,
     job: &mut Job,
@@ -326,7 +326,7 @@ async fn let_go(
     })
 }
 
-/// Asks the policies about hooks that an earlier version has kept without asking any. What is deleted is not for them to judge.
+/// Asks the policies about hooks that an earlier version has kept without asking any. Deletions are not for policies to judge.
 async fn judge_unseen(
     shared: &Shared,
     application: &Application,
@@ -339,7 +339,7 @@ async fn judge_unseen(
     let hooks = plan.changes().iter().filter(|change| change.is_hook());
     let hooks = Plan::new(plan.depth(), hooks.cloned().collect(), &release.seed);
     let name = &release.application;
-    // The commit may be gone, and with it who made it, and when.
+    // The commit may be gone, and with it its author and its time.
     let revision = Revision {
         commit,
         ..Revision::default()
@@ -361,14 +361,14 @@ async fn judge_unseen(
             source: spec.source.as_ref(),
             revision: &revision,
         },
-        // Those that the source has added may be gone with it.
+        // Policies that the source has added may be gone with it.
         policies: &spec.policies,
         context: &context,
     };
     judging.of(hooks).await
 }
 
-/// Returns the hooks for the removal, as they were applied last.
+/// Returns the hooks for the removal, as they were last applied.
 async fn removal_hooks(
     shared: &Shared,
     release: &Release,
@@ -377,12 +377,12 @@ async fn removal_hooks(
     let hooks = shared.cluster.removal_hooks(release, inventory).await;
     let hooks = hooks.map_err(|error| again(error.into()))?;
     let mut hooks = hooks.unwrap_or_else(|| {
-        // A removal must not wait for what nobody can bring back.
+        // A removal must not wait for something that nobody can bring back.
         tracing::warn!(application = %release.application, "the hooks for its removal are lost, and are not run");
         RemovalHooks::default()
     });
     if let Some(ending) = &release.ending {
-        // Nothing can be made in a namespace that is being deleted.
+        // Nothing can be created in a namespace that is being deleted.
         let is_elsewhere =
             |hook: &RenderedObject| hook.object.id().namespace.as_ref() != Some(ending);
         hooks.objects.retain(is_elsewhere);
@@ -390,7 +390,7 @@ async fn removal_hooks(
     Ok(hooks)
 }
 
-/// Deletes the hooks that were kept for a removal that deletes nothing.
+/// Deletes the hooks that were kept for a removal, if the removal deletes nothing.
 async fn forget_hooks(
     shared: &Shared,
     name: &ApplicationName,

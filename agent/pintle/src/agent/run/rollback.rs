@@ -1,4 +1,4 @@
-//! When a revision is gone back from, and what a run tells while an earlier one runs than the one that the source gives.
+//! When to roll back from a revision, and what a run reports while an earlier revision runs than the one that the source gives.
 
 use pintle_cluster::{ApplyError, ClusterError, StatusStore};
 use pintle_core::{
@@ -21,11 +21,11 @@ use crate::{
     pipeline::steady_ms,
 };
 
-/// How much is said at most of why an earlier revision runs, beside all else: the status has more of it.
+/// The maximum length of the reason why an earlier revision runs, beside everything else. The status has more of it.
 const REASON_BYTES: usize = 512;
 
-/// Says in every verdict that it is about another revision than the one that is wanted. Healthy as it may be, the
-/// application is not what its source says: it is not Ready.
+/// Adds to a verdict that it is about a revision other than the wanted one. Even if it is healthy, the application is not what
+/// its source says: it is not Ready.
 pub(super) fn told(rollback: &Rollback, verdict: Verdict) -> Verdict {
     let (to, wanted) = (short(&rollback.to), short(&rollback.instead_of));
     let who = match &rollback.by {
@@ -52,9 +52,9 @@ pub(super) fn told(rollback: &Rollback, verdict: Verdict) -> Verdict {
     }
 }
 
-/// Says whether a verdict means that the revision does not work in the cluster: what was not tried, or may work in a
-/// moment, does not, and neither does a refusal that is not about its objects, which is tried again. What waits for an object
-/// that is not healthy is tried again as well, as a hook is, and yet the revision does not work.
+/// Returns whether a verdict means that the revision does not work in the cluster. That is not so for what was not tried, for
+/// what may work in a moment, and for a refusal that is retried and not about its objects. What waits for an object that is not
+/// healthy is retried as well, as a hook is, and yet the revision does not work.
 pub(super) fn is_failed_rollout(verdict: &Verdict, is_overdue: bool) -> bool {
     match verdict.event {
         Some(Reason::Degraded | Reason::HookFailed) => true,
@@ -64,8 +64,8 @@ pub(super) fn is_failed_rollout(verdict: &Verdict, is_overdue: bool) -> bool {
 }
 
 impl Run {
-    /// Writes whether an earlier revision is to run before anything of this one is written, if the status says otherwise: an
-    /// agent that starts anew halfway would roll out what was gone back from once more.
+    /// Records whether an earlier revision is to run before anything of this one is written, if the status says otherwise. If the
+    /// agent restarted halfway, it would otherwise roll out once more what was rolled back from.
     pub(super) async fn record_course(
         &self,
         ready: &Ready,
@@ -85,8 +85,8 @@ impl Run {
         })
     }
 
-    /// Says what it means that objects were not written, and remembers if they are refused for longer than they may take to
-    /// become healthy.
+    /// Returns what it means that objects were not written, and remembers if they have been refused for longer than they may take
+    /// to become healthy.
     pub(super) fn not_written(
         &mut self,
         ready: &Ready,
@@ -106,14 +106,14 @@ impl Run {
         apply_failed(error)
     }
 
-    /// Takes note of what the revision comes to, now that it is rendered.
+    /// Records the digest of the revision's result, now that it is rendered.
     pub(super) fn learn_render(&mut self) {
         let whole = self.found.memory.as_deref().map(Memory::whole);
         self.found.came_to = self.learned.attempted.clone().zip(whole);
     }
 
-    /// Says whether the revision comes to what was gone back from: that stays gone back from, and nothing is done for it. One that
-    /// comes to something else supersedes the rollback.
+    /// Returns whether the revision has the same result as the one that was rolled back from. In that case the rollback stays in
+    /// force, and nothing is done for the revision. A revision with another result supersedes the rollback.
     pub(super) fn is_as_left(&mut self) -> bool {
         let Some(left) = self.job.left else {
             return false;
@@ -128,8 +128,8 @@ impl Run {
         false
     }
 
-    /// Remembers that the revision does not work, if the verdict says so and anything of it was written: it may be gone back
-    /// from. What puts right an earlier one attempts none, and says nothing against any.
+    /// Records that the revision does not work, if the verdict says so and any of it was written: it may be rolled back from. A
+    /// repair of an earlier revision attempts none, and says nothing against any.
     pub(super) fn learn_failure(&mut self, verdict: &Verdict) {
         if let (Some(revision), Some(rendered)) = (&self.learned.attempted, self.learned.rendered)
             && self.has_begun

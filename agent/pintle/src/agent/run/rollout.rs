@@ -1,4 +1,4 @@
-//! The time between an apply and its end: what is waited for is told while it is waited for.
+//! The time between an apply and the end of the run. What the run waits for is reported while it waits.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,15 +18,15 @@ use crate::agent::{
     report::{self, sum_up},
 };
 
-/// A rollout that is healthy within this time is written once, as its end.
+/// A rollout that is healthy within this time is written once, at its end.
 const QUICK: Duration = Duration::from_secs(1);
-/// Between two statuses of a rollout that goes on: each is a write, and news to everybody who watches.
+/// The time between two statuses of a rollout in progress. Each is a write, and news to everybody who watches.
 const PAUSE: Duration = Duration::from_secs(3);
-/// How long an object may be on its way before it is asked why: most images are there by then.
+/// How long an object may be progressing before it is asked why: most images are there by then.
 const MOMENT: Duration = Duration::from_secs(5);
 
 impl Run {
-    /// Finds out why objects are not healthy for which others have waited in vain, for the status to say it.
+    /// Finds out why objects are not healthy for which others have waited in vain, so that the status can say it.
     pub(super) async fn explain(&mut self, ready: &Ready, error: &ClusterError<ApplyError>) {
         let ClusterError::Failed(error) = error else {
             return;
@@ -37,7 +37,7 @@ impl Run {
             return;
         };
         let name = &ready.release.application;
-        // It was waited already: what is to be said now is how they are.
+        // The wait is over already. Now only the state of the objects matters.
         let at_once = Patience {
             limit: Duration::ZERO,
             moment: Duration::ZERO,
@@ -57,7 +57,7 @@ impl Run {
         }
     }
 
-    /// Waits until what was applied is healthy, and keeps the status up with what it waits for.
+    /// Waits until what was applied is healthy, and keeps the status up to date with what it waits for.
     pub(super) async fn follow(
         &mut self,
         ready: &Ready,
@@ -76,7 +76,7 @@ impl Run {
         let limit = ready.spec.timeout.get();
         let now = Instant::now().into_std();
         let left = ready.release.waits.left_for_all(limit, now);
-        // What is told already stays told while it is looked at once more.
+        // What is already reported stays so while it is checked once more.
         let is_told = left < limit && self.is_told_degraded();
         let patience = Patience {
             limit: left,
@@ -105,7 +105,7 @@ impl Run {
         }
     }
 
-    /// Writes what is waited for, and with it what was applied.
+    /// Writes what the run waits for, and with it what was applied.
     async fn tell_progress(&mut self, store: &mut StatusStore, unsettled: Vec<Unsettled>) {
         let verdict = working(
             reasons::PROGRESSING,
@@ -120,8 +120,8 @@ impl Run {
         }
     }
 
-    /// Tells once in a rollout, in an Event, why it does not go on: its timeout may be far away. Says whether there was
-    /// something to tell.
+    /// Reports in an Event, once in a rollout, why it does not progress: its timeout may be far away. Returns whether there was
+    /// something to report.
     async fn tell_first_trouble(&self, store: &StatusStore, unsettled: &[Unsettled]) -> bool {
         let mut explained = unsettled.iter().filter_map(|object| {
             let explanation = object.explanation.as_ref()?;

@@ -1,4 +1,4 @@
-//! How many runs work at once, and how one lets others work while it waits.
+//! How many runs work at once, and how a run lets others work while it waits.
 
 use std::{
     collections::BTreeMap,
@@ -16,29 +16,30 @@ use tokio_util::sync::CancellationToken;
 use super::Stopped;
 use crate::agent::claims::RunClaims;
 
-/// How long a run keeps its slot while it waits for a host. What comes from the cache, or from a host that is quick, is there by
-/// then: a run that gave its slot away for that would have to wait for those of all others.
+/// How long a run keeps its slot while it waits for a host. What comes from the cache, or from a fast host, arrives within this
+/// time. A run that gave its slot away for that would have to wait for the slots of all others.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// For each run that may work, how many may wait without a slot for a host, or for what comes of what they apply: each has unpacked
-/// what it renders, or has its objects and its plan. One that waits for health when all is applied has neither.
+/// For each run that may work, the number of runs that may wait without a slot, either for a host or for the results of their
+/// apply. Each of these holds its unpacked render, or its objects and its plan. A run that waits for health after everything is
+/// applied holds neither.
 const WAITING: usize = 12;
-/// How many of them may be of one namespace: what hangs there, for as long as its specs allow, leaves room to the others.
+/// How many of them may belong to one namespace. Runs that hang there, for as long as its specs allow, leave room for the others.
 const WAITING_OF_ONE: usize = 8;
 
-/// How many runs may work at once, and how many may be under way: those that work, and those that have worked and wait. That is decided
-/// before a run begins, so that each can give its slot away whenever it waits.
+/// Limits how many runs may work at once, and how many may be in progress: those that work, and those that have worked and wait.
+/// The second limit is checked before a run begins, so that each run can give its slot away whenever it waits.
 #[derive(Debug, Clone)]
 pub(crate) struct Slots {
     working: Arc<Semaphore>,
     underway: Arc<Semaphore>,
-    /// By namespace of Applications, where any is under way or is about to be.
+    /// The places of each namespace of Applications in which a run is in progress, or about to be.
     namespaces: Arc<Mutex<BTreeMap<String, Weak<Semaphore>>>>,
     underway_of_one: usize,
 }
 
 impl Slots {
-    /// Lets so many work at once.
+    /// Lets this many runs work at once.
     pub(crate) fn new(concurrency: usize) -> Self {
         let underway = |waiting: usize| {
             let underway = concurrency.saturating_mul(1 + waiting);
@@ -52,7 +53,7 @@ impl Slots {
         }
     }
 
-    /// Returns the places of those of a namespace that are under way.
+    /// Returns the places for runs in progress of a namespace.
     fn of(&self, namespace: &str) -> Arc<Semaphore> {
         let mut namespaces = lock(&self.namespaces);
         if let Some(places) = namespaces.get(namespace).and_then(Weak::upgrade) {
@@ -65,18 +66,20 @@ impl Slots {
     }
 }
 
-/// The right to work, until the health of objects, hooks or others' hosts are waited for: that costs no work, so it holds nobody up.
+/// The right to work, until the run waits for the health of objects, for hooks, or for hosts of others. Such a wait costs no
+/// work, so it must not hold up anybody.
 pub(super) struct Slot {
     slots: Slots,
-    /// Among the runs of its namespace that are under way, and among all. It is kept while it waits: so is what it has in memory.
+    /// The places among the runs in progress of its namespace, and among all. The run keeps them while it waits, as it keeps what
+    /// it has in memory.
     places: Mutex<Option<[OwnedSemaphorePermit; 2]>>,
     permit: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
 impl Slot {
-    /// Waits for a slot; nothing if the run is not wanted any more by then: whoever waits for its end has something newer to do.
-    /// Who need not wait begins, and tells of itself that it was superseded. Where too many of a namespace are under way, the next one
-    /// waits for one of them before it queues with those of others.
+    /// Waits for a slot. Returns `None` if the run is no longer wanted by then: the one who waits for its end has something newer
+    /// to do. A run that need not wait begins, and reports on its own that it was superseded. Where too many runs of a namespace
+    /// are in progress, the next one waits for one of them before it queues with those of others.
     pub(super) async fn take(
         slots: &Slots,
         namespace: &str,
@@ -92,19 +95,19 @@ impl Slot {
         })
     }
 
-    /// Gives the right away: from now on a host is waited for, or what comes of what is applied.
+    /// Gives up the right to work: from now on the run waits for a host, or for the results of its apply.
     fn rest(&self) {
         drop(lock(&self.permit).take());
     }
 
-    /// Gives the right away, and counts no more: from now on it is waited for others, which may have to begin first.
+    /// Gives up the right to work and the places: from now on the run waits for others, which may have to begin first.
     fn leave(&self) {
         self.rest();
         drop(lock(&self.places).take());
     }
 
-    /// Waits for what a host has to send, and gives the right away meanwhile if that takes long. Then it is taken again, in turn
-    /// with all who wait for it. Nothing if the run is not wanted any more.
+    /// Waits for what a host sends, and gives up the right to work meanwhile if that takes long. Afterwards, the right is taken
+    /// again, in turn with all others that wait for it. Returns `None` if the run is no longer wanted.
     pub(super) async fn while_sent<T>(
         &self,
         sending: impl Future<Output = T>,
@@ -140,7 +143,7 @@ async fn permit(
     cancel.run_until_cancelled(permit).await?.ok()
 }
 
-/// Plans, and gives the right to work away when others are waited for meanwhile.
+/// Makes a plan, and gives up the right to work when that waits for others.
 pub(super) async fn resting<T>(
     planning: impl Future<Output = T>,
     claims: &RunClaims,
@@ -160,7 +163,7 @@ pub(super) async fn resting<T>(
 }
 
 impl Progress for Slot {
-    /// Gives the right away as soon as the apply waits for a hook or an object. It is not taken again before the end.
+    /// Gives up the right to work as soon as the apply waits for a hook or an object. It is not taken again before the end.
     fn step(&self, step: Step<'_>) {
         if matches!(
             step,
@@ -191,7 +194,7 @@ mod tests {
             .flatten()
     }
 
-    /// Has as many runs of a namespace wait as begin there one after the other.
+    /// Begins as many runs of a namespace as can begin one after the other, and has all of them wait.
     fn all_waiting(slots: &Slots, namespace: &str) -> Vec<Slot> {
         let begun = std::iter::from_fn(|| taken(slots, namespace));
         begun.inspect(Slot::rest).collect()
@@ -323,7 +326,7 @@ mod tests {
             other
         });
         assert!(waited.is_none() && other.is_some());
-        // Neither for the host, nor for the slot that another one has.
+        // It waits neither for the host, nor for the slot that another run has.
         assert!(Slot::take(&slots, SHOP, &cancel).await.is_none());
     }
 }

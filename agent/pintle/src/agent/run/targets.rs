@@ -10,8 +10,8 @@ use pintle_core::{
 use super::Stopped;
 use crate::agent::{accounts::is_name, reasons, shared::Shared};
 
-/// Says in whose name requests for objects are made: at home in that of `home`, elsewhere in that of the account that the spec
-/// names for it, or of whoever the kubeconfig is of.
+/// Returns the account that requests for objects are made as. In the agent's own cluster that is `home`. In another cluster, it
+/// is the account that the spec names for it, or the user of the kubeconfig.
 pub(super) fn account(
     shared: &Shared,
     application: &Application,
@@ -44,7 +44,7 @@ pub(super) fn account(
     }
 }
 
-/// Refuses to look in one cluster for objects that are in another: they would be taken for lost, and made anew.
+/// Rejects looking in one cluster for objects that are in another: they would be taken for lost, and created anew.
 fn check_move(application: &Application, spec: &ApplicationSpec) -> Result<(), Stopped> {
     let Ok(status) = &application.status else {
         return Ok(());
@@ -70,7 +70,7 @@ fn check_move(application: &Application, spec: &ApplicationSpec) -> Result<(), S
     Err(Stopped::blocked(reasons::CLUSTER_CHANGED, message))
 }
 
-/// Records where the objects are.
+/// Records the cluster of the objects.
 pub(super) fn record(status: &mut ApplicationStatus, spec: &ApplicationSpec) {
     status.cluster = spec.cluster.as_ref().map(ToString::to_string);
 }
