@@ -1,4 +1,4 @@
-//! Secrets that the agent reads: credentials, pull secrets, what notifiers send.
+//! Secrets that the agent reads: credentials, pull secrets, and the secrets that notifiers send.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use pintle_core::causes::chain;
 use serde_json::Value;
 use tokio::sync::watch;
 
-/// Between two attempts to open the watch of a Secret.
+/// The pause between two attempts to open the watch of a Secret.
 const UNWATCHED: Duration = Duration::from_secs(30);
 
 /// Why a Secret cannot be used.
@@ -27,7 +27,7 @@ pub(crate) enum SecretError {
     Unreadable {
         namespace: String,
         name: String,
-        /// In whose name, if not the agent's.
+        /// The account that the read was made as, if not the agent's.
         by: String,
         #[source]
         reason: Box<Unread>,
@@ -41,10 +41,10 @@ fn list(keys: &[String]) -> String {
     }
 }
 
-/// Why it is not known what a Secret holds.
+/// Why the contents of a Secret are unknown.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unread {
-    /// Nobody can be asked in this account's name.
+    /// No requests can be made as this account.
     #[error(transparent)]
     Connect(#[from] ConnectError),
     #[error(transparent)]
@@ -52,22 +52,22 @@ pub(crate) enum Unread {
 }
 
 impl SecretError {
-    /// Says whether the Secret may be read later without a change of it. One that is not there, or lacks a key, has to be
-    /// mended first.
+    /// Returns whether the Secret may become readable without a change to it. A Secret that does not exist, or lacks a key, has
+    /// to be fixed first.
     pub(crate) fn is_retryable(&self) -> bool {
         let Self::Unreadable { reason, .. } = self else {
             return false;
         };
         match &**reason {
             Unread::Connect(_) => false,
-            // A right is given by a person, who hears of it at once.
+            // A person has to grant a missing right, and should learn of it at once.
             Unread::Request(error) => error.is_retryable() && !error.is_forbidden(),
         }
     }
 }
 
-/// Reads a Secret's data, in the name of an application's account. Without one in the agent's own name: for what is the
-/// agent's own.
+/// Reads a Secret's data as an application's account. Without an account it is read as the agent itself, for what belongs to the
+/// agent.
 pub(crate) async fn read(
     cluster: &Cluster,
     account: Option<&ServiceAccount>,
@@ -93,14 +93,14 @@ pub(crate) async fn read(
     }
 }
 
-/// Decodes a Secret's data. The API server has seen to it that it is Base64.
+/// Decodes a Secret's data. The API server guarantees that it is Base64.
 fn data(secret: &Value) -> BTreeMap<String, Vec<u8>> {
     let data = secret["data"].as_object().into_iter().flatten();
     data.filter_map(|(key, value)| Some((key.clone(), STANDARD.decode(value.as_str()?).ok()?)))
         .collect()
 }
 
-/// Reads one key of a Secret in the name of an application's account.
+/// Reads one key of a Secret as an application's account.
 pub(crate) async fn read_key(
     cluster: &Cluster,
     account: &ServiceAccount,
@@ -117,7 +117,7 @@ pub(crate) async fn read_key(
     })
 }
 
-/// Changes of one Secret, which is watched in the agent's own name.
+/// The changes to one Secret, which is watched as the agent itself.
 pub(crate) struct SecretChanges {
     reader: Reader,
     namespace: String,
@@ -136,7 +136,7 @@ impl SecretChanges {
         }
     }
 
-    /// Waits for a change. The first comes when the watch is open: what was read before may be out of date by then.
+    /// Waits for a change. The first one is reported when the watch is open: what was read before may be out of date by then.
     pub(crate) async fn next(&mut self) {
         loop {
             if let Some(changes) = &mut self.changes {
@@ -154,8 +154,8 @@ impl SecretChanges {
     }
 }
 
-/// Follows one key of one Secret that is the agent's own, by a watch: what depends on it never asks the API server. A value is
-/// without the line's end that files have; nothing is in a Secret that has no such key, or an empty one.
+/// Follows one key of one of the agent's own Secrets by a watch, so that what depends on it never asks the API server. The line
+/// end that files have is removed from the value. The value is `None` while the Secret lacks the key, or the key is empty.
 pub(crate) fn follow(
     cluster: &Cluster,
     namespace: &str,
@@ -178,7 +178,7 @@ pub(crate) fn follow(
                     failures = 0;
                     sender.send_replace(None);
                 }
-                // What was read before counts until then.
+                // Until then, the value that was read before stays in use.
                 Err(error) => {
                     failures += 1;
                     tracing::warn!(error = chain(&error), "it is tried again");
@@ -198,7 +198,7 @@ pub(crate) fn follow(
     receiver
 }
 
-/// Returns a value without the line's end; nothing if it is empty.
+/// Returns a value without the line end, or `None` if it is empty.
 fn trimmed(value: &[u8]) -> Option<Arc<[u8]>> {
     let value = value.trim_ascii_end();
     (!value.is_empty()).then(|| Arc::from(value))

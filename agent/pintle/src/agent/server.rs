@@ -1,4 +1,4 @@
-//! Listening, with bounds on what a client may take; and `/metrics`, `/healthz` and `/readyz`.
+//! Serving requests, with limits on what a client may use, and the endpoints `/metrics`, `/healthz` and `/readyz`.
 
 mod places;
 
@@ -36,19 +36,19 @@ use tokio_util::sync::CancellationToken;
 use self::places::{Place, Places};
 use super::metrics::Metrics;
 
-/// How many connections one listener has at once. For more of them, those that rest make way.
+/// How many connections one listener has at once. If there are more, idle ones make way.
 const CONNECTIONS: usize = 128;
 
-/// Between two attempts to accept a connection, as when too many files are open.
+/// The pause after a failure to accept a connection, for example because too many files are open.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long requests that are under way may still take when the agent stops.
+/// How long requests in progress may still take when the agent stops.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
-/// What the probes tell.
+/// The state that the probes report.
 #[derive(Default)]
 pub(crate) struct Probes {
-    /// The first list of Applications has been read: the agent sees the cluster.
+    /// Whether the first list of Applications has been read, so that the agent sees the cluster.
     pub(crate) ready: AtomicBool,
 }
 
@@ -88,7 +88,7 @@ async fn serve_all(
     let _ = tokio::time::timeout(LAST_ANSWERS, ended).await;
 }
 
-/// Binds an address. All of IPv6 means all of IPv4 as well, and only that on a node without IPv6.
+/// Binds an address. The unspecified IPv6 address includes all of IPv4, and means only IPv4 on a node without IPv6.
 async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     let bound = TcpListener::bind(address).await;
     if bound.is_err() && address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
@@ -121,7 +121,7 @@ async fn serve(stream: TcpStream, place: Arc<Place>, router: Router, stop: Cance
             answer
         }
     });
-    // How long a head may take is part of how long the connection may rest.
+    // The time for a head is part of the time for which the connection may be idle.
     let connection = http1::Builder::new()
         .header_read_timeout(None::<Duration>)
         .serve_connection(TokioIo::new(stream), service);
@@ -144,7 +144,7 @@ pub(crate) fn routes(metrics: Arc<Metrics>, probes: Arc<Probes>) -> Router {
     Router::new()
         .route("/metrics", get(write_metrics))
         .with_state(metrics)
-        // Alive is whoever answers: the runtime runs. What else could fail is in the status of what it fails for.
+        // An agent that answers is alive: the runtime runs. Whatever else fails is shown in the status of what it fails for.
         .route("/healthz", get(async || "ok\n"))
         .merge(
             Router::new()

@@ -11,16 +11,16 @@ use super::{
 };
 use crate::pipeline::catalog::Catalog;
 
-/// For an application in another cluster there is a copy, with that one's cluster, tracker, version and slots.
+/// For an application in another cluster, there is a copy with that cluster and its tracker, version and slots.
 #[derive(Clone)]
 pub(crate) struct Shared {
-    /// To the cluster in which the Applications are.
+    /// The connection to the cluster that has the Applications.
     pub(crate) connection: Connection,
-    /// The cluster in which the Applications are: their Secrets are there.
+    /// The cluster that has the Applications, and their Secrets.
     pub(crate) home: Cluster,
-    /// Why the cluster that objects are for cannot be used.
+    /// Why the cluster of the objects cannot be used.
     pub(crate) problem: Option<String>,
-    /// The cluster that objects are for.
+    /// The cluster of the objects.
     pub(crate) cluster: Cluster,
     pub(crate) tracker: Tracker,
     pub(crate) judges: Arc<AllJudges>,
@@ -32,9 +32,9 @@ pub(crate) struct Shared {
     pub(crate) events: Events,
     pub(crate) deliveries: Deliveries,
     pub(crate) metrics: Arc<Metrics>,
-    /// In whose name requests are made.
+    /// The service accounts that requests are made as.
     pub(crate) accounts: Accounts,
-    /// The agent's own.
+    /// The agent's own namespace.
     pub(crate) namespace: String,
     pub(crate) kube_version: String,
     /// How many runs may work at once. A run that only waits, for health, a host or hooks, holds no slot.
@@ -44,7 +44,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Returns what runs use for a cluster that cannot be used.
+    /// Returns what runs use for a cluster that is unavailable.
     pub(crate) fn without_cluster(&self, problem: String) -> Self {
         Self {
             problem: Some(problem),

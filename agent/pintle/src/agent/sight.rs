@@ -1,16 +1,16 @@
-//! Whether the objects of an application are in sight. What nobody sees is not known to be as it should be.
+//! Whether the objects of an application are in sight. Objects that nobody sees are not known to be as they should be.
 
 use pintle_cluster::{Application, Tracker, Unseen};
 
-/// Says which objects of an application are out of sight and why; nothing if there are none.
+/// Describes which objects of an application are out of sight and why, or returns `None` if there are none.
 pub(crate) fn problem(tracker: &Tracker, application: &Application) -> Option<String> {
     let spec = application.spec.as_ref().ok();
     let is_remote = spec.is_some_and(|spec| spec.cluster.is_some());
     said(tracker.unseen(&application.application_name()), is_remote)
 }
 
-/// Of the cluster in which the Applications are only what it refuses counts. While it does not answer nothing can be told, for
-/// that is where it is told, and all applications would run only to find out.
+/// In the cluster that has the Applications, only refusals count. While that cluster does not answer, nothing can be reported,
+/// because that is where it is reported, and all applications would run only to find that out.
 fn said(mut unseen: Vec<Unseen>, is_remote: bool) -> Option<String> {
     unseen.retain(|kind| is_remote || kind.is_refused);
     let first = unseen.first()?;

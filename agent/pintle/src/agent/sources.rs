@@ -1,4 +1,4 @@
-//! Sources of all applications. A thousand applications on one reference of one repository cost one fetch.
+//! The sources of all applications. A thousand applications on one reference of one repository cost one fetch.
 
 mod fetcher;
 mod looks;
@@ -29,15 +29,15 @@ use super::{
 };
 use crate::pipeline::snapshot::Snapshot;
 
-/// What is fetched as one.
+/// A unit of fetching.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SourceKey {
     what: What,
-    /// Names where it is fetched from, whatever is fetched from there.
+    /// Identifies where it is fetched from, whatever is fetched from there.
     origin: Digest,
-    /// Namespace and name of the Secret, and in whose name it is read.
+    /// The namespace and name of the Secret, and the account that it is read as.
     credentials: Option<Credentials>,
-    /// Names what is fetched.
+    /// Identifies what is fetched.
     topic: Digest,
 }
 
@@ -50,8 +50,8 @@ enum What {
 }
 
 impl What {
-    /// Replicas of two versions ask each other by this text: if it changes, neither waits for those applications of the other
-    /// that follow the same source, and one deletes what is about to move to them.
+    /// Replicas of two versions use this text in their questions. If it changes, neither waits for those applications of the
+    /// other that follow the same source, and one of them deletes what is about to move to these applications.
     fn topic(&self) -> Digest {
         Digest::of(format!("{self:?}"))
     }
@@ -67,7 +67,7 @@ impl SourceKey {
         }
     }
 
-    /// Names the source of an application, with the account in whose name its requests are made.
+    /// Returns the key of an application's source, with the account that its requests are made as.
     pub(crate) fn of(
         source: &application::Source,
         application: &ApplicationName,
@@ -108,12 +108,12 @@ impl SourceKey {
         Ok(Self::new(what, source.origin(), credentials))
     }
 
-    /// Names the repository as webhooks do.
+    /// Identifies the repository in the way that webhooks do.
     fn repository(&self) -> Digest {
         Digest::of(normal_url(&self.url()))
     }
 
-    /// Returns the address for webhooks, and to spread those that are asked at one interval.
+    /// Returns the address. It is matched with webhooks, and spreads sources that have the same interval.
     fn url(&self) -> String {
         match &self.what {
             What::Git { url, .. } => url.clone(),
@@ -124,7 +124,8 @@ impl SourceKey {
         }
     }
 
-    /// Names one revision of it; nothing if it is none of this kind of source. `reference` is the version that led to it.
+    /// Returns the key of one revision of the source, or `None` if this kind of source has no such revision. `reference` is the
+    /// version that led to it.
     pub(crate) fn at(&self, revision: &str, reference: &str) -> Option<Self> {
         let what = match &self.what {
             What::Git { url, .. } => What::Git {
@@ -135,7 +136,7 @@ impl SourceKey {
                 place: place.clone(),
                 wanted: match place {
                     Place::Oci(_) => Wanted::Digest(revision.parse().ok()?),
-                    // A repository knows charts by their versions only; the digest is compared when it is there.
+                    // A repository knows charts by their versions only. The digest is compared after the fetch.
                     Place::Chart { .. } => Wanted::Exact(reference.to_owned()),
                 },
             },
@@ -143,30 +144,30 @@ impl SourceKey {
         Some(Self::new(what, self.origin, self.credentials.clone()))
     }
 
-    /// Names where it is fetched from, as histories do: what came from there can be fetched from there again.
+    /// Identifies where it is fetched from, as histories do: what came from there can be fetched from there again.
     pub(crate) fn origin(&self) -> Digest {
         self.origin
     }
 
-    /// Names what is fetched, whoever does it and in whose name: the same in all replicas.
+    /// Identifies what is fetched, whoever fetches it and with whichever account. It is the same in all replicas.
     pub(crate) fn topic(&self) -> Digest {
         self.topic
     }
 
-    /// Returns the pause before it is tried again. References of one repository that failed together do not return together:
-    /// one of them may be what made the others fail.
+    /// Returns the pause before the next try. References of one repository that failed together do not come back together: one of
+    /// them may be what made the others fail.
     fn pause(&self, failures: u32) -> Duration {
         pintle_core::machine::pause(&self.topic().to_string(), failures)
     }
 
-    /// Returns the pause before it is tried again, which is no longer than an interval, and apart from others there too.
+    /// Returns the pause before the next try. It is no longer than the interval, and differs between sources even at that limit.
     fn pause_within(&self, failures: u32, interval: Duration) -> Duration {
         let share = self.topic().as_bytes()[0];
         let most = interval.mul_f64(1.0 - f64::from(share) / 1024.0);
         self.pause(failures).min(most)
     }
 
-    /// Says whether it can never be another revision.
+    /// Returns whether the revision can never change.
     fn is_pinned(&self) -> bool {
         matches!(
             &self.what,
@@ -178,10 +179,10 @@ impl SourceKey {
     }
 }
 
-/// What a fetch gave.
+/// The result of a fetch.
 pub(crate) type Fetched = Result<Snapshot, FetchFailure>;
 
-/// Why a fetch gave nothing.
+/// Why a fetch failed.
 #[derive(Debug, Clone)]
 pub(crate) struct FetchFailure {
     pub(crate) message: String,
@@ -190,7 +191,7 @@ pub(crate) struct FetchFailure {
 }
 
 impl FetchFailure {
-    /// Is one for which nobody asked for a pause.
+    /// Creates a failure for which nobody asked for a pause.
     pub(crate) fn new(message: String) -> Self {
         Self {
             message,
@@ -200,14 +201,14 @@ impl FetchFailure {
 }
 
 struct Source {
-    /// As webhooks name it.
+    /// Identifies the repository as webhooks do.
     repository: Digest,
     subscribers: BTreeMap<ApplicationName, Duration>,
     interval: watch::Sender<Duration>,
     looks: Looks,
     mending: Arc<Notify>,
     task: AbortHandle,
-    /// The newest result, for who comes later.
+    /// The newest result, for subscribers that come later.
     latest: Option<Fetched>,
 }
 
@@ -217,7 +218,7 @@ pub(crate) struct Sources {
     messages: mpsc::Sender<Message>,
     followed: BTreeMap<SourceKey, Source>,
     numbers: Numbers,
-    /// When this replica was given its share, among the looks.
+    /// The number among the looks at which this replica was given its share.
     assigned: u64,
 }
 
@@ -232,7 +233,7 @@ impl Sources {
         }
     }
 
-    /// Lets an application follow a source, and returns what is known of it already.
+    /// Has an application follow a source, and returns what is already known of the source.
     pub(crate) fn follow(
         &mut self,
         application: &ApplicationName,
@@ -266,7 +267,7 @@ impl Sources {
         source.latest.clone()
     }
 
-    /// Ends following; the last one to leave ends the fetching.
+    /// Ends an application's subscription. When the last one leaves, the source is no longer fetched.
     pub(crate) fn leave(&mut self, application: &ApplicationName, key: &SourceKey) {
         let Some(source) = self.followed.get_mut(key) else {
             return;
@@ -281,7 +282,7 @@ impl Sources {
         }
     }
 
-    /// Takes a result, and returns who follows it.
+    /// Takes a result, and returns the applications that follow the source.
     pub(crate) fn fetched(&mut self, key: &SourceKey, fetched: &Fetched) -> Vec<ApplicationName> {
         let Some(source) = self.followed.get_mut(key) else {
             return Vec::new();
@@ -290,38 +291,39 @@ impl Sources {
         source.subscribers.keys().cloned().collect()
     }
 
-    /// Says whether a fetch that knows of a look is one for who follows the source now. What was fetched before it was left and
-    /// followed again comes late: it is fetched anew.
+    /// Returns whether a fetch that knows of a look belongs to the current subscription. A result from before the source was left
+    /// and followed again comes too late: the source is fetched anew.
     pub(crate) fn is_of_now(&self, key: &SourceKey, looked: u64) -> bool {
         let source = self.followed.get(key);
         source.is_some_and(|source| source.looks.is_of_now(looked))
     }
 
-    /// Takes notice that this replica was given more to work on: others may have rolled out what was not fetched here yet.
+    /// Records that this replica was given more to work on. Others may have rolled out revisions that were not fetched here yet.
     pub(crate) fn assigned(&mut self) {
         self.assigned = self.numbers.next();
     }
 
-    /// Says whether all that was fetched of a source was asked for since this replica was given its share.
+    /// Returns whether everything that was fetched from a source was asked for after this replica was given its share.
     pub(crate) fn is_fresh(&self, key: &SourceKey) -> bool {
         let source = self.followed.get(key);
         source.is_some_and(|source| source.looks.began > self.assigned)
     }
 
-    /// Fetches now, and returns the number of this look: a fetch that began before it answers with a lower one.
+    /// Fetches now, and returns the number of this look. A fetch that began before it answers with a lower number.
     pub(crate) fn look(&mut self, key: &SourceKey) -> Option<u64> {
         let source = self.followed.get(key)?;
         Some(source.looks.look(&mut self.numbers))
     }
 
-    /// Fetches what could not be read here, as nobody has asked for: while the source asks to be left alone it is.
+    /// Fetches again what could not be read here. Nobody has asked for that, so the source is left alone while it asks for a
+    /// pause.
     pub(crate) fn mend(&self, key: &SourceKey) {
         if let Some(source) = self.followed.get(key) {
             source.mending.notify_one();
         }
     }
 
-    /// Fetches now what a webhook tells of.
+    /// Fetches the sources now whose push a webhook reports.
     pub(crate) fn pushed(&mut self, repositories: &Pushed) {
         let mut is_followed = false;
         for source in self.followed.values() {
@@ -357,7 +359,7 @@ impl Source {
     }
 }
 
-/// Fetches one source again and again.
+/// Fetches one source repeatedly.
 struct Follower {
     fetcher: Fetcher,
     messages: mpsc::Sender<Message>,
@@ -366,14 +368,14 @@ struct Follower {
     answered: u64,
 }
 
-/// A revision that an application is to go back to.
+/// A revision that an application is to roll back to.
 pub(crate) struct Earlier {
     pub(crate) name: ApplicationName,
     pub(crate) revision: String,
 }
 
 impl Earlier {
-    /// Fetches it until it is found. Why it cannot be had is told once, and that it was found in the end.
+    /// Fetches the revision until it is found. The first failure is reported, and so is the final success.
     pub(crate) async fn fetch(
         self,
         shared: Arc<Shared>,
@@ -383,7 +385,7 @@ impl Earlier {
         let mut source = Fetcher::new(shared, key);
         let mut failures = 0;
         loop {
-            // Somebody wants to go back to it; what is tried again is not asked for any more.
+            // Somebody wants to roll back to it, so the first try is urgent. Later tries are no longer asked for by anybody.
             let fetched = source.fetch(failures == 0).await;
             let fetched = fetched.and_then(|one| self.checked(one));
             let is_found = fetched.is_ok();
@@ -406,7 +408,7 @@ impl Earlier {
         }
     }
 
-    /// A version of a chart may have been published anew.
+    /// Checks the revision: a version of a chart may have been published again.
     fn checked(&self, snapshot: Snapshot) -> Fetched {
         let found = &snapshot.revision().commit;
         if *found == self.revision {
@@ -433,7 +435,7 @@ impl Follower {
                 .inc();
             failures = if fetched.is_ok() { 0 } else { failures + 1 };
             let wish = wish(&fetched);
-            // How long it asks to be left alone is no news.
+            // The requested pause is not part of what counts as news.
             let state = fetched
                 .as_ref()
                 .map(|snapshot| snapshot.revision().commit.clone())
@@ -458,8 +460,8 @@ impl Follower {
         }
     }
 
-    /// Returns what is to be told of a result that is known. The copy of a repository on this disk may be another one than
-    /// before, and whoever reads from one that is damaged or deleted would do so until the next commit.
+    /// Returns the message about a result that is already known. The copy of a repository on this disk may have been replaced,
+    /// and whoever reads from one that is damaged or deleted would otherwise do so until the next commit.
     fn known(&self, fetched: Fetched) -> Option<Message> {
         match fetched {
             Ok(snapshot @ Snapshot::Git(_)) => Some(Message::Refetched {

@@ -1,7 +1,7 @@
-//! The clusters that applications are for: the agent's own, and others by kubeconfigs in Secrets.
+//! The clusters that applications deploy to: the agent's own, and others by kubeconfigs in Secrets.
 //!
-//! Applications that name the same Secret share one connection and one set of watches. A cluster that does not answer holds
-//! up nobody else: its runs have slots of their own.
+//! Applications that name the same Secret share one connection and one set of watches. A cluster that does not answer holds up
+//! nobody else: its runs have slots of their own.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,10 +27,10 @@ use super::{
     shared::Shared,
 };
 
-/// How long a cluster may take to say that it is there.
+/// How long a cluster may take to answer that it is there.
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);
 
-/// Another cluster: where its kubeconfig is, and in whose name that is read.
+/// Another cluster: where its kubeconfig is, and which account reads it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TargetKey {
     namespace: String,
@@ -48,7 +48,7 @@ impl fmt::Display for TargetKey {
 struct Remote {
     users: BTreeSet<ApplicationName>,
     task: AbortHandle,
-    /// What runs use; nothing until the first attempt to connect has ended.
+    /// What runs use, or `None` until the first attempt to connect has ended.
     shared: Option<Arc<Shared>>,
 }
 
@@ -72,8 +72,8 @@ impl Targets {
         }
     }
 
-    /// Takes note of the cluster that an application is for, and connects to it if nobody has yet. Says whether that is another
-    /// connection than before.
+    /// Records the cluster that an application is for, and connects to it if nobody has yet. Returns whether the connection
+    /// differs from the one before.
     pub(crate) fn follow(
         &mut self,
         application: &ApplicationName,
@@ -93,7 +93,7 @@ impl Targets {
         let Some(key) = key else {
             return true;
         };
-        // It may have been for this one until now.
+        // It may have been for the agent's own cluster until now.
         self.home.tracker.forget(application);
         let remote = self.remotes.entry(key.clone()).or_insert_with(|| {
             let follower = Follower {
@@ -112,7 +112,7 @@ impl Targets {
         true
     }
 
-    /// Lets an application go. The last one to leave a cluster ends the connection.
+    /// Lets go of an application. When the last one leaves a cluster, the connection ends.
     pub(crate) fn leave(&mut self, application: &ApplicationName) {
         let Some(key) = self.of.remove(application) else {
             return;
@@ -130,7 +130,8 @@ impl Targets {
         }
     }
 
-    /// Takes up a connection, or why there is none, and returns whose it is, and whether it is the first.
+    /// Takes up a connection, or the reason why there is none. Returns the applications that use it, and whether it is the first
+    /// one.
     pub(crate) fn connected(
         &mut self,
         key: &TargetKey,
@@ -143,7 +144,8 @@ impl Targets {
         (remote.users.iter().cloned().collect(), before.is_none())
     }
 
-    /// Names the cluster that an application is for, in all replicas the same; empty is the agent's own.
+    /// Returns the name of the cluster that an application is for. It is the same in all replicas, and empty for the agent's own
+    /// cluster.
     pub(crate) fn name_of(&self, application: &ApplicationName) -> String {
         self.of
             .get(application)
@@ -151,19 +153,19 @@ impl Targets {
             .unwrap_or_default()
     }
 
-    /// Says whether an application is for the agent's own cluster.
+    /// Returns whether an application is for the agent's own cluster.
     pub(crate) fn is_at_home(&self, application: &ApplicationName) -> bool {
         !self.of.contains_key(application)
     }
 
-    /// Returns who is for a cluster.
+    /// Returns the applications that are for a cluster.
     pub(crate) fn users(&self, key: &TargetKey) -> Vec<ApplicationName> {
         let remote = self.remotes.get(key);
         remote.map_or_else(Vec::new, |remote| remote.users.iter().cloned().collect())
     }
 
-    /// Returns what runs of an application use; nothing while it is not known whether its cluster answers. That is told soon,
-    /// whatever it comes to.
+    /// Returns what runs of an application use, or `None` while it is unknown whether its cluster answers. That is reported soon,
+    /// whatever the answer is.
     pub(crate) fn of(&self, application: &ApplicationName) -> Option<Arc<Shared>> {
         match self.of.get(application) {
             None => Some(Arc::clone(&self.home)),
@@ -180,17 +182,16 @@ impl Drop for Targets {
     }
 }
 
-/// How often in a row the Secret of a cluster that is connected may be unreadable. With the pauses between that is about a
-/// minute.
+/// How often in a row the Secret of a connected cluster may be unreadable. With the pauses in between, that is about a minute.
 const PATIENCE: u32 = 5;
 
-/// Says whether nothing is known of the Secret, as while the API server begins: that it is gone, or has no such key, would be
-/// known.
+/// Returns whether nothing is known about the Secret, for example while the API server starts. A Secret that is gone, or lacks
+/// the key, would be known.
 fn cannot_be_read(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(SecretError::Unreadable { .. }))
 }
 
-/// Connects to one cluster, anew whenever its Secret changes.
+/// Connects to one cluster, and again whenever its Secret changes.
 struct Follower {
     home: Arc<Shared>,
     messages: mpsc::Sender<Message>,
@@ -207,7 +208,7 @@ impl Follower {
         loop {
             let result = self.look(connected.as_deref()).await;
             match result {
-                // The Secret says what it said before.
+                // The Secret has not changed.
                 Ok(None) => failures = 0,
                 Ok(Some((kubeconfig, shared))) => {
                     (connected, told, failures) = (Some(kubeconfig), None, 0);
@@ -215,7 +216,7 @@ impl Follower {
                         return;
                     }
                 }
-                // What works is not given up because the Secret cannot be read for a moment.
+                // A working connection is not given up because the Secret cannot be read for a moment.
                 Err(error)
                     if connected.is_some() && failures < PATIENCE && cannot_be_read(&error) =>
                 {
@@ -242,7 +243,7 @@ impl Follower {
         format!("{}/{}", self.key.namespace, self.key.secret)
     }
 
-    /// Says whether anybody is there to hear it.
+    /// Sends the connection, and returns whether anybody is there to receive it.
     async fn tell(&self, shared: Shared) -> bool {
         let message = Message::Connected {
             key: Box::new(self.key.clone()),
@@ -251,7 +252,7 @@ impl Follower {
         self.messages.send(message).await.is_ok()
     }
 
-    /// Waits until the Secret has changed, or after a failure until it is time to try again.
+    /// Waits until the Secret has changed or, after a failure, until it is time to try again.
     async fn rest(&self, changes: &mut SecretChanges, failures: u32) {
         let pause = match failures {
             0 => Duration::MAX,
@@ -263,7 +264,7 @@ impl Follower {
         }
     }
 
-    /// Reads the Secret and connects; nothing if it holds what is connected to already.
+    /// Reads the Secret and connects. Returns `None` if the Secret still holds the kubeconfig that is in use.
     async fn look(&self, connected: Option<&str>) -> anyhow::Result<Option<(String, Shared)>> {
         let TargetKey {
             namespace,
@@ -320,7 +321,7 @@ impl Follower {
     }
 }
 
-/// Tells the controller of changes in another cluster, until nobody watches it any more.
+/// Forwards changes in another cluster to the controller, until nobody watches it any more.
 async fn forward(
     mut events: broadcast::Receiver<pintle_cluster::TrackEvent>,
     messages: mpsc::Sender<Message>,
@@ -341,7 +342,7 @@ async fn forward(
     }
 }
 
-/// Tells the controller that a cluster serves other kinds than before, until nobody uses it any more.
+/// Reports to the controller that a cluster serves other kinds than before, until nobody uses it any more.
 async fn tell_of_kinds(
     mut kinds: watch::Receiver<()>,
     messages: mpsc::Sender<Message>,

@@ -1,4 +1,4 @@
-//! What the log says of an application, so that it says it once.
+//! What the log says about an application, so that it says everything once.
 
 use pintle_cluster::Kept;
 use pintle_core::{
@@ -10,12 +10,12 @@ use pintle_core::{
 /// How many lines of one list are logged. An application may have thousands of objects, and a finding about each.
 const LINES: usize = 50;
 
-/// What was logged of an application last. It is in memory: a restarted agent logs it once more.
+/// What was last logged about an application. It is kept in memory: a restarted agent logs it once more.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Told {
-    /// What policies let pass in a plan of the revision that is wanted, or of a removal.
+    /// What policies let pass in a plan of the wanted revision, or of a removal.
     pub(crate) rollout: Last,
-    /// What they let pass in a plan that puts an earlier one right.
+    /// What they let pass in a plan that repairs an earlier one.
     pub(crate) repairs: Last,
     /// What they let pass in a plan of tests.
     pub(crate) tests: Last,
@@ -25,12 +25,12 @@ pub(crate) struct Told {
     pub(crate) left: Last,
 }
 
-/// The list that was told last; nothing before the first.
+/// The list that was last logged, or `None` before the first.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Last(Option<Digest>);
 
 impl Last {
-    /// Tells what policies found and let pass.
+    /// Logs what policies found and let pass.
     pub(crate) fn findings(&mut self, application: &ApplicationName, findings: &[Finding]) {
         let (lines, rest) = self.news(findings, LINES, ToString::to_string);
         let is_info = |finding: &Finding| finding.severity == Severity::Info;
@@ -57,7 +57,7 @@ impl Last {
         }
     }
 
-    /// Tells why objects stay that are managed no more: their number is all that the status says.
+    /// Logs why objects stay that are no longer managed: the status only has their number.
     pub(crate) fn kept(&mut self, application: &ApplicationName, kept: &[Kept]) {
         let more = self.kept_up_to(LINES, application, kept);
         if more > 0 {
@@ -65,12 +65,12 @@ impl Last {
         }
     }
 
-    /// Tells why objects stay after a removal: of all, as nothing else tells it afterwards.
+    /// Logs why objects stay after a removal. All of them are listed, because nothing else reports them afterwards.
     pub(crate) fn left(&mut self, application: &ApplicationName, kept: &[Kept]) {
         self.kept_up_to(usize::MAX, application, kept);
     }
 
-    /// Returns of how many it is not told.
+    /// Logs up to `most` of them, and returns the number of those that were not logged.
     fn kept_up_to(&mut self, most: usize, application: &ApplicationName, kept: &[Kept]) -> usize {
         let text = |Kept { id, reason }: &Kept| format!("{id}: {reason}");
         let (lines, rest) = self.news(kept, most, text);
@@ -80,7 +80,8 @@ impl Last {
         rest.len()
     }
 
-    /// Returns what of a list is logged, and what of it is only counted: neither, if it was told last as well, in whatever order.
+    /// Returns the part of a list that is logged, and the part that is only counted. Both are empty if the same list was the last
+    /// one to be logged, in whatever order.
     fn news<'a, T>(
         &mut self,
         all: &'a [T],

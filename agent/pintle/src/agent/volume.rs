@@ -1,10 +1,11 @@
 //! How the volume of the cache is divided.
 //!
-//! In a pod the cache is an `emptyDir` with a limit, and the kubelet evicts a pod whose volume is larger than its limit, again and
-//! again. So all that is kept has a bound, and the bounds come from the size of the volume, here and nowhere else.
+//! In a pod, the cache is an `emptyDir` with a limit, and the kubelet evicts a pod whose volume exceeds its limit, again and
+//! again. Everything that is kept therefore has a limit, and these limits are derived from the size of the volume, here and
+//! nowhere else.
 
-/// How many bytes each kind of content may take. What is left of the volume is for what is on its way: a transfer is
-/// written before anything makes room for it, and what is in use stays however large it is.
+/// How many bytes each kind of content may use. The rest of the volume is for content on its way: a transfer is written before
+/// anything makes room for it, and what is in use stays however large it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shares {
     /// Repositories, in `git`.
@@ -44,7 +45,7 @@ mod tests {
         }
     }
 
-    /// Returns what stands behind a key in the manifests that install the agent.
+    /// Returns the value of a key in the manifests that install the agent.
     fn in_manifests(key: &str) -> String {
         let manifests = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/install.yaml");
         let text = std::fs::read_to_string(manifests).unwrap();

@@ -1,8 +1,8 @@
-//! The receiver of webhooks: a push to a repository starts a fetch at once.
+//! The webhook receiver: a push to a repository starts a fetch at once.
 //!
-//! GitHub, GitLab, and a generic form. Each request is authenticated before what it says is looked at, and that is only
-//! "look now", so even a forged one could do no more than cause a fetch. Its body is read only if its head may be right, and
-//! all bodies together take so much memory.
+//! It supports GitHub, GitLab, and a generic form. Each request is authenticated before its content is looked at. The content
+//! only means "look now", so even a forged request could do no more than cause a fetch. A body is read only if the head may be
+//! right, and all bodies together have a limited amount of memory.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -22,32 +22,31 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc, watch};
 
 use super::replicas::Pushed;
 
-/// GitHub sends at most 25 MB.
-/// <https://docs.github.com/en/webhooks/webhook-events-and-payloads#payload-cap>
+/// GitHub sends at most 25 MB. <https://docs.github.com/en/webhooks/webhook-events-and-payloads#payload-cap>
 const BODY_LIMIT: usize = 25 << 20;
 
-/// As much of each body is read without waiting for room: nearly all are a few kilobytes, and what large ones wait for holds them
-/// up by nothing. The connections that a port has at once bound how much that is.
+/// The part of each body that is read without waiting for room. Nearly all bodies have a few kilobytes, and so are not held up by
+/// whatever large ones wait for. The number of simultaneous connections of a port limits how much that is in total.
 const SMALL: usize = 64 << 10;
 
-/// How many bytes of bodies, beyond what is small, are in memory at once: each is there twice while it is put together.
+/// How many bytes of bodies, beyond the small ones, are in memory at once. Each body is there twice while it is put together.
 const ROOM: usize = 2 * BODY_LIMIT;
 
-/// How long a body may take, with the wait for room. GitHub waits for 10 s.
+/// The time limit for a body, including the wait for room. GitHub waits for 10 s.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
-/// What the handlers share.
+/// The state that the handlers share.
 #[derive(Clone)]
 pub(crate) struct Receiver {
-    /// The shared secret; absent while its Secret does not exist.
+    /// The shared secret, or `None` while its Secret does not exist.
     token: watch::Receiver<Option<Arc<[u8]>>>,
-    /// Where pushes are told: repositories by the digest of the form of [`normal_url`].
+    /// Receives the pushes, with each repository as the digest of its form from [`normal_url`].
     pushed: mpsc::Sender<Pushed>,
     room: Arc<Semaphore>,
     body_time: Duration,
 }
 
-/// A request that is authentic. As long as it is there, its body takes room.
+/// An authenticated request. Its body takes room until this is dropped.
 struct Delivery<'a> {
     headers: HeaderMap,
     body: Vec<u8>,
@@ -63,7 +62,7 @@ pub(crate) fn routes(receiver: Receiver) -> Router {
         .with_state(receiver)
 }
 
-/// Bytes of an HMAC with SHA-256.
+/// The number of bytes of an HMAC with SHA-256.
 const SIGNATURE: usize = 32;
 
 type Answer = (StatusCode, &'static str);
@@ -136,7 +135,7 @@ async fn gitlab(State(receiver): State<Receiver>, request: Request) -> Answer {
     }
 }
 
-/// `{"url": "https://git.example.com/team/repository.git"}`, signed in `X-Signature-256: sha256=…`.
+/// Handles `{"url": "https://git.example.com/team/repository.git"}`, signed in `X-Signature-256: sha256=…`.
 async fn generic(State(receiver): State<Receiver>, request: Request) -> Answer {
     match receiver.signed(request, "x-signature-256").await {
         Ok(delivery) => receiver.tell(&delivery.body, &["/url"]).await,
@@ -161,7 +160,7 @@ impl Receiver {
         self.token.borrow().clone()
     }
 
-    /// Takes a request whose body is signed.
+    /// Accepts a request whose body is signed.
     async fn signed(&self, request: Request, header: &str) -> Result<Delivery<'_>, Answer> {
         let token = self.token().ok_or(NO_TOKEN)?;
         let signature = text(request.headers(), header)
@@ -176,7 +175,7 @@ impl Receiver {
         Ok(delivery)
     }
 
-    /// Takes a request that brings the secret itself.
+    /// Accepts a request that contains the secret itself.
     async fn with_token(&self, request: Request, header: &str) -> Result<Delivery<'_>, Answer> {
         let token = self.token().ok_or(NO_TOKEN)?;
         if !equal(text(request.headers(), header).as_bytes(), &token) {
@@ -196,7 +195,7 @@ impl Receiver {
         })
     }
 
-    /// Reads a body, with the room that it takes. A sender that is slow holds room for what has come, and not for all of it.
+    /// Reads a body, and takes the room for it. A slow sender holds room for what has arrived, and not for all of the body.
     async fn read_body(
         &self,
         body: Body,
@@ -239,7 +238,7 @@ impl Receiver {
         if repositories.is_empty() {
             return (StatusCode::BAD_REQUEST, "the body names no repository\n");
         }
-        // The answer cannot say whether anybody follows them: that is for another replica to know, too.
+        // The answer cannot say whether anybody follows these repositories: other replicas may follow them, too.
         tracing::info!(?repositories, "a webhook tells of a push");
         let pushed: Pushed = repositories.iter().map(Digest::of).collect();
         match self.pushed.send(pushed).await {
@@ -262,7 +261,7 @@ fn mac(key: &[u8], body: &[u8]) -> Hmac<Sha256> {
     mac
 }
 
-/// Compares in a time that does not depend on where the texts differ: by their MACs.
+/// Compares two texts by their MACs, in a time that does not depend on where they differ.
 fn equal(one: &[u8], other: &[u8]) -> bool {
     mac(other, one)
         .verify_slice(&mac(other, other).finalize().into_bytes())
@@ -271,23 +270,24 @@ fn equal(one: &[u8], other: &[u8]) -> bool {
 
 /// Reduces a repository's URL to what all its forms have in common: host and path.
 ///
-/// `https://GIT.example.com/a/b.git`, `git@git.example.com:A/b` and `ssh://git@git.example.com:22/a/b/` are one. Most hosts take
-/// a path in any case, and tell of it in the one in which it was made. Where case tells two apart, one is asked too often.
+/// `https://GIT.example.com/a/b.git`, `git@git.example.com:A/b` and `ssh://git@git.example.com:22/a/b/` are the same. Most hosts
+/// accept a path in any case, and report it in the case in which it was created. Where case distinguishes two repositories, one
+/// of them is asked too often.
 pub(crate) fn normal_url(url: &str) -> String {
     let url = url.to_lowercase();
     let rest = url.split_once("://").map_or(&*url, |(_, rest)| rest);
     let authority_end = rest.find(['/', ':']).unwrap_or(rest.len());
     let at = rest[..authority_end].rfind('@').or_else(|| {
-        // A password may hold a colon: user:password@host.
+        // A password may contain a colon: user:password@host.
         rest.find('@')
             .filter(|at| rest.find('/').is_none_or(|slash| *at < slash))
     });
     let rest = at.map_or(rest, |at| &rest[at + 1..]);
-    // A query may be a secret, and is no part of what tells repositories apart.
+    // A query may be a secret, and does not distinguish repositories.
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
     let end = rest.find(['/', ':']).unwrap_or(rest.len());
     let (host, path) = rest.split_at(end);
-    // After a colon comes a port (in URLs) or already the path (in scp form).
+    // A colon is followed by a port (in URLs) or already by the path (in scp form).
     let path = match path.strip_prefix(':') {
         Some(after) => match after.split_once('/') {
             Some((port, path)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => {
@@ -298,7 +298,7 @@ pub(crate) fn normal_url(url: &str) -> String {
         None => path,
     };
     let host = match host {
-        // Where they take ssh on port 443.
+        // The hosts at which they accept ssh on port 443.
         "ssh.github.com" => "github.com",
         "altssh.gitlab.com" => "gitlab.com",
         host => host,
@@ -344,7 +344,7 @@ mod tests {
         request
     }
 
-    /// A body that nobody may ask for.
+    /// Returns a body that must not be read.
     fn unread() -> Body {
         Body::from_stream(stream::poll_fn(
             |_| -> std::task::Poll<Option<Result<Bytes, std::io::Error>>> {
@@ -476,7 +476,7 @@ mod tests {
     async fn bodies_that_do_not_come_hold_nobody_up() {
         let (mut receiver, mut told) = receiver(Some("token"));
         let with = || headers(&[("x-gitlab-token", "token"), ("x-gitlab-event", "Push Hook")]);
-        // All that may be, but for the end.
+        // The largest allowed body, without its end.
         let never = || {
             let whole = Ok::<_, std::io::Error>(Bytes::from(vec![b' '; BODY_LIMIT]));
             Body::from_stream(stream::iter([whole]).chain(stream::pending()))

@@ -1,5 +1,5 @@
-//! Room for the connections of one listener. Where there is none left, the connection that has rested longest makes way: who
-//! opens connections and sends nothing keeps nobody else out.
+//! Room for the connections of one listener. When there is none left, the connection that has been idle longest makes way. A
+//! client that opens connections and sends nothing therefore keeps nobody else out.
 
 use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -14,28 +14,28 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::pauses::until;
 
-/// How long the head of the first request may take.
+/// The time limit for the head of the first request.
 const FIRST_HEAD: Duration = Duration::from_secs(10);
 
-/// How long a connection may rest between two requests, with the answer that is still being written: longer than metrics are
-/// usually asked for, so that a connection is not closed at the moment of the next request.
+/// How long a connection may be idle between two requests, including the time to write the answer. That is longer than the usual
+/// interval between requests for metrics, so that a connection is not closed at the moment of the next request.
 const REST: Duration = Duration::from_secs(90);
 
-/// How long a connection has rested at least when it makes way: the head of a request comes right behind the connection.
+/// The minimum idle time of a connection that makes way: the head of a request comes right after the connection.
 const GRACE: Duration = Duration::from_millis(100);
 
 /// Room for connections.
 pub(super) struct Places {
     free: Arc<Semaphore>,
     taken: Mutex<Vec<Weak<Place>>>,
-    /// A connection has begun to rest.
+    /// Notified when a connection becomes idle.
     rested: Notify,
     grace: Duration,
 }
 
-/// The place of one connection, as long as there is the connection.
+/// The place of one connection, for as long as the connection exists.
 pub(super) struct Place {
-    /// Nothing while a request is under way.
+    /// `None` while a request is in progress.
     rest: watch::Sender<Option<Rest>>,
     makes_way: CancellationToken,
     places: Arc<Places>,
@@ -58,7 +58,7 @@ impl Places {
         }
     }
 
-    /// Waits until there is room for one more. Only one task may wait.
+    /// Waits until there is room for one more connection. Only one task may wait.
     pub(super) async fn room(&self) -> OwnedSemaphorePermit {
         loop {
             if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
@@ -75,7 +75,7 @@ impl Places {
         }
     }
 
-    /// Gives a connection that has come its place.
+    /// Gives a new connection its place.
     pub(super) fn give(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Arc<Place> {
         let place = Arc::new(Place {
             rest: watch::Sender::new(Some(Rest::from_now(FIRST_HEAD))),
@@ -89,7 +89,8 @@ impl Places {
         place
     }
 
-    /// Has the connection that has rested longest make way, unless one does already. If it is too early, returns when it is not.
+    /// Has the connection that has been idle longest make way, unless another one is about to. If it is too early for that,
+    /// returns the time at which it is not.
     fn make_way(&self, now: Instant) -> Option<Instant> {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let places: Vec<_> = taken.iter().filter_map(Weak::upgrade).collect();
@@ -110,7 +111,7 @@ impl Places {
 }
 
 impl Place {
-    /// Notes that a request is under way, until what this returns is dropped.
+    /// Marks a request as in progress until the returned value is dropped.
     pub(super) fn busy(self: &Arc<Self>) -> Busy {
         self.rest.send_replace(None);
         Busy(Arc::clone(self))
@@ -134,7 +135,7 @@ impl Place {
     }
 }
 
-/// A request is under way.
+/// A request in progress.
 pub(super) struct Busy(Arc<Place>);
 
 impl Drop for Busy {
@@ -156,7 +157,7 @@ impl Rest {
 
 #[cfg(test)]
 impl Places {
-    /// Makes room for a test, in which connections make way at once.
+    /// Creates room for a test in which connections make way at once.
     pub(super) fn without_grace(connections: usize) -> Self {
         Self {
             grace: Duration::ZERO,
@@ -188,7 +189,7 @@ mod tests {
         for stays in [&asked, &second] {
             assert!(stays.is_over().now_or_never().is_none());
         }
-        // One goes for each that comes.
+        // Each new connection displaces one.
         assert!(places.room().now_or_never().is_none());
         assert!(second.is_over().now_or_never().is_none());
         drop(first);

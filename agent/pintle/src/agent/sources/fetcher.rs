@@ -1,4 +1,4 @@
-//! Fetching one source, with what its Secret holds.
+//! Fetching one source, with the contents of its Secret.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,39 +16,39 @@ use crate::{
     pipeline::snapshot::Snapshot,
 };
 
-/// The data of a source's Secret; nothing if it names none.
+/// The data of a source's Secret, or `None` if the source names none.
 type Data = Option<BTreeMap<String, Vec<u8>>>;
 
 /// Fetches one source.
 pub(super) struct Fetcher {
     pub(super) shared: Arc<Shared>,
     pub(super) key: SourceKey,
-    /// What opened the source last: nothing is asked of the API server while all is well.
+    /// The login that last opened the source. While all is well, the API server is not asked for anything.
     login: Option<Login>,
-    /// The git repository as it was opened last, also if it opens that no more.
+    /// The git repository as it was last opened, even if that login no longer works.
     opened: Option<Remote>,
-    /// The artifact that was fetched last, with the digest under which it was found.
+    /// The artifact that was last fetched, with the digest under which it was found.
     known: Option<(ResolvedChart, Snapshot)>,
 }
 
 /// What opens a source.
 struct Login {
-    /// What it was made of.
+    /// The data that it was made from.
     data: Data,
     opens: Opens,
 }
 
-/// What is asked for, with what opens it.
+/// What is requested, with what opens it.
 enum Opens {
     Git(Remote, Reference),
     Artifact(Box<Shelf>),
 }
 
-/// An artifact: where it is, which, and what opens it.
+/// An artifact: its place, its version, and what opens it.
 struct Shelf {
     place: Place,
     wanted: Wanted,
-    /// Who is trusted besides everybody's authorities, which may be others with each fetch.
+    /// The authorities that are trusted in addition to the public ones. They may change with each fetch.
     authorities: Authorities,
     logins: Logins,
 }
@@ -64,7 +64,7 @@ impl Fetcher {
         }
     }
 
-    /// Fetches it. What somebody asks for does not wait until a pause is over that the source has asked for.
+    /// Fetches the source. If somebody asks for it, the fetch does not wait until a pause is over that the source has asked for.
     pub(super) async fn fetch(&mut self, is_asked: bool) -> Fetched {
         let fetched = self.try_fetch(is_asked).await;
         fetched.map_err(|error| FetchFailure {
@@ -85,15 +85,15 @@ impl Fetcher {
             }
             Err(error) => error,
         };
-        // The Secret is read again only now: that a token was replaced, and the old one taken back, is no failure.
+        // The Secret is read again only now. It is no failure that a token was replaced and the old one revoked.
         match self.secret().await {
             Ok(data) if data != remembered.data => self.fetch_with(data, is_asked).await,
             _ => Err(error),
         }
     }
 
-    /// Fetches with what a Secret holds, and remembers that if it opens the source: after a failure somebody may change it,
-    /// so it is read again for the next try.
+    /// Fetches with the contents of a Secret, and remembers them if they open the source. After a failure somebody may change the
+    /// Secret, so it is read again for the next try.
     async fn fetch_with(&mut self, data: Data, is_asked: bool) -> anyhow::Result<Snapshot> {
         let login = self.log_in(data)?;
         let snapshot = Box::pin(self.open(&login, is_asked)).await?;
@@ -102,7 +102,7 @@ impl Fetcher {
         Ok(snapshot)
     }
 
-    /// Lets go of the copy of a git repository that was fetched with what these credentials have taken the place of.
+    /// Drops the copy of a git repository that was fetched with credentials which these ones replace.
     fn replace(&mut self, login: &Login) {
         let Opens::Git(remote, _) = &login.opens else {
             return;
@@ -138,7 +138,7 @@ impl Fetcher {
                 let refused = |error: ChartError| self.refused(error, &logins.keychain);
                 let resolved = charts.resolve(place, wanted, logins).await;
                 let resolved = resolved.map_err(refused)?;
-                // Without a digest only the content itself says whether it is another one.
+                // Without a digest, only the content itself shows whether it has changed.
                 if let Some((found, snapshot)) = &self.known
                     && *found == resolved
                     && resolved.digest.is_some()
@@ -154,7 +154,7 @@ impl Fetcher {
         }
     }
 
-    /// Says what the Secret lacks, where that may be why a registry refuses.
+    /// Adds to a refusal what the Secret lacks, if that may be why a registry refuses.
     fn refused(&self, error: ChartError, keychain: &Keychain) -> anyhow::Error {
         let Some((namespace, name, _)) = &self.key.credentials else {
             return error.into();
@@ -172,7 +172,7 @@ impl Fetcher {
         Ok(Some(data))
     }
 
-    /// Names the Secret, if there is one, of which something is wrong.
+    /// Adds the name of the Secret, if there is one, to an error about it.
     fn in_secret(&self, error: anyhow::Error) -> anyhow::Error {
         match &self.key.credentials {
             Some((namespace, name, _)) => error.context(format!("Secret {namespace}/{name}")),

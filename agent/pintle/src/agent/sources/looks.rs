@@ -1,8 +1,8 @@
-//! Looks at sources: somebody wants to know what one gives now, and not what it gave when it was fetched last.
+//! Looks at sources: requests for what a source gives now, and not what it gave at the last fetch.
 
 use tokio::sync::watch;
 
-/// Numbers the looks at all sources: none of them has a number twice, also if it is left and followed again.
+/// The number generator for the looks at all sources. No source has a number twice, even if it is left and followed again.
 #[derive(Debug, Default)]
 pub(super) struct Numbers(u64);
 
@@ -16,27 +16,27 @@ impl Numbers {
 /// The looks at one source while it is followed.
 #[derive(Debug)]
 pub(super) struct Looks {
-    /// Lower numbers are of a time before, when it was followed as well.
+    /// Lower numbers are from an earlier time at which the source was followed.
     pub(super) began: u64,
     newest: watch::Sender<u64>,
 }
 
 impl Looks {
-    /// Begins with a number that is no look, and returns how the newest is heard of.
+    /// Starts with a number that is not a look, and returns the receiver for the newest one.
     pub(super) fn begin(numbers: &mut Numbers) -> (Self, watch::Receiver<u64>) {
         let began = numbers.next();
         let (newest, receiver) = watch::channel(began);
         (Self { began, newest }, receiver)
     }
 
-    /// Lets the source be fetched at once, and returns the number of this look.
+    /// Has the source fetched at once, and returns the number of this look.
     pub(super) fn look(&self, numbers: &mut Numbers) -> u64 {
         let number = numbers.next();
         self.newest.send_replace(number);
         number
     }
 
-    /// Says whether a fetch that knows of a look is of the time since it is followed.
+    /// Returns whether a fetch that knows of a look belongs to the time since the source is followed.
     pub(super) const fn is_of_now(&self, looked: u64) -> bool {
         looked >= self.began
     }

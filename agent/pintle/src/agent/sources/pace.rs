@@ -11,14 +11,14 @@ use tokio::{
 use super::SourceKey;
 use crate::agent::pauses;
 
-/// The shortest pause between two questions to one source, whatever the interval says.
+/// The shortest pause between two requests to one source, whatever the interval is.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// What says when a source is asked again.
+/// Decides when a source is asked again.
 pub(super) struct Pace {
     interval: watch::Receiver<Duration>,
     looks: watch::Receiver<u64>,
-    /// Hears that what was fetched cannot be read here.
+    /// Notified when what was fetched cannot be read here.
     mending: Arc<Notify>,
 }
 
@@ -35,15 +35,15 @@ impl Pace {
         }
     }
 
-    /// Returns the number of the newest look, which counts as seen.
+    /// Returns the number of the newest look, and marks it as seen.
     pub(super) fn newest_look(&mut self) -> u64 {
         *self.looks.borrow_and_update()
     }
 
-    /// Waits for the interval, or for somebody who wants it now. Failures are tried again sooner than a long interval, if the
-    /// source does not ask for more time.
+    /// Waits for the interval to pass, or for somebody who wants the source now. Failures are retried sooner than a long
+    /// interval, if the source does not ask for more time.
     ///
-    /// All of it counts from now on: who shares a source and changes his interval again and again keeps it from nobody.
+    /// All of it counts from now on: a tenant who shares a source and keeps changing the interval keeps nobody from getting it.
     pub(super) async fn rest(&mut self, key: &SourceKey, failures: u32, wish: Option<Duration>) {
         let since = Instant::now();
         loop {
@@ -55,7 +55,7 @@ impl Pace {
             };
             tokio::select! {
                 () = tokio::time::sleep(pause.saturating_sub(since.elapsed())) => return,
-                // That nobody can ask any more ends this task.
+                // An error means that nobody can ask any more, which ends this task.
                 _ = self.looks.changed() => return,
                 () = self.mending.notified() => return,
                 changed = self.interval.changed() => if changed.is_err() { return },
@@ -64,8 +64,8 @@ impl Pace {
     }
 }
 
-/// Spreads the sources of one interval over a tenth of it, so that they are not all asked at once. Those of one repository stay
-/// together, because they share what they ask for: references of one its list, and charts of one its index.
+/// Spreads the sources of one interval over a tenth of it, so that they are not all asked at once. Sources of one repository stay
+/// together because they share what they ask for: references share its list, and charts its index.
 pub(super) fn spread(key: &SourceKey, interval: Duration) -> Duration {
     let share = Digest::of(key.url()).as_bytes()[0];
     interval.mul_f64(0.95 + f64::from(share) / 2560.0)
@@ -84,7 +84,7 @@ mod tests {
         let source = key("https://git.example.com/shop", "main");
         for failures in [0, 20] {
             let changes = async {
-                // Far longer than the pause, and none of them as long as it.
+                // The changes go on far longer than the pause, but each comes sooner than it.
                 for round in 0..50 {
                     tokio::time::sleep(SHORTEST / 10).await;
                     interval.send_replace(SHORTEST + Duration::from_millis(round % 2));
