@@ -20,7 +20,7 @@ pub(crate) fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // `--help` and `--version` come as errors as well, with code 0; clap chooses the right stream.
+            // `--help` and `--version` also arrive as errors, with code 0. clap chooses the right stream.
             let code = if error.use_stderr() {
                 Exit::Usage
             } else {
@@ -32,7 +32,7 @@ pub(crate) fn run() -> ExitCode {
     };
     let is_agent = matches!(cli.command, args::Command::Agent(_));
     output::start_logs(&cli.logs, is_agent);
-    // A command does one thing after the other: threads for more would cost it more than they bring.
+    // A command does one thing after the other. More threads would cost it more than they gain.
     let mut builder = if is_agent {
         tokio::runtime::Builder::new_multi_thread()
     } else {
@@ -48,7 +48,7 @@ pub(crate) fn run() -> ExitCode {
         }
     };
     let result = runtime.block_on(crate::commands::run(cli.command));
-    // Blocking work that was given up (a fetch that hangs) must not hold the process.
+    // Abandoned blocking work, such as a fetch that hangs, must not keep the process alive.
     runtime.shutdown_background();
     let exit = match result {
         Ok(exit) => exit,
@@ -60,7 +60,8 @@ pub(crate) fn run() -> ExitCode {
     ended(exit).into()
 }
 
-/// Tells what could not be printed. A result that was cut is none; why there is none stays what it is.
+/// Reports what could not be printed, and returns the exit code. A truncated result is not a success, but other exit codes stay
+/// as they are.
 fn ended(exit: Exit) -> Exit {
     let Some(unwritten) = output::unwritten() else {
         return exit;

@@ -1,4 +1,4 @@
-//! What can be typed.
+//! The arguments of the command line.
 
 mod agent;
 mod list;
@@ -52,8 +52,8 @@ pub(crate) struct LogArgs {
     pub(crate) log_json: bool,
 }
 
-// Only the arguments of the command that is typed are put together: all of them take longer than some commands. What is put
-// together so late has the last word on what a command is about: structs of arguments have no doc comments.
+// Only the arguments of the given command are built: building all of them takes longer than some commands do. Arguments that are
+// built this late determine the description of their command, so structs of arguments have no doc comments.
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 pub(crate) enum Command {
@@ -565,7 +565,7 @@ pub(crate) struct DoctorCommand {
     pub(crate) output: OutputArgs,
 }
 
-/// Takes what says what is logged.
+/// Accepts a log filter.
 fn log_filter(text: &str) -> Result<String, String> {
     match tracing_subscriber::EnvFilter::try_new(text) {
         Ok(_) => Ok(text.to_owned()),
@@ -575,7 +575,7 @@ fn log_filter(text: &str) -> Result<String, String> {
     }
 }
 
-/// Takes `v1.33.4`, `1.33` and what distributions put behind it: `v1.33.4-gke.1245000`.
+/// Accepts `v1.33.4`, `1.33`, and the suffixes of distributions: `v1.33.4-gke.1245000`.
 fn kube_version(text: &str) -> Result<String, String> {
     let numbers = text.strip_prefix('v').unwrap_or(text);
     let is_version = numbers.split_once('.').is_some_and(|(major, minor)| {

@@ -1,4 +1,4 @@
-//! The objects of one rollout as a table: what was done to each, and how it is.
+//! The objects of one rollout as a table: what was done to each, and its state.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,14 @@ use owo_colors::OwoColorize as _;
 use pintle_cluster::Unsettled;
 use pintle_core::{health::Status, object::ObjectId, plan::Action};
 
-/// How an object is, as far as it is known.
+/// The state of an object, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     /// It is written, and nothing is known of its health.
     Written,
     /// It is not healthy.
     Unsettled { status: Status, message: String },
-    /// It was not healthy, and is.
+    /// It was not healthy, and is now.
     Healthy,
     /// It could not be written.
     Failed(String),
@@ -26,36 +26,36 @@ struct Row {
     why: Vec<String>,
 }
 
-/// All objects that something was said of, in the order in which it was said first.
+/// All objects that anything was reported about, in the order of their first reports.
 #[derive(Debug, Default)]
 pub(crate) struct Board {
     order: Vec<ObjectId>,
     rows: BTreeMap<ObjectId, Row>,
 }
 
-/// Something new about an object.
+/// News about an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum News {
     /// It is not healthy, or for another reason than before.
     Unsettled(Unsettled),
-    /// It was not, and is now.
+    /// It was not healthy, and is now.
     Healthy(ObjectId),
 }
 
 impl Board {
-    /// Takes note of what was done to an object.
+    /// Records what was done to an object.
     pub(crate) fn done(&mut self, id: &ObjectId, action: Action) {
         if let Some(word) = word(action) {
             self.row(id).change = word;
         }
     }
 
-    /// Takes note of what could not be done.
+    /// Records what could not be done.
     pub(crate) fn failed(&mut self, id: &ObjectId, reason: &str) {
         self.row(id).state = State::Failed(reason.to_owned());
     }
 
-    /// Takes note of the objects that are not healthy: all others are. Returns what is new.
+    /// Records the objects that are not healthy. All others are. Returns what is new.
     pub(crate) fn unsettled(&mut self, unsettled: &[Unsettled]) -> Vec<News> {
         let mut news = Vec::new();
         for object in unsettled {
@@ -83,7 +83,7 @@ impl Board {
         news
     }
 
-    /// Says that all is healthy: what was written without ever being waited for, too.
+    /// Records that all objects are healthy, including those that were written and never waited for.
     pub(crate) fn all_healthy(&mut self) {
         for row in self.rows.values_mut().filter(|row| row.change != "deleted") {
             row.state = State::Healthy;
@@ -102,7 +102,7 @@ impl Board {
         })
     }
 
-    /// Draws the table in at most so many lines: what has failed first, then what is on its way, then all else.
+    /// Draws the table in at most `height` lines. Failed objects come first, then those that are progressing, then all others.
     pub(crate) fn lines(&self, height: usize, with_reasons: bool) -> Vec<String> {
         let mut rows: Vec<(&ObjectId, &Row)> =
             self.order.iter().map(|id| (id, &self.rows[id])).collect();
@@ -129,7 +129,7 @@ impl Board {
     }
 }
 
-/// Says how many objects there is no room for.
+/// Describes how many objects there is no room for.
 fn rest(rows: &[(&ObjectId, &Row)]) -> String {
     let unhealthy = rows.iter().filter(|(_, row)| rank(&row.state) < 2).count();
     let of_them = match unhealthy {
@@ -171,7 +171,7 @@ fn describe(state: &State, is_deletion: bool) -> (String, String, &str) {
     }
 }
 
-/// Returns what was done in one word; nothing if nothing was.
+/// Returns a word for what was done, or `None` if nothing was.
 pub(crate) const fn word(action: Action) -> Option<&'static str> {
     match action {
         Action::Create => Some("created"),
@@ -182,7 +182,7 @@ pub(crate) const fn word(action: Action) -> Option<&'static str> {
     }
 }
 
-/// Returns what is known of why an object is not ready.
+/// Returns what is known about why an object is not ready.
 pub(crate) fn explanation_lines(object: &Unsettled) -> Vec<String> {
     let text = object.explanation.as_ref().map(ToString::to_string);
     let lines = text.iter().flat_map(|text| text.lines());

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-/// Returns the folder for caches of the command line.
+/// Returns the folder for the command line's caches.
 pub(crate) fn cache_dir() -> anyhow::Result<PathBuf> {
     let variable = |name: &str| {
         std::env::var_os(name)

@@ -38,21 +38,21 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// An error that the caller of the command can mend by calling it differently.
+/// An error that the user can fix by calling the command differently.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
 
 impl Usage {
-    /// Says of an error that what was typed is why, with all that it says.
+    /// Marks an error as caused by what was typed, and keeps its whole text.
     pub(crate) fn of(error: impl Into<anyhow::Error>) -> Self {
         let error: anyhow::Error = error.into();
         Self(chain(&*error))
     }
 }
 
-/// Says of what went wrong with flags, and the files that they name, that what was typed is why. The source that they are
-/// for is not.
+/// Marks errors about flags, and the files that they name, as caused by what was typed. Errors about the source that they are for
+/// are not marked.
 pub(crate) fn of_flags(error: anyhow::Error) -> anyhow::Error {
     if error.chain().any(<dyn std::error::Error>::is::<TreeError>) {
         error
@@ -72,15 +72,15 @@ pub(crate) fn of(error: &anyhow::Error) -> Exit {
     }
 }
 
-/// A denial may come inside the error of its stage, which passes its text on as its own.
+/// Returns whether an error is a denial. The denial may be inside the error of its stage, which has the same text.
 fn is_denied(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.is::<Denied>() || matches!(cause.downcast_ref(), Some(CheckError::Denied(_)))
     })
 }
 
-/// Says whether an error is about what was typed, or what settings say. Each stage passes the text of the one before it on as
-/// its own, so what is inside of its error has to be looked for there.
+/// Returns whether an error is about what was typed, or about what settings say. Each stage presents the text of the previous
+/// stage's error as its own, so the inner error has to be looked for there.
 fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
     if let Some(error) = cause.downcast_ref::<SettingsError>() {
         return !matches!(error, SettingsError::Tree(_));
@@ -116,8 +116,8 @@ fn is_of_settings(error: &RenderError) -> bool {
     }
 }
 
-/// Says whether a renderer found fault with its settings, flags among them, and with nothing else: of what is wrong with a
-/// file it says where in the file.
+/// Returns whether a renderer has rejected only its settings, which include flags. If something is wrong with a file, the
+/// renderer names the place in the file.
 fn are_settings_refused(error: &PluginError) -> bool {
     let Fault::Refused(problems) = &error.fault else {
         return false;
@@ -128,7 +128,7 @@ fn are_settings_refused(error: &PluginError) -> bool {
             .all(|problem| problem.pointer.is_some() && problem.position.is_none())
 }
 
-/// Says whether a name, a file or a reference stands for no plugin that could be used there.
+/// Returns whether a name, a file or a reference does not stand for a usable plugin.
 fn is_no_plugin(error: &CatalogError) -> bool {
     match error {
         CatalogError::Unknown { .. }
@@ -141,8 +141,8 @@ fn is_no_plugin(error: &CatalogError) -> bool {
     }
 }
 
-/// Says whether what was named as a plugin is none that this version takes. That it could not be compiled here says nothing
-/// of it.
+/// Returns whether what was named as a plugin is not one that this version accepts. A failure to compile it here says nothing
+/// about it.
 fn is_no_component(error: &LoadError) -> bool {
     matches!(
         error,
@@ -154,7 +154,7 @@ fn is_no_component(error: &LoadError) -> bool {
     )
 }
 
-/// Says whether the file of `--registry-ca` is none that could be used.
+/// Returns whether the file of `--registry-ca` is unusable.
 fn is_of_arguments(error: &RemotesError) -> bool {
     matches!(
         error,
@@ -165,7 +165,7 @@ fn is_of_arguments(error: &RemotesError) -> bool {
     )
 }
 
-/// Says whether no cluster is named that could be asked.
+/// Returns whether no cluster was named that could be asked.
 fn is_no_cluster(error: &ConnectError) -> bool {
     matches!(
         error,
@@ -296,7 +296,7 @@ mod tests {
             refused(Stage::Render, &[Problem::new("no")]).into(),
             refused(Stage::Render, &[set(), in_a_file()]).into(),
             refused(Stage::Render, &[in_a_file().pointer("/spec")]).into(),
-            // The pointer of a policy may be one into an object.
+            // A policy's pointer may point into an object.
             refused(Stage::Evaluate, &[set()]).into(),
             uncompiled.into(),
             of_flags(

@@ -1,4 +1,4 @@
-//! Everything that is printed passes here: results on standard output, all else on standard error.
+//! All output: results go to standard output, everything else to standard error.
 use std::{
     borrow::Cow,
     io::{ErrorKind, IsTerminal as _, Write as _},
@@ -19,15 +19,15 @@ use super::{
     screen::aside,
 };
 
-/// Says what is logged, if no flag does.
+/// The variable that sets the log filter, if no flag does.
 const LOG: &str = "PINTLE_LOG";
 
-/// Whether the log is lines of JSON.
+/// Whether the log consists of lines of JSON.
 static IS_JSON: AtomicBool = AtomicBool::new(false);
 
 /// Starts logging to standard error.
 pub(crate) fn start_logs(args: &LogArgs, agent: bool) {
-    // What a server refuses is told as what failed; its HTTP status alone, or each try of a watch, helps nobody.
+    // A server's refusal is reported as part of what failed. Only its HTTP status, or each try of a watch, helps nobody.
     let default = if agent {
         "info,kube_client=off,kube_runtime=off"
     } else {
@@ -38,17 +38,17 @@ pub(crate) fn start_logs(args: &LogArgs, agent: bool) {
     let given = args.log.as_deref().or(variable.as_deref());
     let (filter, refused) = match given.map(EnvFilter::try_new) {
         Some(Ok(filter)) => (filter, None),
-        // A flag was checked when it was read.
+        // A flag was checked when it was parsed.
         Some(Err(error)) => (EnvFilter::new(default), Some(error)),
         None => (EnvFilter::new(default), None),
     };
     let json = args.log_json || (agent && !std::io::stderr().is_terminal());
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        // A line that is lost would be told by one that panics.
+        // The report about a lost line would itself panic.
         .log_internal_errors(false)
         .with_writer(|| Aside);
-    // The first subscriber wins; there is no other in this process.
+    // The first subscriber wins. There is no other in this process.
     let _ = if json {
         builder.json().flatten_event(true).try_init()
     } else {
@@ -68,7 +68,8 @@ pub(crate) fn start_logs(args: &LogArgs, agent: bool) {
     }
 }
 
-/// Writes to standard error, above what is drawn there in place. Where that takes no more, the work goes on without being told of.
+/// Writes to standard error, above what is drawn there in place. If that can no longer be written to, work continues without
+/// reports.
 struct Aside;
 
 impl std::io::Write for Aside {
@@ -83,7 +84,7 @@ impl std::io::Write for Aside {
     }
 }
 
-/// What this program itself writes for colours and styles, and the end of each.
+/// The sequences for colours and styles that this program itself writes, and the end of each.
 const COLOURS: [&str; 9] = [
     "\u{1b}[0m",
     "\u{1b}[1m",
@@ -96,41 +97,41 @@ const COLOURS: [&str; 9] = [
     "\u{1b}[39m",
 ];
 
-/// Returns text for people as a terminal may have it. Much of it is of others, such as what a container says before it ends: it
-/// must not hide lines, pretend to be others, or reach what is beside the terminal's picture.
+/// Returns text for people in a form that is safe for a terminal. Much of it comes from others, such as the last words of a
+/// container: it must not hide lines, fake others, or reach anything outside of the terminal's screen.
 pub(super) fn printable(text: &str) -> Cow<'_, str> {
     plain::keeping(text, &COLOURS)
 }
 
-/// Why standard output takes no more, if it does not: of the first write that failed.
+/// Why standard output can no longer be written to, if that is so: the error of the first write that failed.
 static LOST: OnceLock<std::io::Error> = OnceLock::new();
 
-/// What was printed is not whole.
+/// The printed output is incomplete.
 #[derive(Debug, thiserror::Error)]
 #[error("standard output: {0}")]
 pub(crate) struct Unwritten(&'static std::io::Error);
 
-/// Says whether standard output takes no more, as far as something was written since: whoever has read it has gone (`| head`),
-/// or the disk is full. What would go on for ever has nobody to go on for.
+/// Returns whether standard output is lost, as far as something was written since: its reader has gone (`| head`), or the disk is
+/// full. A command that would go on for ever has nobody left to go on for.
 pub(crate) fn is_lost() -> bool {
     LOST.get().is_some()
 }
 
-/// Returns why what was printed is not whole, if it is not. A reader that went away has what it wanted.
+/// Returns why the printed output is incomplete, if it is. A reader that went away has what it wanted.
 pub(crate) fn unwritten() -> Option<Unwritten> {
     let error = LOST.get()?;
     (error.kind() != ErrorKind::BrokenPipe).then_some(Unwritten(error))
 }
 
-/// Takes note of how a write ended. What is under way is brought to its end, and what was lost is told then.
+/// Records the result of a write. Work in progress is finished, and the loss is reported then.
 fn wrote(result: std::io::Result<()>) {
     if let Err(error) = result {
-        // The first one says why.
+        // The first error says why.
         let _ = LOST.set(error);
     }
 }
 
-/// Prints what clap has to say: help and versions to standard output, what is wrong to standard error.
+/// Prints clap's output: help and versions to standard output, errors to standard error.
 pub(crate) fn usage(error: &clap::Error) {
     let printed = error.print();
     if !error.use_stderr() {
@@ -154,8 +155,8 @@ fn print(text: &str) {
     wrote(written);
 }
 
-/// Prints a document to standard output, byte for byte: unlike text for people it has no colours that a terminal might not
-/// know, and it may be megabytes, in several pieces.
+/// Prints a document to standard output, byte for byte. Unlike text for people, it has no colours that a terminal might not know,
+/// and it may have megabytes, in several pieces.
 pub(crate) fn document(pieces: &[String]) {
     let mut out = std::io::stdout().lock();
     let mut pieces = pieces.iter();
@@ -166,7 +167,7 @@ pub(crate) fn document(pieces: &[String]) {
 /// Prints a line for people to standard error.
 pub(crate) fn note(text: &str) {
     let text = printable(text);
-    // Where it takes no more, as [`Aside`].
+    // If it can no longer be written to, the same holds as for [`Aside`].
     let _ = aside(|| writeln!(anstream::stderr().lock(), "{text}"));
 }
 
@@ -175,8 +176,8 @@ pub(crate) fn warning(text: &str) {
     note(&format!("{} {text}", "warning:".yellow().bold()));
 }
 
-/// Prints an error and its causes to standard error, each cause once: where the log is JSON, as a line of it, for whoever reads
-/// nothing else.
+/// Prints an error and its causes to standard error, each cause once. If the log is JSON, the error is a line of the log, for
+/// readers that read nothing else.
 pub(crate) fn error(error: &anyhow::Error) {
     let text = chain(&**error);
     if IS_JSON.load(Ordering::Relaxed) && tracing::enabled!(tracing::Level::ERROR) {
@@ -198,12 +199,12 @@ pub(crate) fn machine(format: Format, value: &impl Serialize) -> anyhow::Result<
     Ok(())
 }
 
-/// Writes one value as a YAML document that every YAML reader, 1.1 or 1.2, reads as the same value.
+/// Formats a value as a YAML document that every YAML reader, 1.1 or 1.2, reads as the same value.
 pub(crate) fn yaml(value: &Value) -> String {
     super::super::pipeline::yaml::write(value)
 }
 
-/// Lays rows out in columns.
+/// Formats rows in columns.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows

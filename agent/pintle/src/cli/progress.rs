@@ -1,5 +1,5 @@
-//! Live progress: a table that changes in place on a terminal, plain lines elsewhere, JSON lines where a program reads them,
-//! nothing where it reads the result only.
+//! Live progress: a table that changes in place on a terminal, plain lines elsewhere, JSON lines where a program reads them, and
+//! nothing where a program reads only the result.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -15,10 +15,10 @@ use super::{
     screen::{Screen, size},
 };
 
-/// Most rows of the table that stays when all is done.
+/// The maximum number of rows of the table that remains at the end.
 const STAYING_ROWS: usize = 60;
 
-/// Tells a person what is going on.
+/// Shows a person what is going on.
 pub(crate) struct Progress {
     place: Place,
     board: Mutex<Board>,
@@ -27,7 +27,7 @@ pub(crate) struct Progress {
 enum Place {
     /// Drawn in place.
     Screen(Screen),
-    /// Line by line, only what is new.
+    /// Line by line, with only what is new.
     Lines,
     /// One JSON document in each line of standard output.
     Stream,
@@ -35,7 +35,7 @@ enum Place {
 }
 
 impl Progress {
-    /// Makes the progress of a command. Its output says whether a person, or a program, follows it.
+    /// Creates the progress of a command. The output format says whether a person or a program follows it.
     pub(crate) fn new(format: Option<Format>) -> Self {
         let place = match format {
             Some(Format::Jsonl) => Place::Stream,
@@ -48,7 +48,7 @@ impl Progress {
         }
     }
 
-    /// Says which stage begins.
+    /// Reports which stage begins.
     pub(crate) fn stage(&self, text: &str) {
         match &self.place {
             Place::Screen(screen) => screen.heading(text),
@@ -57,7 +57,7 @@ impl Progress {
         }
     }
 
-    /// Says what was done to an object.
+    /// Reports what was done to an object.
     pub(crate) fn done(&self, id: &ObjectId, action: Action) {
         let Some(word) = word(action) else { return };
         self.board().done(id, action);
@@ -68,7 +68,7 @@ impl Progress {
         }
     }
 
-    /// Says that something could not be done to an object.
+    /// Reports that something could not be done to an object.
     pub(crate) fn failed(&self, id: &ObjectId, reason: &str) {
         self.board().failed(id, reason);
         match &self.place {
@@ -80,7 +80,7 @@ impl Progress {
         }
     }
 
-    /// Says which objects are not healthy, and why; all others are.
+    /// Reports which objects are not healthy, and why. All others are healthy.
     pub(crate) fn health(&self, unsettled: &[Unsettled]) {
         let news = self.board().unsettled(unsettled);
         match &self.place {
@@ -98,13 +98,13 @@ impl Progress {
         }
     }
 
-    /// Says that everything is healthy.
+    /// Reports that everything is healthy.
     pub(crate) fn all_healthy(&self) {
         self.health(&[]);
         self.board().all_healthy();
     }
 
-    /// Ends what changes; the table as it is then stays.
+    /// Ends the live part. The table remains in its last state.
     pub(crate) fn finish(&self) {
         if let Place::Screen(screen) = &self.place {
             screen.close();
@@ -115,7 +115,7 @@ impl Progress {
         }
     }
 
-    /// Writes a line, above what changes.
+    /// Writes a line above the live part.
     pub(crate) fn line(&self, text: &str) {
         match &self.place {
             Place::Screen(_) | Place::Lines => output::note(text),

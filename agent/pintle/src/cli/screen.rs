@@ -1,4 +1,4 @@
-//! A part of the terminal that changes in place: a heading that moves, and lines below it.
+//! A part of the terminal that changes in place: a heading with a spinner, and lines below it.
 
 use std::{
     io::IsTerminal as _,
@@ -11,11 +11,11 @@ use owo_colors::OwoColorize as _;
 
 use super::output::printable;
 
-/// Between two pictures of the sign that moves.
+/// The time between two pictures of the spinner.
 const TICK: Duration = Duration::from_millis(100);
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 
-/// The screen that is open, if one is: whatever else is written to the terminal goes above it.
+/// The screen that is open, if any. Everything else that is written to the terminal goes above it.
 static OPEN: Mutex<Weak<Mutex<Drawing>>> = Mutex::new(Weak::new());
 
 /// Writes to the terminal, above what is drawn in place.
@@ -33,7 +33,7 @@ pub(crate) fn aside<T>(write: impl FnOnce() -> T) -> T {
     written
 }
 
-/// The part of a terminal at its lower end that is drawn anew, on standard error.
+/// The part at the lower end of a terminal that is redrawn, on standard error.
 pub(crate) struct Screen(Arc<Mutex<Drawing>>);
 
 struct Drawing {
@@ -49,7 +49,7 @@ struct Drawing {
 }
 
 impl Screen {
-    /// Takes the lower end of the terminal; nothing if standard error is none.
+    /// Takes the lower end of the terminal, or returns `None` if standard error is not a terminal.
     pub(crate) fn open() -> Option<Self> {
         if !std::io::stderr().is_terminal() {
             return None;
@@ -90,8 +90,8 @@ impl Screen {
         drawing.draw();
     }
 
-    /// Draws these lines below the heading, instead of those before; each is cut at the terminal's width, and what does not
-    /// fit into its height is left out.
+    /// Draws these lines below the heading in place of the previous ones. Each is cut at the terminal's width, and lines that
+    /// exceed its height are left out.
     pub(crate) fn show(&self, lines: Vec<String>) {
         let mut drawing = lock(&self.0);
         drawing.lines = lines.iter().map(|text| line(text)).collect();
@@ -108,7 +108,7 @@ impl Screen {
     }
 }
 
-/// Makes a text one line that can be drawn: what moves the cursor would leave parts of it behind.
+/// Turns a text into one line that can be drawn. Characters that move the cursor would leave parts of the line behind.
 fn line(text: &str) -> String {
     printable(text).replace(['\n', '\t'], " ")
 }
@@ -128,7 +128,7 @@ impl Drawing {
         let seconds = format!("{}s", self.started.elapsed().as_secs());
         let heading = format!("{spinner} {} {}", self.heading, seconds.dimmed());
         let lines = std::iter::once(&heading).chain(&self.lines);
-        // A line that fills its row, or a picture that fills the terminal, would move what is above.
+        // A line that fills its row, or a picture that fills the terminal, would scroll what is above.
         let lines: Vec<String> = lines
             .take(height.saturating_sub(1).max(1))
             .map(|line| truncate_str(line, width.saturating_sub(1), "…").into_owned())
@@ -139,7 +139,7 @@ impl Drawing {
             } else {
                 strip_ansi_codes(line).into_owned()
             };
-            // A terminal that cannot be written to shows nothing; the work goes on.
+            // A terminal that cannot be written to shows nothing, and the work continues.
             let _ = self.term.write_line(&line);
         }
         self.drawn = lines.len();
@@ -158,7 +158,7 @@ impl Drawing {
     }
 }
 
-/// Height and width of the terminal.
+/// Returns the height and the width of the terminal.
 pub(crate) fn size() -> (usize, usize) {
     let (height, width) = Term::stderr().size();
     (usize::from(height), usize::from(width))

@@ -1,14 +1,14 @@
-//! Ctrl-C and SIGTERM, with which a CI job or a pod is stopped: the first one asks a process to end, the second one ends it.
+//! Ctrl-C, and SIGTERM, which stops a CI job or a pod. The first signal asks the process to end, and the second one ends it.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// What a shell says of a program that Ctrl-C has ended: 128, and the number of the signal.
+/// The exit code that a shell reports for a program that Ctrl-C has ended: 128 plus the number of the signal.
 const INTERRUPTED: i32 = 130;
-/// The same of SIGTERM.
+/// The same for SIGTERM.
 const TERMINATED: i32 = 143;
 
-/// Returns what the first signal cancels, after that was told. It is listened for until the process ends.
+/// Returns a token that the first signal cancels, after `tell` was called. Signals are handled until the process ends.
 pub(crate) fn listen(tell: impl FnOnce() + Send + 'static) -> std::io::Result<CancellationToken> {
     let mut signals = Signals {
         interrupts: signal(SignalKind::interrupt())?,
@@ -33,7 +33,7 @@ struct Signals {
 }
 
 impl Signals {
-    /// Waits for the next one, and returns the exit code of a program that it ends.
+    /// Waits for the next signal, and returns the exit code of a program that it ends.
     async fn next(&mut self) -> i32 {
         tokio::select! {
             _ = self.interrupts.recv() => INTERRUPTED,

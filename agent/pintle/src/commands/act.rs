@@ -1,4 +1,4 @@
-//! `pintle suspend`, `resume` and `reconcile`: what an operator asks of an application, with who asked and why.
+//! `pintle suspend`, `resume` and `reconcile`: an operator's requests to an application, with who asked and why.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ use crate::{
     pipeline::now_text,
 };
 
-/// One Application, and the way to it.
+/// One Application, and the connection to it.
 pub(super) struct Subject {
     pub(super) connection: Connection,
     pub(super) applications: Applications,
@@ -53,11 +53,11 @@ impl Subject {
         })
     }
 
-    /// Writes down who asks, when and why.
+    /// Creates a request with who asks, when and why.
     pub(super) async fn request(&self, reason: &ReasonArgs) -> anyhow::Result<PersonRequest> {
         let by = match self.connection.user_name().await {
             Ok(name) => name,
-            // Servers before 1.28 do not say.
+            // Servers before 1.28 do not say who.
             Err(error) if error.is_not_found() => "an unnamed user".to_owned(),
             Err(error) => return Err(error.into()),
         };
@@ -70,7 +70,7 @@ impl Subject {
         })
     }
 
-    /// Says what was asked for, where nobody waits for it.
+    /// Reports a request whose result is not waited for.
     pub(super) fn tell_request(
         &self,
         output: OutputArgs,
@@ -87,7 +87,7 @@ impl Subject {
         Ok(Exit::Done)
     }
 
-    /// Waits until the agent has done what was asked, shows how it goes, and prints for programs what it came to.
+    /// Waits until the agent has done what was asked, shows the progress, and prints the result for programs.
     pub(super) async fn wait(
         &self,
         wait: &AwaitArgs,
@@ -110,7 +110,7 @@ impl Subject {
             }
         })?;
         live.close();
-        // As lines, each state was printed as it came, and this one last.
+        // In the line format, each state was printed as it came, and this one was the last.
         if let Some(format @ (Format::Json | Format::Yaml)) = output.output {
             output::machine(format, &application_document(&ended))?;
         }
@@ -118,34 +118,34 @@ impl Subject {
     }
 }
 
-/// Applications cannot be followed, and trying again changes nothing.
+/// Applications cannot be followed, and a retry changes nothing.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "applications cannot be followed: {refusal}; you need `list` and `watch` on applications for that"
 )]
 pub(super) struct Unwatched {
-    /// What the API server says.
+    /// The API server's answer.
     pub(super) refusal: String,
 }
 
-/// Who waits for what was asked for by an annotation.
+/// Waits for a request that was made by an annotation.
 pub(super) struct Waiter {
-    /// What was written into it.
+    /// The value that was written into the annotation.
     pub(super) ours: String,
-    /// What it was before: a watch may begin with that.
+    /// The value before that, which a watch may begin with.
     pub(super) before: Option<String>,
 }
 
 impl Waiter {
-    /// Says whether a request was handled that is not older than ours: the agent answers the newest only. `newest` is what
-    /// the annotation is now.
+    /// Returns whether a request was handled that is not older than ours: the agent answers only the newest one. `newest` is the
+    /// current value of the annotation.
     pub(super) fn is_answered(&self, handled: Option<&str>, newest: Option<&str>) -> bool {
         let is_newer = newest.is_some() && newest != self.before.as_deref();
         handled == Some(self.ours.as_str()) || (is_newer && handled == newest)
     }
 }
 
-/// Says how an application is that was not done in time, and whom to look for if nobody cares for it.
+/// Describes the state of an application that was not done in time, and where to look if nobody works on it.
 pub(super) fn overdue(before: &Application, last: Option<&Application>) -> String {
     let last = last.unwrap_or(before);
     let how = match &last.status {
@@ -194,7 +194,7 @@ pub(super) async fn resume(args: &OneApplication) -> anyhow::Result<Exit> {
     }
     let who = suspended_by(&subject.application);
     let annotations = BTreeMap::from([(SUSPEND_REQUEST_ANNOTATION, None)]);
-    // Absent is the default: `false` would stay behind as a field that nobody asked for.
+    // Absent is the default. `false` would remain as a field that nobody asked for.
     let spec = json!({ "suspend": null });
     let applications = &subject.applications;
     applications
@@ -249,7 +249,7 @@ pub(super) async fn reconcile(args: &ReconcileCommand) -> anyhow::Result<Exit> {
     }
 }
 
-/// Refuses what would not be done as long as the application rests.
+/// Refuses a request that would not be carried out while the application is suspended.
 pub(super) fn refuse_if_suspended(application: &Application) -> anyhow::Result<()> {
     if !is_suspended(application) {
         return Ok(());
@@ -278,7 +278,7 @@ fn ready_of(application: &Application) -> Option<&Condition> {
     Condition::ready(&application.status.as_ref().ok()?.conditions)
 }
 
-/// Says whether an application is on its way to something, as far as its status tells.
+/// Returns whether an application is progressing, according to its status.
 pub(super) fn is_working(application: &Application) -> bool {
     ready_of(application).is_none_or(|ready| ready.status == ConditionStatus::Unknown)
 }
@@ -300,7 +300,7 @@ mod tests {
             (Some("2"), Some("2"), true),
             (Some("2"), Some("3"), true),
             (Some("3"), Some("3"), true),
-            // The watch has not come to ours yet.
+            // The watch has not reached ours yet.
             (Some("1"), Some("1"), false),
             (None, None, false),
         ] {

@@ -1,4 +1,4 @@
-//! `pintle adopt helm`: take over what Helm has installed.
+//! `pintle adopt helm`: take over a Helm release.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ pub(super) async fn run(command: &AdoptCommand) -> anyhow::Result<Exit> {
     let progress = Progress::new(args.cluster.output.output);
     let input = origin.open().await?;
     let mut cluster = args.cluster.clone();
-    // The names of objects come from the release's, so it keeps it.
+    // The names of objects derive from the release's name, so it is kept.
     cluster
         .renderer
         .name
@@ -85,7 +85,7 @@ pub(super) async fn run(command: &AdoptCommand) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-/// Plans with what Helm has done as the last release.
+/// Makes a plan with Helm's release as the last release.
 async fn plan_takeover(
     target: &Target,
     takeover: &Takeover,
@@ -93,7 +93,7 @@ async fn plan_takeover(
 ) -> anyhow::Result<Planned> {
     progress.stage("planning: a dry run by the server");
     let mut inventory = target.store.inventory().clone();
-    // A takeover that was interrupted is gone on with.
+    // An interrupted takeover is continued.
     inventory
         .release
         .get_or_insert_with(|| takeover.record.clone());
@@ -115,7 +115,7 @@ fn show(
 ) -> anyhow::Result<()> {
     let seed = &target.release.seed;
     if let Some(format) = args.cluster.output.output {
-        // When it is carried out, the result is what is printed.
+        // If the plan is carried out, only its result is printed.
         if args.yes {
             return Ok(());
         }
@@ -158,7 +158,7 @@ fn show(
     Ok(())
 }
 
-/// Lets Helm forget the release, or says what it still knows.
+/// Has Helm forget the release, or reports what Helm still knows.
 async fn part(
     args: &AdoptHelmCommand,
     connection: &Connection,

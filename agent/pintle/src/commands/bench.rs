@@ -1,4 +1,4 @@
-//! `pintle plugin bench`: what a renderer costs where it stays loaded, as in the agent.
+//! `pintle plugin bench`: the cost of a renderer that stays loaded, as in the agent.
 
 use std::time::{Duration, Instant};
 
@@ -24,11 +24,11 @@ pub(super) async fn run(args: &BenchCommand) -> anyhow::Result<Exit> {
         let outcome = session
             .outcome(&prepared.release, &input, context, &prepared.seed, None)
             .await?;
-        // The agent asks for it, to know whether anything has changed.
+        // The agent computes the digest, to find out whether anything has changed.
         std::hint::black_box(outcome.rendered.digest());
         anyhow::Ok(outcome)
     };
-    // The first one loads the plugin.
+    // The first render loads the plugin.
     let outcome = render().await?;
     let name = match &prepared.release.spec.renderer {
         Some(named) if !named.plugin.is_empty() => &named.plugin,

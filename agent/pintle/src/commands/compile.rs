@@ -8,11 +8,11 @@ use pintle_host::{CompileError, UNWRITTEN};
 
 use crate::cli::{exit::Exit, output};
 
-/// Bytes of memory for each thread that compiles. It takes about an eighth of that for what it works on; what is made of a
-/// large component takes as much as several threads.
+/// The bytes of memory for each compiling thread. A thread needs about an eighth of that for its own work. The output for a large
+/// component takes as much as several threads.
 const PER_THREAD: u64 = 128 << 20;
 
-/// Compiles what comes on standard input. Prints why a component is refused: the agent reads that.
+/// Compiles the component from standard input. Prints why a component is refused: the agent reads that.
 pub(crate) fn run(cache: &Path, cache_bytes: u64, memory: Option<u64>) -> anyhow::Result<Exit> {
     let mut component = Vec::new();
     std::io::stdin()
@@ -28,7 +28,7 @@ pub(crate) fn run(cache: &Path, cache_bytes: u64, memory: Option<u64>) -> anyhow
             output::text(&reason);
             Ok(Exit::Failed)
         }
-        // As the allocator does where it has none: for the agent it is the same.
+        // Aborts as the allocator does when it has no memory left: for the agent, both are the same.
         Err(error @ CompileError::Memory(_)) => {
             tracing::error!(%error, "the component is not compiled");
             process::abort()
@@ -44,8 +44,8 @@ pub(crate) fn run(cache: &Path, cache_bytes: u64, memory: Option<u64>) -> anyhow
     }
 }
 
-/// Starts the threads that compile before there is a limit, of which their stacks would take a part: as many as there are
-/// processors, where that is not more than there is memory for.
+/// Starts the compiling threads before there is a limit, because their stacks would count towards it. There are as many threads
+/// as processors, or fewer if there is not enough memory for them.
 fn start_threads(memory: u64) -> anyhow::Result<()> {
     let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     rayon::ThreadPoolBuilder::new()

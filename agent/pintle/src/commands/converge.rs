@@ -33,9 +33,9 @@ use crate::{
     pipeline::results::TestResults,
 };
 
-/// How long watches may take to tell what there is, before what they have not told is waited for.
+/// How long watches may take to sync before this waits for what they have not reported.
 const SYNC: Duration = Duration::from_secs(10);
-/// How long an object may be on its way before it is asked why.
+/// How long an object may be progressing before it is asked why.
 const MOMENT: Duration = Duration::from_secs(3);
 
 pub(super) async fn run(args: &ConvergeCommand) -> anyhow::Result<Exit> {
@@ -63,7 +63,7 @@ pub(super) async fn run(args: &ConvergeCommand) -> anyhow::Result<Exit> {
     .await
 }
 
-/// Comes to an approved plan. Nothing is written.
+/// Makes an approved plan. Nothing is written.
 async fn prepare(
     args: &ConvergeCommand,
     session: &Session,
@@ -83,17 +83,17 @@ async fn prepare(
 
 /// How a plan is carried out.
 pub(super) struct Wishes {
-    /// How long objects may take to become healthy; by default what the settings say.
+    /// How long objects may take to become healthy. The default comes from the settings.
     pub(super) timeout: Option<Span>,
-    /// Whether tests are run when all is healthy.
+    /// Whether tests are run when everything is healthy.
     pub(super) test: bool,
     /// How the result is printed.
     pub(super) output: OutputArgs,
-    /// What stops it at the next point where nothing is half done.
+    /// Stops it at the next point where nothing is half done.
     pub(super) cancel: CancellationToken,
 }
 
-/// Applies what was approved, and waits until all is healthy and its hooks have succeeded.
+/// Applies the approved plan, and waits until everything is healthy and its hooks have succeeded.
 pub(super) async fn carry_out(
     wishes: &Wishes,
     session: &Session,
@@ -115,7 +115,7 @@ pub(super) async fn carry_out(
         progress: &teller,
         cancel,
     };
-    // It is told what the server answers to each write: a watch may begin with what was before.
+    // The tracker is given the server's answer to each write: a watch may begin with the earlier state.
     let tracker = target.track(&planned.inventory);
     let cluster = target.cluster.clone().with_tracker(tracker.clone());
     let applied = cluster
@@ -186,7 +186,7 @@ pub(super) async fn carry_out(
     }
 }
 
-/// Runs the tests of what is applied and healthy. Returns what each came to that has ended, and whether all is well.
+/// Runs the tests of what is applied and healthy. Returns the results of the tests that have ended, and whether all is well.
 async fn test(
     target: &mut Target,
     session: &Session,
@@ -244,7 +244,7 @@ async fn wait(
     progress.stage("waiting until all is healthy");
     let report = |unsettled: &Arc<[Unsettled]>| progress.health(unsettled);
     let application = &target.release.application;
-    // Until the watches have told what there is, everything would be unknown. What cannot be watched is told below.
+    // Until the watches have synced, everything would be unknown. Problems with a watch are reported below.
     let _ = tracker.synced(application, SYNC).await;
     let mut explainer = Explainer::new(&target.cluster, None)?;
     let patience = Patience {
@@ -285,7 +285,7 @@ fn lines(unsettled: &[Unsettled]) -> String {
     unsettled.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Tells the steps of an apply on the terminal.
+/// Shows the steps of an apply on the terminal.
 pub(super) struct Teller<'a>(pub(super) &'a Progress);
 
 impl pintle_cluster::Progress for Teller<'_> {
@@ -301,7 +301,7 @@ impl pintle_cluster::Progress for Teller<'_> {
                 event,
                 failure: None,
             } => self.0.line(&format!("{id}: its {event} hook succeeded")),
-            // A hook that failed is told as what failed.
+            // A hook that failed is reported as a failure.
             Step::Started { .. } | Step::HookEnded { .. } => {}
             Step::Log { origin, text, .. } => {
                 for line in text.lines() {

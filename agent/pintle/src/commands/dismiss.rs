@@ -1,4 +1,4 @@
-//! `pintle dismiss`: delete what `converge` made.
+//! `pintle dismiss`: delete what `converge` created.
 
 use std::path::Path;
 
@@ -33,7 +33,7 @@ pub(super) async fn run(args: &DismissCommand) -> anyhow::Result<Exit> {
         .unwrap_or_else(|| connection.default_namespace().to_owned());
     let application = ApplicationName::new(&namespace, &name);
     let mut store = ConfigMapStore::open(&connection, &application).await?;
-    // One that lists nothing is of a removal that was interrupted at its very end.
+    // An inventory that lists nothing is left from a removal that was interrupted at its very end.
     if !store.is_kept() {
         let known = elsewhere(&connection, &application).await;
         bail!("nothing was converged under the name {name} in namespace {namespace}: {known}");
@@ -53,7 +53,7 @@ pub(super) async fn run(args: &DismissCommand) -> anyhow::Result<Exit> {
         .removal_hooks(&release, &inventory)
         .await?
         .unwrap_or_else(|| {
-            // When nothing is left they have run, and may be gone.
+            // When nothing is left, they have run and may be gone.
             if !inventory.is_empty() {
                 output::warning("the hooks for its removal are lost, and are not run");
             }
@@ -70,7 +70,7 @@ pub(super) async fn run(args: &DismissCommand) -> anyhow::Result<Exit> {
     let planned = cluster
         .plan(&release, &prepared, &inventory, Depth::Local)
         .await?;
-    // Policies judge what git asks for, its hooks before they are kept. What is deleted is a person's own decision.
+    // Policies judge what git asks for, and have judged its hooks before they were kept. Deleting is a person's own decision.
     let approved = Approved::without_gates(Checked::new(planned.plan.clone(), Vec::new())?);
     let cancel = cancel_on_interrupt();
     progress.stage("deleting");
@@ -92,11 +92,11 @@ pub(super) async fn run(args: &DismissCommand) -> anyhow::Result<Exit> {
         output::note("`--all-kinds` deletes namespaces, claims and definitions as well");
     }
     if applied.inventory.is_empty() {
-        // The inventory goes last: without it nobody would find the rest.
+        // The inventory goes last: without it, nobody would find the rest.
         Seeds::remove(&connection, &application).await?;
         store.remove().await?;
     } else if let Some(record) = &mut applied.inventory.release {
-        // Only now: until its hooks are forgotten, the next attempt has to know of them.
+        // Done only now: until the hooks are forgotten, the next attempt has to know about them.
         record.end();
         store.keep(&applied.inventory, Urgency::Now).await?;
     }
@@ -114,7 +114,7 @@ pub(super) async fn run(args: &DismissCommand) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Reads a name, or that of the folder at a path.
+/// Reads a name, or derives it from the folder at a path.
 fn name(text: &str) -> anyhow::Result<String> {
     let path = Path::new(text);
     if path.exists() {
@@ -126,9 +126,9 @@ fn name(text: &str) -> anyhow::Result<String> {
     })
 }
 
-/// Says what was converged instead: under the same name in other namespaces, or in the same namespace under other names.
+/// Describes what was converged instead: under the same name in other namespaces, or in the same namespace under other names.
 async fn elsewhere(connection: &Connection, application: &ApplicationName) -> String {
-    // Not everybody may look into all namespaces.
+    // Not everybody may read all namespaces.
     let all = ConfigMapStore::list(connection, None)
         .await
         .unwrap_or_default();

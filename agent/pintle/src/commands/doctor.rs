@@ -1,4 +1,4 @@
-//! `pintle doctor`: what pintle needs, looked at one by one.
+//! `pintle doctor`: checks one by one what pintle needs.
 
 mod installed;
 
@@ -21,7 +21,7 @@ use crate::cli::{args::DoctorCommand, cache::cache_dir, exit::Exit, output};
 struct Finding {
     check: &'static str,
     ok: bool,
-    /// Without it `pintle` still works for some purposes.
+    /// If not, `pintle` still works for some purposes without it.
     required: bool,
     message: String,
 }
@@ -54,11 +54,11 @@ pub(super) async fn run(args: &DoctorCommand) -> anyhow::Result<Exit> {
     Ok(if failed { Exit::Failed } else { Exit::Done })
 }
 
-/// Whether pintle works without something.
+/// Whether pintle needs something to work.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Need {
     Required,
-    /// It still works for some purposes.
+    /// Without it, pintle still works for some purposes.
     Optional,
 }
 
@@ -73,7 +73,8 @@ fn finding(check: &'static str, need: Need, result: Result<String, String>) -> F
     }
 }
 
-/// Makes what plugins run in, as every command does: where its cache cannot be used without one, and then says why.
+/// Creates the host for plugins as every command does. If its cache cannot be used, the host has none, and the reason is
+/// returned.
 fn host(cache: Option<PathBuf>) -> (Result<Host, String>, Option<String>) {
     let options = Options {
         cache,
@@ -104,7 +105,7 @@ async fn plugins(host: Result<Host, String>) -> Finding {
     finding("plugins", Need::Required, load.await)
 }
 
-/// Looks whether something can be kept; `refused` is why compiled plugins cannot, as far as it is known.
+/// Checks whether the cache is usable. `refused` is why compiled plugins cannot be kept, if that is known.
 fn cache(refused: Option<String>) -> Finding {
     let result = cache_dir().map_err(|error| chain(&*error)).and_then(|dir| {
         let usable = refused.map_or_else(|| usable(&dir), Err);
@@ -120,11 +121,11 @@ fn cache(refused: Option<String>) -> Finding {
     finding("cache", Need::Optional, result)
 }
 
-/// Writes where each kind of what is kept is.
+/// Tries to write into the folder of each kind of cached content.
 fn usable(dir: &Path) -> Result<(), String> {
     for kept in ["git", "components", "compiled"] {
         let folder = dir.join(kept);
-        // As commands make it: where a group may write, compiled plugins would be refused.
+        // Created as commands create it: compiled plugins would be refused from a folder that a group may write to.
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)

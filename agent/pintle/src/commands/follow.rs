@@ -1,4 +1,4 @@
-//! `--follow`: again on each change of the files, or on each new commit.
+//! `--follow`: run again on each change to the files, or on each new commit.
 
 use std::{
     collections::BTreeSet,
@@ -15,15 +15,16 @@ use tokio_util::sync::CancellationToken;
 use super::{input::Origin, interrupt::end_on_interrupt};
 use crate::cli::{exit::Exit, output};
 
-/// Editors write a file in several steps; a build writes many files.
+/// How long to wait for further changes: editors write a file in several steps, and a build writes many files.
 const QUIET: Duration = Duration::from_millis(200);
 /// How often a remote repository is asked.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Runs once; or, to follow, until Ctrl-C, or until standard output takes no more: a failure is told then, and the next
-/// change starts anew.
+/// Runs once. With `follow`, repeats until Ctrl-C, or until standard output can no longer be written to: a failure is then
+/// reported, and the next change starts anew.
 ///
-/// `cancel` is what Ctrl-C cancels where what is under way stops by itself; without it, that is given up.
+/// `cancel` is the token that Ctrl-C cancels, for work in progress that stops on its own. Without it, work in progress is
+/// abandoned.
 pub(super) async fn run(
     origin: &Origin,
     follow: bool,
@@ -74,13 +75,13 @@ impl Changes {
         let places = Arc::new(Watched::below(watched_folder(origin, folder)));
         let seen = Arc::clone(&places);
         let tell = move |event: notify::Result<Event>| {
-            // What a watcher cannot tell (an overflow) counts as a change.
+            // An event that a watcher cannot describe, such as an overflow, counts as a change.
             if event.is_ok_and(|event| event.kind.is_access() || !seen.has(&event)) {
                 return;
             }
             let _ = send.send(());
         };
-        // Not all that links lead to is read: what is read is watched by itself.
+        // Not everything that links lead to is read. What is read is watched on its own.
         let config = notify::Config::default().with_follow_symlinks(false);
         let mut watcher = RecommendedWatcher::new(tell, config)
             .context("changes of files cannot be watched on this system")?;
@@ -113,7 +114,8 @@ impl Changes {
     }
 }
 
-/// A commit shows in git's own folder, the working tree's files in the folder itself.
+/// Returns the folder to watch. A commit shows in git's own folder, and a change to a file of the working tree in the folder
+/// itself.
 fn watched_folder(origin: &Origin, folder: &Path) -> PathBuf {
     if matches!(origin, Origin::Local(_))
         && let Some(git) = pintle_source::git_folder(folder)
@@ -123,11 +125,11 @@ fn watched_folder(origin: &Origin, folder: &Path) -> PathBuf {
     folder.to_owned()
 }
 
-/// What counts as a change.
+/// The paths whose changes count.
 struct Watched {
-    /// The folder that is named, or the repository: whatever is below.
+    /// The named folder, or the repository, with everything below it.
     root: PathBuf,
-    /// What else is read, since links and charts lead there.
+    /// Other paths that are read because links and charts lead there.
     beside: Mutex<BTreeSet<PathBuf>>,
 }
 
@@ -139,7 +141,7 @@ impl Watched {
         }
     }
 
-    /// Says whether an event is about what is read; one that names nothing is about everything.
+    /// Returns whether an event is about what is read. An event without a path is about everything.
     fn has(&self, event: &Event) -> bool {
         let beside = self.beside();
         let is_read = |path: &PathBuf| {
@@ -149,15 +151,15 @@ impl Watched {
         event.paths.is_empty() || event.paths.iter().any(is_read)
     }
 
-    /// Begins to watch what is beside the root, and says whether anything of it is new.
+    /// Begins to watch the paths outside of the root, and returns whether any of them is new.
     fn watch(&self, watcher: &Mutex<RecommendedWatcher>, places: &BTreeSet<PathBuf>) -> bool {
         let beside: Vec<&PathBuf> = places
             .iter()
             .filter(|place| !place.starts_with(&self.root))
             .collect();
         let is_new = self.add(&beside);
-        // A file shows in its folder, also when it is replaced, and so does a folder that is. One that was replaced has to be
-        // watched anew.
+        // A file, or a folder, shows in its parent folder even if it is replaced. A folder that was replaced has to be watched
+        // anew.
         let folders: BTreeSet<&Path> = beside
             .iter()
             .flat_map(|place| [place.parent(), place.is_dir().then_some(place.as_path())])
@@ -175,7 +177,7 @@ impl Watched {
         is_new
     }
 
-    /// Remembers places. The lock is not held for longer: a watcher that takes a new folder may be telling of a change.
+    /// Adds paths. The lock is held no longer than that: a watcher that adds a new folder may be reporting a change.
     fn add(&self, places: &[&PathBuf]) -> bool {
         let mut beside = self.beside();
         let before = beside.len();

@@ -47,7 +47,7 @@ pub(super) async fn run(args: &GetCommand) -> anyhow::Result<Exit> {
     }
 }
 
-/// A server without our resources answers that there is no such path, which helps nobody.
+/// Explains the error of a server without our resources, which says that there is no such path and so helps nobody.
 pub(super) fn explain(error: RequestError) -> anyhow::Error {
     if error.is_not_found() {
         return not_installed();
@@ -61,7 +61,7 @@ fn not_installed() -> anyhow::Error {
     )
 }
 
-/// Says why an Application was not found: there is none of that name, or the server knows of none at all.
+/// Explains why an Application was not found: there is none of that name, or the server knows of none at all.
 pub(super) async fn absent(
     applications: &Applications,
     namespace: &str,
@@ -69,7 +69,7 @@ pub(super) async fn absent(
 ) -> anyhow::Error {
     match applications.is_served().await {
         Ok(false) => not_installed(),
-        // Who may not ask that is no worse off than before.
+        // A user who may not ask that is no worse off than before.
         Ok(true) | Err(_) => {
             anyhow::anyhow!("there is no Application {name} in namespace {namespace}")
         }
@@ -114,7 +114,7 @@ fn plugin_row(plugin: &Plugin) -> Vec<String> {
     }
 }
 
-/// The state of `Ready`, and the first line of its message.
+/// Returns the state of `Ready`, and the first line of its message.
 fn ready(conditions: &[Condition]) -> (String, String) {
     let Some(ready) = Condition::ready(conditions) else {
         return (
@@ -133,7 +133,7 @@ fn ready(conditions: &[Condition]) -> (String, String) {
     )
 }
 
-/// Writes an application for machines.
+/// Returns an application as a document for machines.
 pub(super) fn application_document(application: &Application) -> Value {
     json!({
         "namespace": application.namespace,

@@ -16,21 +16,21 @@ use crate::{
 
 /// The name of the renderer.
 const HELM: &str = "helm";
-/// What the values of the settings are called among the files.
+/// The name among the files for the values from the settings.
 const VALUES: &str = "pintle.yaml: values";
-/// What standard input is called among the files.
+/// The name among the files for standard input.
 const STANDARD_INPUT: &str = "-";
-/// Most bytes of one file with values.
+/// The maximum size of one file with values, in bytes.
 const MAX_FILE: u64 = 16 << 20;
 
-/// Reads standard input, if a flag names it. What was read is gone: a command that begins anew needs it kept.
+/// Reads standard input, if a flag names it. It can be read only once, so a command that starts anew has to keep the result.
 pub(super) fn standard_input(args: &HelmArgs) -> anyhow::Result<Option<String>> {
     let is_named = files(args).any(|path| path == STANDARD_INPUT);
     let read = || text_of(std::io::stdin().lock(), "standard input");
     is_named.then(read).transpose()
 }
 
-/// Puts the flags over what the file says for the renderer. Lists go on after those of the file, and so win.
+/// Merges the flags over the file's settings for the renderer. Lists are appended to those of the file, and so win.
 /// `standard_input` is what was read from there.
 pub(super) fn override_settings(
     spec: &mut ApplicationSpec,
@@ -91,13 +91,13 @@ pub(super) fn override_settings(
     Ok(())
 }
 
-/// Makes the values that are written in the settings a file before those that follow: the renderer puts `values` over all
-/// files, and what is typed comes over what is written.
+/// Turns the values in the settings into a file that comes before the others. The renderer merges `values` over all files, but
+/// what is typed has to override what is written.
 fn values_as_file(settings: &mut Map<String, Value>) -> anyhow::Result<()> {
     let Some(values) = settings.remove("values") else {
         return Ok(());
     };
-    // What is JSON is YAML.
+    // JSON is also YAML.
     contents(settings)?.insert(VALUES.to_owned(), Value::String(values.to_string()));
     append(settings, "valuesFiles", &[VALUES.to_owned()])
 }
@@ -108,8 +108,8 @@ fn contents(settings: &mut Map<String, Value>) -> anyhow::Result<&mut Map<String
     Ok(contents.as_object_mut().ok_or_else(problem)?)
 }
 
-/// Leaves out the definitions in `crds/` unless they are asked for: so does `helm template`, and what prints a bare chart
-/// is taken for its equal. What applies charts installs them, as `helm install` does.
+/// Leaves out the definitions in `crds/` unless they are asked for. `helm template` does the same, and printing a bare chart is
+/// expected to match it. Commands that apply charts install them, as `helm install` does.
 pub(super) fn without_crds(spec: &mut ApplicationSpec, tree: &dyn Tree) -> anyhow::Result<()> {
     let named = spec.renderer.as_ref();
     let plugin = named.map_or("", |named| named.plugin.as_str());
@@ -139,7 +139,7 @@ fn is_chart(tree: &dyn Tree) -> anyhow::Result<bool> {
     Ok(tree.stat(&chart)?.is_some())
 }
 
-/// Another renderer that is known takes none of this, and its user is told what to write.
+/// Refuses the flags if another renderer is known to be used, which accepts none of them, and tells the user what to write.
 fn refuse_for_others(
     spec: &ApplicationSpec,
     args: &HelmArgs,
@@ -164,7 +164,7 @@ fn refuse_for_others(
     .into())
 }
 
-/// Names one of the flags that were given.
+/// Returns the name of one of the given flags.
 fn first(args: &HelmArgs) -> &'static str {
     let given = [
         ("values", !args.values.is_empty()),
@@ -196,14 +196,14 @@ fn append(settings: &mut Map<String, Value>, field: &str, values: &[String]) -> 
     Ok(())
 }
 
-/// Lists the files that the flags name.
+/// Returns the files that the flags name.
 fn files(args: &HelmArgs) -> impl Iterator<Item = String> {
     let named_by_set_file = args.set_file.iter().flat_map(|text| files_of(text));
     args.values.iter().cloned().chain(named_by_set_file)
 }
 
-/// Lists the files that an argument of `--set-file` names: `a=file1,b.c=file2,d={file3,file4}`, where `\` takes a comma its
-/// meaning. A value that is empty names none.
+/// Returns the files in an argument of `--set-file`: `a=file1,b.c=file2,d={file3,file4}`, where `\` escapes a comma. An empty
+/// value names none.
 fn files_of(text: &str) -> Vec<String> {
     let mut files = Vec::new();
     let mut part = String::new();
@@ -233,7 +233,7 @@ fn files_of(text: &str) -> Vec<String> {
     }
 }
 
-/// Where in an argument of `--set-file` one is.
+/// The position within an argument of `--set-file`.
 #[derive(Clone, Copy)]
 enum Place {
     Key,
@@ -241,7 +241,7 @@ enum Place {
     List,
 }
 
-/// Writes what is in a file into the settings, which are JSON: what is no text in base64.
+/// Returns a file's content for the settings, which are JSON. What is not text is encoded in base64.
 fn content(bytes: Vec<u8>) -> Value {
     String::from_utf8(bytes).map_or_else(
         |error| json!({ "base64": STANDARD.encode(error.as_bytes()) }),

@@ -1,4 +1,4 @@
-//! `pintle history`: the revisions of an application, who wrote them, and what became of them.
+//! `pintle history`: the revisions of an application, who wrote them, and how they ended.
 
 use pintle_core::{
     application::ApplicationStatus,
@@ -26,8 +26,9 @@ pub(super) async fn run(args: &HistoryCommand) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Returns the number of the entry of what runs: the newest of that revision, as an earlier rollout of it is history; or the newest
-/// of the same objects, which went on in the name of a later commit that changes nothing of them.
+/// Returns the number of the entry for what runs. That is the newest entry of the running revision, because an earlier rollout of
+/// it is history. Otherwise it is the newest entry of the same objects, which continued under a later commit that does not change
+/// them.
 fn running(status: &ApplicationStatus) -> Option<u64> {
     let history = &status.history;
     let revision = status.revision.as_ref()?;
@@ -72,7 +73,7 @@ fn row(entry: &HistoryEntry, is_current: bool) -> Vec<String> {
     ]
 }
 
-/// What a plan did, in short: nothing is said of what did not change.
+/// Summarizes what a plan did. What did not change is not mentioned.
 fn changes(plan: &Summary) -> String {
     let counts = [
         (plan.create, "created"),
@@ -87,7 +88,7 @@ fn changes(plan: &Summary) -> String {
     done.join(", ")
 }
 
-/// Who wanted it: the person who asked, else who wrote the commit.
+/// Returns the person who asked for it, or else the author of the commit.
 fn who(entry: &HistoryEntry) -> String {
     let name = entry.author.split(" <").next().unwrap_or_default();
     let author = if name.is_empty() { "-" } else { name };
@@ -115,7 +116,7 @@ pub(crate) mod tests {
         history::{Attempt, Ending, record},
     };
 
-    /// An attempt of a revision that renders something of its own.
+    /// Returns an attempt of a revision with a render of its own.
     pub(crate) fn attempt(revision: &str, trigger: Trigger, ending: Ending) -> Attempt {
         Attempt {
             revision: revision.to_owned(),
@@ -166,7 +167,7 @@ pub(crate) mod tests {
         2    fedcba987654   2026-01-01T11:00:00Z   unhealthy   2 created   bob            two replicas (asked for: now) - web is not healthy
         1    0123456789ab   2026-01-01T10:00:00Z   healthy     2 created   Ada Lovelace   two replicas
         ");
-        // A commit that renders the same has no entry of its own.
+        // A commit with the same render has no entry of its own.
         let later = Some("7777777777777777".to_owned());
         (status.revision, status.rendered_digest) =
             (later.clone(), Some(Digest::of("fedcba9876543210")));

@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// Largest packed chart that is read, in bytes.
+/// The maximum size of a packed chart that is read, in bytes.
 const MAX_ARCHIVE: u64 = 32 << 20;
 
 /// A revision's folder.
@@ -35,17 +35,17 @@ const MAX_ARCHIVE: u64 = 32 << 20;
 pub(super) struct Input {
     pub(super) revision: Revision,
     pub(super) tree: Arc<dyn Tree>,
-    /// A name for what is in it, for who gives none.
+    /// A name derived from its origin, in case none is given.
     pub(super) name: String,
-    /// Where other folders of it are.
+    /// Access to other folders of the revision.
     pub(super) surroundings: Surroundings,
 }
 
-/// Where a command's input comes from: looked at again with `--follow`.
+/// Where a command's input comes from. With `--follow`, it is looked at repeatedly.
 pub(super) enum Origin {
     /// The working tree.
     Files(Disk),
-    /// The commit that HEAD of a local repository names; where there is none, the files as they are.
+    /// The commit that HEAD of a local repository names. Where there is none, the files as they are.
     Local(Disk),
     /// A packed chart.
     Archive(PathBuf),
@@ -61,13 +61,13 @@ pub(super) enum Origin {
         remote: Box<Remote>,
         reference: Reference,
         path: TreePath,
-        /// Where repositories are kept until the command ends, if they cannot be kept for longer.
+        /// A folder for repositories until the command ends, if they cannot be kept for longer.
         _scratch: Option<TempDir>,
     },
 }
 
 impl Origin {
-    /// Reads the arguments.
+    /// Parses the arguments.
     pub(super) fn of(args: &InputArgs, remotes: &Arc<Remotes>) -> anyhow::Result<Self> {
         if let Some((place, wanted)) = artifact(args)? {
             refuse_git_arguments(args, "a chart has a --version")?;
@@ -83,7 +83,7 @@ impl Origin {
                 .canonicalize()
                 .with_context(|| format!("{} cannot be found", path.display()))?;
             match bare(&path) {
-                // It has no files but those of its commits.
+                // A bare repository has no files other than those of its commits.
                 Some(url) => url,
                 None => return Self::on_disk(args, path),
             }
@@ -121,7 +121,7 @@ impl Origin {
         })
     }
 
-    /// Takes what is at a path of this machine.
+    /// Returns the origin for a path on this machine.
     fn on_disk(args: &InputArgs, path: PathBuf) -> anyhow::Result<Self> {
         refuse_git_arguments(args, "a local folder is taken at its HEAD")?;
         Ok(if path.is_file() {
@@ -159,7 +159,7 @@ impl Origin {
                     .resolve(&place, wanted, &logins)
                     .await
                     .map_err(of_chart)?;
-                // The files are held until they are taken, so that they are not unpacked twice.
+                // The files are held until they are used, so that they are not unpacked twice.
                 let (artifact, _files) = charts.pull_files(&resolved, None, &logins).await?;
                 let name = match &artifact.place {
                     Place::Oci(repository) => repository.name(),
@@ -190,7 +190,7 @@ impl Origin {
         }
     }
 
-    /// Returns the folder whose changes `--follow` waits for; nothing if the origin is to be asked instead.
+    /// Returns the folder whose changes `--follow` waits for, or `None` if the origin has to be asked instead.
     pub(super) fn folder(&self) -> Option<&Path> {
         match self {
             Self::Files(disk) | Self::Local(disk) => Some(disk.folder()),
@@ -199,7 +199,7 @@ impl Origin {
         }
     }
 
-    /// Returns what may be read as it is on this machine.
+    /// Returns the files that may be read on this machine as they are.
     pub(super) fn disk(&self) -> Option<&Disk> {
         match self {
             Self::Files(disk) | Self::Local(disk) => Some(disk),
@@ -237,7 +237,7 @@ async fn local(disk: &Disk) -> anyhow::Result<Input> {
     let read = move || {
         let local = pintle_source::local(&open, Limits::default())?;
         local.snapshot.tree(&local.path)?;
-        // A hint is all that this is for.
+        // This only serves as a hint.
         let differs = WorkTree::differs(&open, &local, Limits::default());
         Ok((local, matches!(differs, Ok(Some(true)))))
     };
@@ -255,7 +255,7 @@ async fn local(disk: &Disk) -> anyhow::Result<Input> {
         Err(error) => error,
     };
     match error {
-        // Where there is no repository there is no commit that could be meant.
+        // Without a repository, there is no commit that could be meant.
         SourceError::NotARepository { .. } => {}
         SourceError::Empty { .. } | SourceError::NoFolder { .. } => {
             output::warning(&format!(
@@ -286,7 +286,7 @@ async fn archive(path: &Path) -> anyhow::Result<Input> {
     .await?
     .with_context(|| format!("{} cannot be read", path.display()))?;
     let archive = Archive::new(bytes.into(), Layout::Chart);
-    // Held until they are taken, so that they are not unpacked twice.
+    // Held until they are used, so that they are not unpacked twice.
     let files = archive.unpack().await;
     let files = files.with_context(|| format!("{} is no packed chart", path.display()))?;
     let artifact = Artifact {
@@ -310,10 +310,10 @@ async fn archive(path: &Path) -> anyhow::Result<Input> {
     .await
 }
 
-/// Makes the place for what is fetched: among the caches, or where there can be none in a folder that goes with the command.
-/// A cache saves time, and nothing else.
+/// Creates the place for fetched repositories: among the caches or, if there can be none, in a folder that is deleted with the
+/// command. A cache saves time, and nothing else.
 fn repositories() -> anyhow::Result<(Repositories, Option<TempDir>)> {
-    // That there is no folder for caches has been told.
+    // A missing folder for caches was reported already.
     if let Ok(cache) = cache_dir() {
         match Repositories::new(Options::interactive(cache.join("git"))) {
             Ok(repositories) => return Ok((repositories, None)),
@@ -326,7 +326,7 @@ fn repositories() -> anyhow::Result<(Repositories, Option<TempDir>)> {
     Ok((repositories, Some(scratch)))
 }
 
-/// Tells what was typed wrongly from what a server has, or answers.
+/// Distinguishes mistakes in what was typed from problems with a server's content or answer.
 fn of_git(error: SourceError) -> anyhow::Error {
     match error {
         SourceError::Url { .. }
@@ -355,7 +355,7 @@ fn bare(path: &Path) -> Option<String> {
     url::Url::from_file_path(path).ok().map(String::from)
 }
 
-/// Reads which chart or artifact is meant, if one is.
+/// Returns which chart or artifact is meant, if one is.
 fn artifact(args: &InputArgs) -> anyhow::Result<Option<(Place, Wanted)>> {
     let version = args.version.as_deref().unwrap_or_default();
     if let Some(repository) = &args.repo {
@@ -399,7 +399,7 @@ fn refuse_git_arguments(args: &InputArgs, instead: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes an object name of a path's last part.
+/// Derives an object name from the last part of a path.
 pub(super) fn name_of(path: &Path) -> String {
     let name = path
         .file_name()
@@ -412,7 +412,7 @@ pub(super) fn name_of(path: &Path) -> String {
         .collect();
     let name = name.trim_matches('-');
     let name = if name.is_empty() { "pintle" } else { name };
-    // `pintle-inventory.` and the name make the name of a ConfigMap, which ends at 253 characters.
+    // `pintle-inventory.` and the name form the name of a ConfigMap, which may have 253 characters.
     name[..name.len().min(200)].trim_end_matches('-').to_owned()
 }
 

@@ -23,12 +23,12 @@ use crate::cli::{
     progress::Progress,
 };
 
-/// What is shown of a plan.
+/// Which part of a plan is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Show {
-    /// The differences of each object; policies are not asked.
+    /// The differences of each object. Policies are not asked.
     Differences,
-    /// The plan with what policies say to it, and its digest.
+    /// The plan with the findings of policies, and its digest.
     Plan,
 }
 
@@ -100,7 +100,7 @@ fn print(
     Ok(())
 }
 
-/// Writes a plan for machines. The values of Secrets are concealed.
+/// Returns a plan as a document for machines. The values of Secrets are concealed.
 pub(super) fn document(planned: &Planned, findings: &[Finding], seed: &Seed) -> Value {
     let change = |change: &Change| {
         json!({
@@ -131,7 +131,7 @@ pub(super) fn document(planned: &Planned, findings: &[Finding], seed: &Seed) -> 
     })
 }
 
-/// Writes a change for people; nothing for an object that stays as it is.
+/// Describes a change for people. Returns an empty text for an object that stays as it is.
 pub(super) fn describe(change: &Change, seed: &Seed) -> String {
     let source = change
         .source
@@ -153,7 +153,7 @@ pub(super) fn describe(change: &Change, seed: &Seed) -> String {
         );
     }
     let title = match change.action {
-        // Only a hook is kept.
+        // Only hooks are kept.
         Action::Keep | Action::Unchanged => return String::new(),
         Action::Create => format!("{} {id}{source}\n", "+".green().bold()),
         Action::Update => format!("{} {id}{source}\n", "~".yellow().bold()),
@@ -202,7 +202,7 @@ fn line(difference: &Difference, creates: bool) -> String {
     }
 }
 
-/// A value on one line; the end of a long one is not shown.
+/// Formats a value on one line. The end of a long one is cut off.
 fn short(value: &Value) -> String {
     const LIMIT: usize = 200;
     let text = value.to_string();

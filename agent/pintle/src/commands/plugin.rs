@@ -52,7 +52,7 @@ async fn push(
     let session = Session::new(registry)?;
     let reference = parse(reference)?;
     let bytes = session.catalog.bytes(component).await?;
-    // What does not load anywhere is not worth pushing; and the artifact's labels come from the plugin itself.
+    // A component that cannot be loaded is not worth pushing. Besides, the artifact's labels come from the plugin itself.
     let plugin = session
         .catalog
         .host()

@@ -26,7 +26,7 @@ pub(super) async fn run(args: &RenderCommand) -> anyhow::Result<Exit> {
         once(args, &session, &origin).await
     })
     .await;
-    // The process ends here: what was loaded need not be taken out of its memory first.
+    // The process ends here, so what was loaded need not be freed first.
     std::mem::forget(session);
     done
 }
@@ -48,7 +48,8 @@ impl Prepared {
         if !release.is_described {
             helm_flags::without_crds(&mut release.spec, &*input.tree)?;
         }
-        // Without a cluster nothing is kept, so nothing could be derived again: a fresh seed, unless one is given.
+        // Without a cluster, no seed is kept, so nothing could be derived from it again. A fresh seed is used, unless one is
+        // given.
         let seed = args
             .renderer
             .seed
@@ -102,7 +103,7 @@ async fn once(args: &RenderCommand, session: &Session, origin: &Origin) -> anyho
         }
     }
     if !args.input.follow {
-        // The process ends here: taking a large render apart, piece by piece, is work for nothing.
+        // The process ends here: freeing a large render piece by piece would be wasted work.
         std::mem::forget(outcome);
     }
     Ok(Exit::Done)
@@ -113,8 +114,8 @@ pub(super) fn fresh_seed() -> Seed {
     Seed::from_bytes(rand::random())
 }
 
-/// What a renderer is told of when there is no cluster: each version that a client of Kubernetes 1.37 knows, the removed
-/// ones too. `helm template` tells charts the same, so a chart takes the same branches here as there.
+/// The API versions that a renderer is given when there is no cluster: each version that a client of Kubernetes 1.37 knows,
+/// including the removed ones. `helm template` gives charts the same, so a chart takes the same branches here as there.
 const API_VERSIONS: [&str; 57] = [
     "admissionregistration.k8s.io/v1",
     "admissionregistration.k8s.io/v1alpha1",
@@ -175,7 +176,7 @@ const API_VERSIONS: [&str; 57] = [
     "v1",
 ];
 
-/// What is served without a cluster, and what the user adds.
+/// Returns the API versions that are served without a cluster, and those that the user adds.
 fn api_versions(more: Vec<String>) -> Vec<String> {
     let mut all: Vec<String> = API_VERSIONS
         .iter()

@@ -59,7 +59,7 @@ pub(super) async fn run(args: &RollbackCommand) -> anyhow::Result<Exit> {
         };
         let handled = status.last_handled_rollback.as_deref();
         let newest = newest(application).map(|newest| newest.id);
-        // What was refused, or is not ours any more, says nothing by what is under way.
+        // For a request that was refused, or is no longer ours, work in progress says nothing.
         let is_settled = status.rollback_refused.is_some() || handled != Some(request.id.as_str());
         waiter.is_answered(handled, newest.as_deref()) && (is_settled || !is_working(application))
     };
@@ -85,8 +85,8 @@ pub(super) async fn run(args: &RollbackCommand) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Says whether a revision is what was worked on last, as a whole and healthy. It need not be Ready, for it is not what its
-/// source says. What a suspension has cut short has nothing wrong with it, and yet does not run.
+/// Returns whether a revision is what was last worked on, and is complete and healthy. It need not be Ready, because it is not
+/// what its source says. A revision that a suspension has cut short has nothing wrong with it, but does not run.
 fn runs(status: &ApplicationStatus, revision: &str) -> bool {
     let newest = status.history.first();
     newest.is_some_and(|one| one.revision == revision && one.ending == Ending::Healthy)

@@ -1,4 +1,4 @@
-//! What the commands of the pipeline share: plugins, settings, the name of what is converged.
+//! What the commands of the pipeline share: plugins, settings, and the name of what is converged.
 
 use std::{
     path::{Path, PathBuf},
@@ -55,17 +55,17 @@ pub(super) struct Release {
 }
 
 impl Session {
-    /// Makes the host and the registry client.
+    /// Creates the host and the registry client.
     pub(super) fn new(args: &RegistryArgs) -> anyhow::Result<Self> {
         Self::granting(args, &[])
     }
 
-    /// Makes them as the agent does: slower to make, and faster to call.
+    /// Creates them as the agent does: they take longer to create, and calls are faster.
     pub(super) fn warm(args: &RegistryArgs) -> anyhow::Result<Self> {
         Self::make(args, &[], true)
     }
 
-    /// Makes them, and lets plugins read some kinds from the cluster.
+    /// Creates them, and lets plugins read some kinds from the cluster.
     pub(super) fn granting(args: &RegistryArgs, cluster_reads: &[String]) -> anyhow::Result<Self> {
         Self::make(args, cluster_reads, false)
     }
@@ -107,7 +107,7 @@ impl Session {
         })
     }
 
-    /// Reads what the arguments take from standard input: once, before anything that is begun anew with `--follow`.
+    /// Reads what the arguments take from standard input. That is done once, before anything that `--follow` repeats.
     pub(super) fn with_standard_input(mut self, args: &HelmArgs) -> anyhow::Result<Self> {
         self.standard_input = helm_flags::standard_input(&args.listed()).map_err(exit::of_flags)?;
         Ok(self)
@@ -127,8 +127,8 @@ impl Session {
         Ok(input)
     }
 
-    /// Loads the built-in renderer that is named, or without a name and a `pintle.yaml` all that will be asked whether the folder
-    /// is theirs. What fails here is told when it is needed.
+    /// Loads the built-in renderer that is named. Without a name and a `pintle.yaml`, loads all renderers that will be asked
+    /// whether the folder is theirs. Errors are reported when the renderer is needed.
     async fn load_ahead(&self, origin: &Origin, named: Option<&str>) {
         let is_described = |folder: &Path| folder.join(settings::FILE).exists();
         match (named, origin.folder()) {
@@ -156,7 +156,7 @@ impl Session {
             spec.namespace = Some(namespace.clone());
         }
         if let Some(plugin) = &renderer.renderer {
-            // Settings in the file are for the renderer that it names.
+            // The settings in the file are for the renderer that the file names.
             let settings = spec
                 .renderer
                 .take()
@@ -181,7 +181,7 @@ impl Session {
         })
     }
 
-    /// Renders, and prints what the renderer warns of.
+    /// Renders, and prints the renderer's warnings.
     pub(super) async fn render(
         &self,
         release: &Release,
@@ -226,7 +226,7 @@ impl Session {
     }
 }
 
-/// Names the folder that the arguments mean.
+/// Returns the name of the folder that the arguments mean.
 fn folder(args: &InputArgs) -> String {
     match Path::new(&args.source).canonicalize() {
         Ok(path) => path.display().to_string(),
@@ -239,7 +239,7 @@ pub(super) fn compiled_dir(cache: &Path) -> PathBuf {
     cache.join("compiled")
 }
 
-/// Fetches with what the user is logged in with.
+/// Fetches with the user's own logins.
 struct FromHere<'a> {
     remotes: &'a Remotes,
     surroundings: &'a Surroundings,
@@ -268,7 +268,7 @@ impl Release {
     }
 }
 
-/// `--settings` and `--setting` are merged over what the file says for the renderer.
+/// Merges `--settings` and `--setting` over the file's settings for the renderer.
 fn override_settings(spec: &mut ApplicationSpec, args: &RendererArgs) -> anyhow::Result<()> {
     if args.settings.is_none() && args.assignments.is_empty() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! `pintle status`: how applications are, once or live.
+//! `pintle status`: the state of applications, once or live.
 
 pub(super) mod view;
 
@@ -56,10 +56,10 @@ pub(super) async fn run(args: &StatusCommand) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// The applications that are looked at, by namespace and name.
+/// The applications that are shown, by namespace and name.
 type Found = BTreeMap<(String, String), Application>;
 
-/// Which applications are looked at.
+/// Selects the applications that are shown.
 pub(super) struct Scope {
     namespace: Option<String>,
     name: Option<String>,
@@ -97,7 +97,7 @@ impl Scope {
         Ok([(key(&found), found)].into())
     }
 
-    /// Draws what was found in at most so many lines.
+    /// Draws what was found in at most `height` lines.
     fn lines(&self, found: &Found, height: usize) -> Vec<String> {
         match (&self.name, found.values().next()) {
             (Some(_), Some(application)) => one(application, height),
@@ -113,15 +113,15 @@ fn key(application: &Application) -> (String, String) {
     (namespace, application.name.clone())
 }
 
-/// A look that goes on.
+/// A live view.
 pub(super) struct Live {
     scope: Scope,
     found: Found,
     format: Option<Format>,
     screen: Option<Screen>,
-    /// What was said last of each thing, where there is no terminal.
+    /// The last text about each item, where there is no terminal.
     said: BTreeMap<String, String>,
-    /// Whether all that there is has been seen.
+    /// Whether everything that exists has been seen.
     is_complete: bool,
     /// Why the watch does not work at the moment.
     failure: Option<String>,
@@ -163,7 +163,7 @@ impl Live {
         Ok(Exit::Done)
     }
 
-    /// Shows how the applications are until one of them is as it is wanted, and returns it.
+    /// Shows the state of the applications until one of them is in the wanted state, and returns that one.
     pub(super) async fn until(
         &mut self,
         applications: &Applications,
@@ -208,16 +208,16 @@ impl Live {
         bail!("the watch has ended")
     }
 
-    /// Returns what is followed, as it was seen last; of several the first.
+    /// Returns the application that is followed, as it was last seen. If there are several, returns the first.
     pub(super) fn last(&self) -> Option<&Application> {
         self.found.values().next()
     }
 
-    /// Ends what changes in place, and leaves the last state of it.
+    /// Ends the part that changes in place, and leaves its last state.
     pub(super) fn close(&mut self) {
         if let Some(screen) = self.screen.take() {
             screen.close();
-            // What was never looked at is not gone.
+            // An application that was never looked at is not gone.
             if self.is_complete || !self.found.is_empty() {
                 let lines = self.scope.lines(&self.found, size().0.max(60));
                 output::text(&lines.join("\n"));
@@ -233,7 +233,7 @@ impl Live {
         }
     }
 
-    /// Says why the cluster tells nothing; once, where it would be another line with each try.
+    /// Reports why the cluster gives no answer. Reported once where each try would add another line.
     fn tell_failure(&mut self, why: String) {
         let text = format!("waiting for the cluster: {why}");
         match &self.screen {
@@ -244,7 +244,7 @@ impl Live {
         self.failure = Some(why);
     }
 
-    /// Says that the cluster tells again how applications are, if that it did not was said.
+    /// Reports that the cluster answers again, if its failure was reported.
     fn tell_works(&mut self) {
         if self.failure.take().is_some() && self.screen.is_none() {
             output::note("the cluster answers again");
@@ -252,7 +252,8 @@ impl Live {
         self.draw();
     }
 
-    /// Says that an application is gone, where there is no terminal. One that is made again under its name is another one.
+    /// Reports that an application is gone, where there is no terminal. An application that is created again under its name is
+    /// another one.
     fn tell_gone(&mut self, application: &ApplicationName) -> anyhow::Result<()> {
         self.said.remove(&application.to_string());
         match self.format {
@@ -271,10 +272,10 @@ impl Live {
         Ok(())
     }
 
-    /// Says what is new, where there is no terminal and somebody wants to know.
+    /// Reports what is new, where there is no terminal and somebody wants to know.
     fn tell(&mut self, application: &Application) -> anyhow::Result<()> {
         match self.format {
-            // Who wants one document gets it when there is one.
+            // A caller who wants a single document gets it when it is there.
             Some(Format::Json | Format::Yaml) => {}
             Some(Format::Jsonl) => {
                 let document = application_document(application);
@@ -295,7 +296,7 @@ impl Live {
         Ok(())
     }
 
-    /// Takes note of what is said of a thing, and says whether that is something else than before.
+    /// Records the text about an item, and returns whether it differs from the one before.
     fn is_new(&mut self, what: String, said: &str) -> bool {
         let before = self.said.insert(what, said.to_owned());
         before.as_deref() != Some(said)

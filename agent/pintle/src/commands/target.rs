@@ -1,4 +1,4 @@
-//! The cluster that a command works on, in the user's own name.
+//! The cluster that a command works on, as the user.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -57,10 +57,10 @@ pub(super) struct Target {
     pub(super) prepared: Prepared,
     pub(super) store: ConfigMapStore,
     context: Context,
-    /// What policies are told of what is converged.
+    /// What policies are told about the release.
     subject: Value,
     judge: Arc<dyn Judge>,
-    /// Whether the seed is in the cluster, or another one was asked for.
+    /// Whether the seed is in the cluster, or another one was requested.
     has_seed: bool,
 }
 
@@ -103,7 +103,7 @@ impl Target {
         let mut release = Release::new(application.clone(), seed);
         release.namespace = namespace;
         release.prune = settings.spec.prune.clone();
-        // Whoever runs a command asks for what it does: only what is ignored counts.
+        // A person who runs a command asks for its effects, so only the ignored fields count.
         release.drift = settings.spec.drift.clone();
         let prepared = cluster.prepare(&outcome.rendered, &release).await?;
         let store = ConfigMapStore::open(connection, &application).await?;
@@ -128,7 +128,7 @@ impl Target {
         })
     }
 
-    /// Plans; nothing is written.
+    /// Makes a plan. Nothing is written.
     pub(super) async fn plan(&self, progress: &Progress) -> anyhow::Result<Planned> {
         progress.stage("planning: a dry run by the server");
         let inventory = self.store.inventory().clone();
@@ -138,7 +138,7 @@ impl Target {
             .await?)
     }
 
-    /// Makes what has to be there before the first object of an approved plan: a place for the inventory, and the seed.
+    /// Creates what has to exist before the first object of an approved plan: a place for the inventory, and the seed.
     pub(super) async fn settle(&mut self, planned: &Planned) -> anyhow::Result<()> {
         let application = &self.release.application;
         let makes_namespace = planned.plan.changes().iter().any(|change| {
@@ -156,7 +156,7 @@ impl Target {
         Ok(())
     }
 
-    /// Asks the policies. They read the cluster in the user's own name.
+    /// Asks the policies. They read the cluster as the user.
     pub(super) async fn check(
         &self,
         session: &Session,
@@ -176,7 +176,7 @@ impl Target {
         .await
     }
 
-    /// Asks the policies as well, and returns what they found also where they refuse the plan.
+    /// Asks the policies as well, but returns their findings even if they refuse the plan.
     pub(super) async fn verdict(
         &self,
         session: &Session,
@@ -189,7 +189,7 @@ impl Target {
         }
     }
 
-    /// Watches the release's objects from before they are written, judged by its health checks.
+    /// Watches the release's objects from before they are written. The release's health checks judge them.
     pub(super) fn track(&self, inventory: &Inventory) -> Tracker {
         let recorded = inventory.entries();
         let recorded = recorded.filter_map(|entry| entry.namespace.clone());
@@ -207,8 +207,8 @@ impl Target {
         tracker
     }
 
-    /// Watches what is applied, with the kinds that have come with it. A namespace may have come, too, and the rights in it: what
-    /// was refused before is tried again.
+    /// Watches what is applied, including kinds that were added with it. A namespace, and rights in it, may have been added, too:
+    /// what was refused before is tried again.
     pub(super) fn observe(&self, tracker: &Tracker, inventory: &Inventory) {
         let kinds = self.cluster.kinds_in_use(&self.prepared, inventory);
         tracker.observe(&self.release, &kinds);
@@ -216,7 +216,7 @@ impl Target {
     }
 }
 
-/// Adds the policies that the arguments name. One that is named already keeps its settings.
+/// Adds the policies that the arguments name. One that is there already keeps its settings.
 fn add_policies(policies: &mut Vec<PluginUse>, named: &[String]) {
     for plugin in named {
         if !policies.iter().any(|one| one.plugin == *plugin) {
@@ -228,7 +228,7 @@ fn add_policies(policies: &mut Vec<PluginUse>, named: &[String]) {
     }
 }
 
-/// All objects are of one application, so one set of health checks judges them.
+/// All objects belong to one application, so one set of health checks judges them.
 struct OneJudge(Judges);
 
 #[async_trait]
@@ -244,7 +244,7 @@ impl Judge for OneJudge {
     }
 }
 
-/// Tells what policies found and let pass.
+/// Reports what policies found and let pass.
 pub(super) fn tell_findings(approved: &Approved) {
     for finding in approved.findings() {
         output::warning(&finding.to_string());

@@ -1,4 +1,4 @@
-//! `pintle test`: run an application's tests now, and say what they came to.
+//! `pintle test`: run an application's tests now, and print their results.
 
 use std::{
     collections::BTreeMap,
@@ -63,14 +63,14 @@ pub(super) async fn run(args: &TestCommand) -> anyhow::Result<Exit> {
     report(args, &name, &status.tests)
 }
 
-/// Names a request unlike any before.
+/// Returns a new name for a request, unlike any before.
 pub(super) fn request() -> anyhow::Result<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now: Duration = now.context("the clock is before 1970")?;
     Ok(now.as_nanos().to_string())
 }
 
-/// Waits until the agent has done what it was asked for; `last` is how the application was seen last.
+/// Waits until the agent has done what it was asked for. `last` is the application as it was last seen.
 async fn handled(
     applications: &Applications,
     name: &ApplicationName,
@@ -125,7 +125,7 @@ async fn handled(
     bail!("the watch of {name} has ended")
 }
 
-/// What keeps an application from being tested, as far as it is known.
+/// Describes what keeps an application from being tested, as far as it is known.
 fn standing(application: &Application) -> String {
     let Ok(status) = &application.status else {
         return String::new();
@@ -158,7 +158,7 @@ fn report(
     })
 }
 
-/// One line for each test, and why it failed.
+/// Returns one line for each test, and why it failed.
 fn lines(tests: &[TestResult]) -> String {
     let line = |test: &TestResult| match &test.message {
         _ if test.passed => format!("{} {}\n", "passed".green(), test.object),

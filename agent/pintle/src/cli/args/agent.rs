@@ -88,7 +88,7 @@ pub(crate) struct AgentCommand {
 }
 
 impl AgentCommand {
-    /// Returns the namespaces that are watched; none for all.
+    /// Returns the namespaces that are watched, or none for all.
     pub(crate) fn watched(&self) -> Vec<String> {
         named(&self.watch_namespace)
     }
@@ -99,13 +99,13 @@ impl AgentCommand {
     }
 }
 
-/// Leaves out what is empty: no namespace has no name, and what a template leaves between two commas is meant for nothing.
+/// Leaves out empty names. No namespace has an empty name, and what a template leaves between two commas is meant as nothing.
 fn named(namespaces: &[String]) -> Vec<String> {
     let named = namespaces.iter().filter(|name| !name.is_empty());
     named.cloned().collect()
 }
 
-// How much is taken from a git repository.
+// How much is accepted from a git repository.
 #[derive(Debug, Clone, Copy, Args)]
 #[expect(
     clippy::struct_field_names,
@@ -143,11 +143,11 @@ pub(crate) struct GitArgs {
     pub(crate) max_git_object_size: u64,
 }
 
-/// How much larger a transfer may be when it is unpacked: that takes time, and no memory.
+/// How much larger a transfer may be once it is unpacked. That takes time, but no memory.
 const UNPACKED: u64 = 16;
 
 impl GitArgs {
-    /// Returns what is accepted from a repository.
+    /// Returns the limits for what is accepted from a repository.
     pub(crate) fn limits(self) -> Limits {
         Limits {
             pack: self.max_git_transfer,
@@ -159,25 +159,25 @@ impl GitArgs {
     }
 }
 
-/// The smallest cache: what the agent needs at once, such as its own plugins when they are compiled, must fit into a part
-/// of it.
+/// The smallest cache. What the agent needs at the same time, such as its own plugins in compiled form, must fit into a part of
+/// it.
 const SMALLEST_CACHE: u64 = 256 << 20;
 
-/// Reads the size of the cache.
+/// Parses the size of the cache.
 fn cache_size(text: &str) -> Result<u64, String> {
     bytes(text)
         .filter(|bytes| *bytes >= SMALLEST_CACHE)
         .ok_or_else(|| "expected a size of 256Mi or more, such as 4Gi".to_owned())
 }
 
-/// Reads the size of something of which there is some.
+/// Parses a size that must not be zero.
 fn size(text: &str) -> Result<u64, String> {
     bytes(text)
         .filter(|bytes| *bytes > 0)
         .ok_or_else(|| "expected a size, such as 512Mi".to_owned())
 }
 
-/// Reads a size as Kubernetes writes it: `4Gi`, `500M`, or a number of bytes.
+/// Parses a size as Kubernetes writes it: `4Gi`, `500M`, or a number of bytes.
 fn bytes(text: &str) -> Option<u64> {
     let unit = text
         .find(|c: char| !c.is_ascii_digit())

@@ -3,7 +3,7 @@
 use super::HelmArgs;
 
 impl HelmArgs {
-    /// Takes apart what lists several things, as Helm does: an argument that is empty lists nothing.
+    /// Splits the arguments that list several things, as Helm does. An empty argument lists nothing.
     pub(crate) fn listed(&self) -> Self {
         Self {
             values: listed(&self.values),
@@ -12,12 +12,12 @@ impl HelmArgs {
     }
 }
 
-/// Takes an argument that lists things as it is, if it can be taken apart.
+/// Accepts an argument that lists things, unchanged, if it can be split.
 pub(super) fn checked(text: &str) -> Result<String, String> {
     fields(text).map(|_| text.to_owned())
 }
 
-/// Returns what arguments list, that were taken as lists.
+/// Returns the items of arguments that were accepted as lists.
 pub(crate) fn listed(arguments: &[String]) -> Vec<String> {
     arguments
         .iter()
@@ -40,7 +40,7 @@ fn fields(text: &str) -> Result<Vec<String>, String> {
     Ok(fields)
 }
 
-/// Reads a field without quotes, and returns what follows after its comma.
+/// Parses a field without quotes, and returns it with what follows after its comma.
 fn plain(text: &str) -> Result<(String, Option<&str>), String> {
     let (field, after) = match text.split_once(',') {
         Some((field, after)) => (field, Some(after)),
@@ -54,7 +54,7 @@ fn plain(text: &str) -> Result<(String, Option<&str>), String> {
     Ok((field.to_owned(), after))
 }
 
-/// Reads a field whose first quote has been read, and returns what follows after its comma.
+/// Parses a field after its opening quote, and returns it with what follows after its comma.
 fn quoted(text: &str) -> Result<(String, Option<&str>), String> {
     let mut field = String::new();
     let mut rest = text;

@@ -1,9 +1,10 @@
-//! Names that can be typed.
+//! Names in arguments.
 
-/// Most characters of a name: with `pintle-inventory.` before it, it is that of a `ConfigMap`, which ends at 253.
+/// The maximum length of a name. With `pintle-inventory.` before it, it is the name of a `ConfigMap`, which may have 253
+/// characters.
 const LONGEST: usize = 236;
 
-/// Takes the name of an application, as Kubernetes takes that of an object.
+/// Accepts the name of an application, with the rules of Kubernetes for names of objects.
 pub(crate) fn application_name(text: &str) -> Result<String, String> {
     let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let is_part = |part: &str| {

@@ -1,4 +1,4 @@
-//! Arguments of the commands by which an operator looks at applications in a cluster, and acts on them.
+//! Arguments of the commands by which an operator inspects applications in a cluster, and acts on them.
 
 use clap::Args;
 use pintle_core::duration::Span;

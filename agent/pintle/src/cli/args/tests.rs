@@ -4,7 +4,7 @@ use super::{Cli, RenderCommand, listed};
 
 #[test]
 fn each_command_is_told_by_its_own_words() {
-    // The arguments of a command are put together only when it is asked for, or all is built.
+    // The arguments of a command are built only when the command is used, or when everything is built.
     let typed = Cli::command();
     let mut built = Cli::command();
     built.build();
@@ -54,7 +54,7 @@ fn flags_for_charts_are_those_of_helm() {
     let typed = render(&typed).unwrap();
     assert_eq!(typed.renderer.helm.listed().values, ["a.yaml", "b.yaml"]);
     assert_eq!(listed(&typed.api_versions), ["x/v1", "y/v1"]);
-    // This one is no list for Helm either.
+    // This is not a list for Helm, either.
     let typed = render(&["-s", "a,b"]).unwrap();
     assert_eq!(typed.renderer.helm.show_only, ["a,b"]);
     let refused = render(&["-f", "\"a"]).unwrap_err();

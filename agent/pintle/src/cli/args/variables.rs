@@ -2,19 +2,19 @@
 
 use std::ffi::OsStr;
 
-/// Names the variable of an option, unless it is empty: one that is set to nothing is as if it were unset, as in most
-/// programs, and no value that the option would refuse.
+/// Returns the name of an option's variable, unless the variable is empty. An empty variable counts as unset, as in most
+/// programs, and not as a value that the option would refuse.
 pub(super) fn variable(name: &'static str) -> Option<&'static str> {
     let value = std::env::var_os(name);
     is_set(value.as_deref()).then_some(name)
 }
 
-/// Says whether a variable with this value counts. An unset one does: the help names it.
+/// Returns whether a variable with this value counts. An unset one does: the help names it.
 fn is_set(value: Option<&OsStr>) -> bool {
     value.is_none_or(|value| !value.is_empty())
 }
 
-/// Takes a seed, unless everybody knows it.
+/// Accepts a seed, unless everybody knows it.
 pub(super) fn seed(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
         return Err(

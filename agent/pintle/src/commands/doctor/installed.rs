@@ -16,7 +16,7 @@ use super::{Finding, Need, finding};
 const NAMED: usize = 5;
 const INSTALL: &str = "kubectl apply --server-side -f deploy/crds/";
 
-/// Looks at all that may be read.
+/// Checks everything that may be read.
 pub(super) async fn look(connection: &Connection, reader: &Reader) -> Vec<Finding> {
     let all = match Applications::applications(connection).list(None).await {
         Ok(all) => all,
@@ -36,7 +36,7 @@ pub(super) async fn look(connection: &Connection, reader: &Reader) -> Vec<Findin
     findings
 }
 
-/// Compares the definitions with those of this program; nothing if they may not be read.
+/// Compares the definitions with those of this program. Returns `None` if they may not be read.
 async fn definitions(reader: &Reader) -> Option<Finding> {
     const CHECK: &str = "definitions";
     let mut others = Vec::new();
@@ -58,7 +58,7 @@ async fn definitions(reader: &Reader) -> Option<Finding> {
     Some(finding(CHECK, Need::Optional, result))
 }
 
-/// Says how an installed definition is another than the one of this program.
+/// Describes how an installed definition differs from the one of this program.
 fn other(own: &Value, installed: &Value) -> Option<String> {
     let kind = own["spec"]["names"]["kind"].as_str().unwrap_or_default();
     let gap = Gap::between(own, installed);
@@ -94,7 +94,7 @@ fn readiness(all: &[Application]) -> String {
     format!("{count}; not Ready: {names}: `pintle status`")
 }
 
-/// Says whether an agent has come to all Applications that are to be worked on; nothing if there are none.
+/// Checks whether an agent has handled all Applications that are to be worked on. Returns `None` if there are none.
 fn agent(all: &[Application]) -> Option<Result<String, String>> {
     let is_wanted = |one: &&Application| one.spec.as_ref().map_or(true, |spec| !spec.suspend);
     let wanted: Vec<&Application> = all.iter().filter(is_wanted).collect();
@@ -115,7 +115,7 @@ fn agent(all: &[Application]) -> Option<Result<String, String>> {
     )))
 }
 
-/// Looks at the Plugins; nothing if they may not be read, or there are none.
+/// Checks the Plugins. Returns `None` if they may not be read, or there are none.
 async fn plugins(connection: &Connection) -> Option<Finding> {
     let result = match Plugins::plugins(connection).list(None).await {
         Ok(all) if all.is_empty() => return None,
@@ -126,7 +126,7 @@ async fn plugins(connection: &Connection) -> Option<Finding> {
     Some(finding("plugin resources", Need::Optional, result))
 }
 
-/// Says which Plugins cannot be used, and why.
+/// Describes which Plugins cannot be used, and why.
 fn loaded(all: &[Plugin]) -> Result<String, String> {
     let broken = |plugin: &Plugin| {
         let why = match &plugin.status {
@@ -148,7 +148,7 @@ fn unready(conditions: &[Condition]) -> Option<&Condition> {
     Condition::ready(conditions).filter(|ready| ready.status == ConditionStatus::False)
 }
 
-/// Names some, and says how many more there are.
+/// Lists the first names, and how many more there are.
 fn some(names: &[String]) -> String {
     let (first, more) = names.split_at(names.len().min(NAMED));
     let first = first.join(", ");

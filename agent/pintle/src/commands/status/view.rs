@@ -1,4 +1,4 @@
-//! What is shown of applications, drawn from their status alone: whoever may read an Application sees what the agent sees.
+//! The view of applications, drawn from their status alone: whoever may read an Application sees what the agent sees.
 
 use owo_colors::OwoColorize as _;
 use pintle_cluster::Application;
@@ -76,14 +76,15 @@ fn row(application: &Application) -> Vec<String> {
     row
 }
 
-/// Says who suspended an application, with what its status says, which may begin with that it is suspended.
+/// Describes who suspended an application, together with the message of its status, which may begin by saying that it is
+/// suspended.
 fn suspended(application: &Application, message: &str) -> String {
     let message = message.strip_prefix("suspended; ").unwrap_or(message);
     let who = suspended_by(application).map(|request| format!(" {}", request.told()));
     format!("suspended{}; {message}", who.unwrap_or_default())
 }
 
-/// Draws one application: how it is, what it runs, and each of its objects.
+/// Draws one application: its state, what it runs, and each of its objects.
 pub(super) fn one(application: &Application, height: usize) -> Vec<String> {
     let mut lines = vec![
         application
@@ -165,14 +166,14 @@ fn rollback_text(status: &ApplicationStatus, rollback: &Rollback) -> String {
     let what = if runs(status, &rollback.to) {
         format!("runs {to}, not {wanted}")
     } else {
-        // Why is what the status says.
+        // The status says why.
         format!("is to run {to}, not {wanted}, and does not yet")
     };
     let text = format!("{what}: {who} went back at {}", rollback.since);
     format!("{}\n{}", text.red().bold(), rollback.reason)
 }
 
-/// Says whether a revision is in the cluster as a whole: what is to run may be one that cannot be had, or is refused.
+/// Returns whether a revision is completely in the cluster: the one that is to run may be unavailable, or refused.
 fn runs(status: &ApplicationStatus, revision: &str) -> bool {
     written(&status.history, status.begun()).is_some_and(|entry| {
         let is_whole = entry.healthy_since.is_some() || entry.ending == Ending::Unhealthy;
@@ -202,7 +203,7 @@ fn source_text(source: &Source) -> String {
     }
 }
 
-/// Draws the objects: those with something to tell of first, and at the end those that left git and stay.
+/// Draws the objects. Those with something to report come first, and those that left git and stay come last.
 fn objects(status: &ApplicationStatus, height: usize) -> Vec<String> {
     let inventory = status.recorded().unwrap_or_default();
     let told = told_lines(status);
@@ -233,15 +234,15 @@ fn objects(status: &ApplicationStatus, height: usize) -> Vec<String> {
         .collect()
 }
 
-/// Says whether nothing is known to be wrong with what the status tells nothing of: a list that is full says nothing of what is
+/// Returns whether objects that the status does not mention are known to have no problem. A full list says nothing about what is
 /// not in it.
 fn knows_all(status: &ApplicationStatus) -> bool {
     let is_full = status.problems.len() >= PROBLEM_LIMIT || status.drift.len() >= PROBLEM_LIMIT;
     status.health.is_some() && !is_full
 }
 
-/// Draws what there is to tell of single objects, each with its lines: problems first, with what is known of why, and then what
-/// others have changed. One that is in both lists comes once.
+/// Draws what there is to report about single objects, each with its lines: problems come first, with what is known of the
+/// reasons, and then what others have changed. An object that is in both lists comes once.
 fn told_lines(status: &ApplicationStatus) -> Vec<(String, Vec<String>)> {
     let problems = status.problems.iter();
     let mut told: Vec<_> = problems
@@ -279,7 +280,7 @@ fn managed(inventory: &Inventory) -> Vec<String> {
     inventory.managed().map(ToString::to_string).collect()
 }
 
-/// Names what left git and stays, each with its line: nothing is known of how it is.
+/// Returns what left git and stays, each with its line. Nothing is known about the state of these objects.
 fn left_lines(inventory: &Inventory) -> impl Iterator<Item = (String, String)> {
     inventory.left().map(|id| {
         let line = format!("{} {id}  {}", "·".dimmed(), "left git, and stays".dimmed());
@@ -287,8 +288,8 @@ fn left_lines(inventory: &Inventory) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// Lists what can change of an application, each with a line that says how it is: where there is no terminal, a line is
-/// printed when it is another one than before.
+/// Returns everything about an application that can change, each item with a line that describes its state. Where there is no
+/// terminal, a line is printed when it differs from the one before.
 pub(super) fn object_lines(application: &Application, with_objects: bool) -> Vec<(String, String)> {
     let name = application.application_name().to_string();
     let Ok(status) = &application.status else {
@@ -319,7 +320,7 @@ pub(super) fn object_lines(application: &Application, with_objects: bool) -> Vec
     lines
 }
 
-/// The state of `Ready`, and its message.
+/// Returns the state of `Ready`, and its message.
 pub(in crate::commands) fn ready(status: &ApplicationStatus) -> (&'static str, String) {
     let Some(ready) = Condition::ready(&status.conditions) else {
         let message = "not looked at yet: is the agent running?";
@@ -455,7 +456,7 @@ mod tests {
             assert!(line.contains(text), "{lines:?}");
         }
 
-        // A line is printed again when that of the object is another one: each has one.
+        // A line is printed again when that of its object changes: each object has one line.
         let lines = object_lines(&application, true);
         let of = |name: &str| {
             let object = named(name).to_string();
@@ -472,7 +473,7 @@ mod tests {
         );
     }
 
-    /// A status in which each revision renders something else, and one was written last.
+    /// Returns a status in which each revision has a render of its own, and one was last written.
     fn tried(tries: &[(&str, Trigger, Ending)], written: &str) -> ApplicationStatus {
         let mut history = Vec::new();
         for (revision, trigger, ending) in tries {
@@ -507,7 +508,7 @@ mod tests {
             rollback_text(&tried(&tries, written), &rollback)
         };
         let not_yet = "is to run a, not b, and does not yet: the agent went back at t";
-        // It was decided, and could not be fetched; its plan was refused; it is on its way; it was written in part.
+        // It was decided on and could not be fetched; its plan was refused; it is progressing; it was partly written.
         let not_there: [(&[Ending], &str); 4] = [
             (&[], "b"),
             (&[Failed], "b"),
@@ -518,7 +519,7 @@ mod tests {
             let told = told(endings, written);
             assert!(told.contains(not_yet), "{endings:?}: {told}");
         }
-        // What goes wrong later does not take it out of the cluster.
+        // Later problems do not take it out of the cluster.
         for endings in [&[Healthy][..], &[Unhealthy], &[Healthy, Failed]] {
             let told = told(endings, "a");
             let runs = "runs a, not b: the agent went back at t";
