@@ -16,7 +16,7 @@ pub(crate) mod yaml;
 
 use std::{sync::LazyLock, time::Instant};
 
-/// Milliseconds since the epoch. The one place where the time of day is read.
+/// Returns the milliseconds since the epoch. The time of day is read only here.
 pub(crate) fn now_ms() -> u64 {
     let since = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -24,8 +24,8 @@ pub(crate) fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Milliseconds on a clock that begins as the time of day and only goes forward: for whatever waits. By a time of day that
-/// is set, a pause of a second could last for hours.
+/// Returns the milliseconds on a clock that starts at the time of day and only goes forward. Everything that waits uses it: by a
+/// time of day that somebody sets, a pause of a second could last for hours.
 pub(crate) fn steady_ms() -> u64 {
     static BEGIN: LazyLock<(u64, Instant)> = LazyLock::new(|| (now_ms(), Instant::now()));
     let (of_day, begin) = *BEGIN;
@@ -33,7 +33,7 @@ pub(crate) fn steady_ms() -> u64 {
     of_day.saturating_add(since)
 }
 
-/// The time of day at a moment of the clock that only goes forward, as far as it is known now.
+/// Converts a moment of the steady clock to the time of day, as far as that is known now.
 pub(crate) fn time_of_day(steady: u64) -> u64 {
     let now = steady_ms();
     now_ms()
@@ -41,7 +41,7 @@ pub(crate) fn time_of_day(steady: u64) -> u64 {
         .saturating_sub(now.saturating_sub(steady))
 }
 
-/// The time of day, RFC 3339 in UTC with seconds, as Kubernetes writes it.
+/// Returns the time of day as RFC 3339 in UTC with seconds, as Kubernetes writes it.
 pub(crate) fn now_text() -> String {
     let now = jiff::Timestamp::now();
     now.round(jiff::Unit::Second).unwrap_or(now).to_string()

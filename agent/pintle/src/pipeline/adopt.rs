@@ -1,4 +1,4 @@
-//! Taking over what another tool has installed, without a pod of it being replaced.
+//! Taking over what another tool has installed, without replacing any of its pods.
 
 use pintle_core::{
     object::ObjectId,
@@ -6,7 +6,7 @@ use pintle_core::{
     seed::Seed,
 };
 
-/// Returns the objects of which a plan would replace pods: what is taken over is to go on running.
+/// Returns the objects whose pods a plan would replace: what is taken over should continue to run.
 pub(crate) fn restarts<'a>(plan: &'a Plan, seed: &Seed) -> Vec<&'a ObjectId> {
     let changes = plan.changes().iter().filter(|change| !change.is_hook());
     changes
@@ -40,7 +40,7 @@ fn is_within(pointer: &str, part: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Lists objects for a message: a line each.
+/// Lists objects for a message, one in each line.
 pub(crate) fn lines<'a>(ids: impl IntoIterator<Item = &'a ObjectId>) -> String {
     let lines: Vec<String> = ids.into_iter().map(|id| format!("  {id}")).collect();
     lines.join("\n")

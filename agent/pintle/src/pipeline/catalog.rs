@@ -1,4 +1,4 @@
-//! Which plugins there are, and where they come from.
+//! The available plugins, and where they come from.
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +26,7 @@ pub(crate) enum CatalogError {
     Unknown {
         name: String,
         built_in: Vec<&'static str>,
-        /// Plugin resources, in the agent; nothing on the command line, where files and references are taken too.
+        /// The Plugin resources, in the agent. `None` on the command line, which also accepts files and references.
         resources: Option<Vec<String>>,
     },
     /// A Plugin resource without an image is for a plugin that is built in.
@@ -48,7 +48,7 @@ pub(crate) enum CatalogError {
     Broken {
         name: String,
         reason: String,
-        /// Whether the agent tries to load it again by itself: its spec can be read, and what it names may come back.
+        /// Whether the agent retries the load on its own: the spec can be read, and what it names may come back.
         is_retried: bool,
     },
     /// A file cannot be read.
@@ -57,26 +57,26 @@ pub(crate) enum CatalogError {
         path: String,
         source: std::io::Error,
     },
-    /// Not a name, not a file, and no OCI reference.
+    /// The text is neither a name nor a file nor an OCI reference.
     #[error("`{text}` is neither a built-in plugin ({}), nor a file, nor an OCI reference", .built_in.join(", "))]
     Reference {
         text: String,
         built_in: Vec<&'static str>,
         source: ParseReferenceError,
     },
-    /// The registry did not give it.
+    /// The registry did not deliver it.
     #[error(transparent)]
     Registry(Box<RegistryError>),
-    /// The credentials for the registry are not known.
+    /// The credentials for the registry are unknown.
     #[error(transparent)]
     Credentials(#[from] pintle_registry::CredentialsError),
-    /// There is no way to registries.
+    /// There is no client for registries.
     #[error(transparent)]
     Remotes(#[from] RemotesError),
-    /// It does not load.
+    /// It cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// It is a plugin, of another kind.
+    /// It is a plugin of another kind.
     #[error(transparent)]
     Kind(#[from] WrongKind),
 }
@@ -102,20 +102,20 @@ impl From<RegistryError> for CatalogError {
 }
 
 impl CatalogError {
-    /// Says whether the same may succeed later without a change of the application.
+    /// Returns whether the same may succeed later without a change to the application.
     pub(crate) fn is_retryable(&self) -> bool {
         match self {
             Self::Registry(error) => error.is_retryable(),
             Self::Load(error) => error.is_retryable(),
             // Nothing is wrong with it so far.
             Self::Loading { .. } => true,
-            // A Plugin resource that changes starts the runs of those who use it, and of all that wait for a change.
+            // A change to a Plugin resource starts the runs of the applications that use it, and of all that wait for a change.
             _ => false,
         }
     }
 }
 
-/// A plugin with the settings that its uses start from.
+/// A plugin with its default settings.
 #[derive(Debug, Clone)]
 pub(crate) struct Ready {
     pub(crate) plugin: Plugin,
@@ -129,38 +129,38 @@ impl Ready {
     }
 }
 
-/// Where plugins are found.
+/// Finds plugins.
 pub(crate) struct Catalog {
     all: Arc<All>,
-    /// For whose applications, in the agent.
+    /// In the agent, the namespace of the applications that it is for.
     namespace: Option<String>,
 }
 
 struct All {
     host: Host,
     remotes: Arc<Remotes>,
-    /// For plugins that no Plugin resource is about.
+    /// The grants for plugins without a Plugin resource.
     grants: Grants,
     built_in: BTreeMap<&'static str, OnceCell<Plugin>>,
-    /// Plugin resources by name. Nothing on the command line.
+    /// Plugin resources by name. `None` on the command line.
     resources: Option<RwLock<BTreeMap<String, Resource>>>,
 }
 
-/// What became of a Plugin resource.
+/// A Plugin resource, and the result of loading it.
 #[derive(Debug, Clone)]
 pub(crate) struct Resource {
-    /// Nothing if it cannot be read: then nobody may use it.
+    /// `None` if it cannot be read: then nobody may use the plugin.
     pub(crate) spec: Option<PluginSpec>,
-    /// Loaded, or why not.
+    /// The loaded plugin, or why there is none.
     pub(crate) outcome: Result<Ready, Unready>,
 }
 
 /// Why a Plugin resource is not loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Unready {
-    /// It is tried for the first time.
+    /// It is being tried for the first time.
     Loading,
-    /// It was tried, and failed for this reason.
+    /// The try failed for this reason.
     Failed(String),
 }
 
@@ -172,7 +172,7 @@ pub(crate) fn built_in_names() -> Vec<&'static str> {
         .collect()
 }
 
-/// Returns the component of a plugin that is built in.
+/// Returns the component of a built-in plugin.
 pub(crate) fn built_in_bytes(name: &str) -> Result<Bytes, CatalogError> {
     let found = pintle_builtin::components()
         .iter()
@@ -187,14 +187,14 @@ pub(crate) fn built_in_bytes(name: &str) -> Result<Bytes, CatalogError> {
 }
 
 impl Catalog {
-    /// Makes the catalog of the command line: built-in plugins, files and references.
+    /// Creates the catalog of the command line: built-in plugins, files and references.
     ///
-    /// Whoever runs a command is the operator, and grants what plugins ask for.
+    /// A person who runs a command is the operator, and grants what plugins ask for.
     pub(crate) fn for_commands(host: Host, remotes: Arc<Remotes>, grants: Grants) -> Arc<Self> {
         Arc::new(Self::new(host, remotes, grants, None))
     }
 
-    /// Makes the catalog of the agent: Plugin resources, and built-in plugins where no resource has the name.
+    /// Creates the catalog of the agent: Plugin resources, and built-in plugins where no resource has the name.
     pub(crate) fn for_agent(host: Host, remotes: Arc<Remotes>) -> Arc<Self> {
         let resources = Some(RwLock::default());
         Arc::new(Self::new(host, remotes, Grants::default(), resources))
@@ -219,7 +219,7 @@ impl Catalog {
         }
     }
 
-    /// Returns what applications in a namespace find here.
+    /// Returns the catalog as applications in a namespace see it.
     pub(crate) fn within(&self, namespace: &str) -> Self {
         Self {
             all: Arc::clone(&self.all),
@@ -235,7 +235,7 @@ impl Catalog {
         &self.all.remotes
     }
 
-    /// Records what became of a Plugin resource.
+    /// Records the result of a Plugin resource.
     pub(crate) fn put(&self, name: &str, outcome: Option<Resource>) {
         let Some(resources) = &self.all.resources else {
             return;
@@ -249,8 +249,8 @@ impl Catalog {
         };
     }
 
-    /// Keeps the name of a Plugin resource from the built-in plugin that has it, too, until the resource is loaded. One that
-    /// was loaded with another spec is used until then; nothing is left of another resource of the name.
+    /// Reserves the name of a Plugin resource until the resource is loaded, so that a built-in plugin of that name is not used.
+    /// Until then, a plugin that was loaded with another spec stays in use. Nothing remains of another resource of the same name.
     pub(crate) fn await_load(&self, name: &str, spec: &PluginSpec, is_new: bool) {
         let known = self.resource(name);
         let is_loaded = known.is_some_and(|resource| resource.outcome.is_ok());
@@ -263,7 +263,7 @@ impl Catalog {
         }
     }
 
-    /// Finds the plugin that a name, a file or a reference stands for.
+    /// Returns the plugin that a name, a file or a reference stands for.
     pub(crate) async fn find(&self, text: &str) -> Result<Ready, CatalogError> {
         let resource = self.resource(text);
         if let Some(resource) = resource.as_ref().filter(|resource| self.may_use(resource)) {
@@ -312,7 +312,7 @@ impl Catalog {
         })
     }
 
-    /// Tells whether a name is that of a built-in plugin that nobody has loaded yet.
+    /// Returns whether a name is that of a built-in plugin that nobody has loaded yet.
     pub(crate) fn is_cold(&self, name: &str) -> bool {
         let cell = self.all.built_in.get(name);
         cell.is_some_and(|cell| !cell.initialized()) && self.resource(name).is_none()
@@ -360,7 +360,7 @@ impl Catalog {
         Ok(Some(cell.get_or_try_init(load).await?.clone()))
     }
 
-    /// Reads the component that a built-in name, a file or an OCI reference stands for.
+    /// Returns the component that a built-in name, a file or an OCI reference stands for.
     pub(crate) async fn bytes(&self, text: &str) -> Result<Bytes, CatalogError> {
         if let Some(component) = pintle_builtin::components()
             .iter()
@@ -400,7 +400,7 @@ impl Catalog {
         Ok(registry.pull(&reference, &credentials).await?.bytes)
     }
 
-    /// Returns the built-in plugins of a kind that can say whether a folder is theirs.
+    /// Returns the built-in renderers, which can say whether a folder is theirs.
     pub(crate) async fn detectable(&self) -> Result<Vec<Ready>, CatalogError> {
         let mut found = Vec::new();
         let renderers = pintle_builtin::components()
@@ -454,7 +454,7 @@ mod tests {
         assert!(error.is_retryable());
         insta::assert_snapshot!(error, @"plugin `guardrails` cannot be used yet: it has not been loaded");
 
-        // One that failed is tried anew with another spec.
+        // A plugin that failed is tried again with another spec.
         let failed = Resource {
             spec: Some(ours.clone()),
             outcome: Err(Unready::Failed("connection refused".to_owned())),

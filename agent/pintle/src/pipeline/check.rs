@@ -1,4 +1,4 @@
-//! What policies say to a plan.
+//! What policies find in a plan.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -42,19 +42,20 @@ impl From<PluginError> for CheckError {
     }
 }
 
-/// Which application a plan is of.
+/// The application that a plan belongs to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Subject<'a> {
     pub(crate) name: &'a ApplicationName,
-    /// Those of the Application; none where there is none.
+    /// The labels of the Application, or none where there is no Application.
     pub(crate) labels: &'a BTreeMap<String, String>,
-    /// What the Application says; nothing where there is none.
+    /// The source of the Application, or `None` where there is no Application.
     pub(crate) source: Option<&'a Source>,
     pub(crate) revision: &'a Revision,
 }
 
 impl Subject<'_> {
-    /// Returns what policies are told of it: the same fields whoever asks them. What is not known is empty.
+    /// Returns the document about the application that policies are given. It has the same fields whoever asks them. Unknown
+    /// fields are empty.
     pub(crate) fn document(&self) -> Value {
         json!({
             "name": self.name.name,
@@ -68,8 +69,8 @@ impl Subject<'_> {
     }
 }
 
-/// Asks every policy, also after one has refused: all that is wrong is told at once. What they may read from the cluster they find
-/// as `cluster` gives it now: nothing that they said before is kept.
+/// Asks every policy, even after one has refused, so that all problems are reported at once. If policies may read from the
+/// cluster, they find what `cluster` returns now: no earlier answer is kept.
 pub(crate) async fn check(
     catalog: &Catalog,
     policies: &[PluginUse],
@@ -105,7 +106,7 @@ pub(crate) async fn check(
 mod tests {
     use super::*;
 
-    /// What the contract promises.
+    /// Returns the fields that the contract promises.
     fn promised() -> Vec<&'static str> {
         let contract = include_str!("../../../../wit/types/types.wit");
         let said = contract

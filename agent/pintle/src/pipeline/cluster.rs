@@ -6,7 +6,7 @@ use pintle_core::causes::chain;
 use pintle_host::{ClusterError, ClusterReader, Page};
 use serde_json::Value;
 
-/// Reads for plugins, with the rights of whoever the reader acts as.
+/// Reads for plugins, with the rights of the account that the reader acts as.
 #[derive(Debug, Clone)]
 pub(crate) struct PluginReader(pub(crate) Reader);
 

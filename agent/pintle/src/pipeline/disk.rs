@@ -1,4 +1,4 @@
-//! Folders of this machine whose files are taken as they are.
+//! Folders on this machine whose files are taken as they are.
 
 use std::{
     collections::BTreeSet,
@@ -9,10 +9,10 @@ use std::{
 
 use pintle_source::{Limits, SourceError, WorkTree};
 
-/// Begins to watch places, and says whether one is among them that was not watched before.
+/// Begins to watch places, and returns whether any of them was not watched before.
 type Watch = Box<dyn Fn(&BTreeSet<PathBuf>) -> bool + Send + Sync>;
 
-/// A folder, and those that are read because of it.
+/// A folder, and the others that are read because of it.
 #[derive(Clone)]
 pub(crate) struct Disk {
     folder: PathBuf,
@@ -44,7 +44,7 @@ impl Disk {
         self.watched(|| WorkTree::scan(&self.folder, Limits::default()))
     }
 
-    /// Scans another folder, as it is named from this one.
+    /// Scans another folder, whose path is relative to this one.
     pub(crate) fn scan_beside(&self, path: &str) -> Result<WorkTree, SourceError> {
         self.watched(|| WorkTree::beside(&self.folder, path, Limits::default()))
     }
@@ -55,7 +55,7 @@ impl Disk {
     ) -> Result<WorkTree, SourceError> {
         let files = scan()?;
         match self.watch.get() {
-            // Of a change before they were watched nobody would tell.
+            // Nobody would report a change from before they were watched.
             Some(watch) if watch(&files.places) => scan(),
             _ => Ok(files),
         }

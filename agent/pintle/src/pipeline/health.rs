@@ -1,4 +1,4 @@
-//! How objects are: which plugin judges which kind.
+//! The health of objects: which plugin judges which kind.
 
 use std::{
     collections::BTreeMap,
@@ -22,14 +22,14 @@ use super::{
     render::{RenderError, check_settings},
 };
 
-/// The plugin that judges what no other does.
+/// The plugin that judges what no other plugin judges.
 const BUILT_IN: &str = "kubernetes";
 
-/// When a check is asked again that could not be asked; the time doubles with each further failure.
+/// The pause before a check that could not be asked is asked again. It doubles with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest such time, whatever the check asks for: nobody else is spared by it.
+/// The longest such pause, whatever the check asks for: a longer one would spare nobody else.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How often a check may run out of time, without an answer in between, before it is taken for one that always does.
+/// How often a check may run out of time, without an answer in between, before it counts as one that always does.
 const SLOW: u32 = 6;
 
 struct Member {
@@ -39,27 +39,28 @@ struct Member {
 }
 
 impl Member {
-    /// Returns all that its opinion rests on beside the object. A call that is cut short is an opinion, too.
+    /// Returns everything that its verdict depends on, apart from the object. The limits belong to that: a call that is cut short
+    /// is a verdict, too.
     fn basis(&self) -> (&PluginId, &Limits, &Settings) {
         let plugin = self.health.plugin();
         (plugin.id(), plugin.limits(), &self.settings)
     }
 }
 
-/// How often in a row the check of an object has failed. An object is in it from a failure until its check answers.
+/// How often in a row the checks of objects have failed. An object is listed from a failure until its check answers.
 #[derive(Default)]
 struct Failures(Mutex<BTreeMap<ObjectId, Row>>);
 
-/// Failures in a row.
+/// The number of failures in a row.
 #[derive(Debug, Clone, Copy, Default)]
 struct Row {
     all: u32,
-    /// Those in which the check ran out of time: no other says that it is too slow.
+    /// The failures in which the check ran out of time. No other failure means that it is too slow.
     slow: u32,
 }
 
 impl Failures {
-    /// Counts a failure, and returns after which time the check is asked again; nothing if that is of no use.
+    /// Counts a failure, and returns the pause before the check is asked again, or `None` if another try is of no use.
     fn add(&self, id: &ObjectId, fault: &Fault) -> Option<Duration> {
         let mut failures = self.lock();
         let row = failures.entry(id.clone()).or_default();
@@ -80,12 +81,12 @@ impl Failures {
     }
 }
 
-/// Returns after which time a check is asked again that has failed so often in a row. No change of the object has to come for that:
-/// it may have none.
+/// Returns the pause before a check that has failed this often in a row is asked again. That does not depend on a change to the
+/// object: there may never be one.
 fn pause(fault: &Fault, row: Row) -> Option<Duration> {
     let least = match fault {
         Fault::Unavailable { retry_after, .. } => retry_after.unwrap_or_default(),
-        // The machine may have had too much to do. What is always too slow would only add to that.
+        // The machine may have been overloaded. A check that is always too slow would only add to that.
         Fault::Limit(Limit::Time(_)) if row.slow < SLOW => Duration::ZERO,
         _ => return None,
     };
@@ -93,7 +94,7 @@ fn pause(fault: &Fault, row: Row) -> Option<Duration> {
     Some(own.max(least).min(LONGEST_PAUSE))
 }
 
-/// The health checks of one application, in order: those that it names, then the built-in one.
+/// The health checks of one application, in order: first those that it names, then the built-in one.
 pub(crate) struct Judges {
     members: Vec<Member>,
     failures: Failures,
@@ -101,7 +102,8 @@ pub(crate) struct Judges {
 }
 
 impl Judges {
-    /// Finds the health checks, and asks each which kinds it judges. What Secrets hold is concealed from them by the seed.
+    /// Finds the health checks, and asks each which kinds it judges. The seed is used to conceal the contents of Secrets from
+    /// them.
     pub(crate) async fn find(
         catalog: &Catalog,
         uses: &[PluginUse],
@@ -132,16 +134,16 @@ impl Judges {
         })
     }
 
-    /// Says whether others come to the same about every object.
+    /// Returns whether other checks come to the same verdict about every object.
     pub(crate) fn agree_with(&self, others: &Self) -> bool {
         let bases = self.members.iter().map(Member::basis);
         bases.eq(others.members.iter().map(Member::basis))
     }
 
-    /// Judges an object by the check that names its kind most exactly; among equals the first counts.
+    /// Judges an object by the check that names its kind most exactly. Among equals, the first one counts.
     ///
-    /// A check that fails leaves the object `unknown`, with what happened: it is no reason to think it well. One that may do better
-    /// later says when to ask it again.
+    /// If a check fails, the object is `unknown`, with the reason: a failure does not mean that the object is well. If the check
+    /// may succeed later, the result says when to ask it again.
     pub(crate) async fn assess(&self, id: &ObjectId, object: &Value, now_ms: u64) -> Assessment {
         let exactness = |member: &&Member| {
             member
@@ -204,7 +206,7 @@ mod tests {
         }
     }
 
-    /// Returns the seconds after each of so many failures in a row.
+    /// Returns the seconds of the pauses after each of a number of failures in a row.
     fn pauses(fault: &Fault, count: usize) -> Vec<Option<u64>> {
         let failures = Failures::default();
         let pause = |_| Some(failures.add(&id("a"), fault)?.as_secs());

@@ -1,4 +1,4 @@
-//! What a renderer asks for from elsewhere: charts, artifacts, other folders of the revision.
+//! What a renderer asks for from elsewhere: charts, artifacts, and other folders of the revision.
 
 use std::sync::{
     Arc,
@@ -22,18 +22,18 @@ use super::{
     snapshot::{Snapshot, SnapshotError},
 };
 
-/// Fetches under way at once, for one rendering.
+/// How many fetches of one render are in flight at once.
 const AT_ONCE: usize = 8;
-/// Most sources that one rendering may ask for.
+/// The maximum number of sources that one render may ask for.
 const MAX_SOURCES: usize = 256;
-/// Most bytes of all archives that one rendering asks for, unpacked: they are held until it ends.
+/// The maximum size of all archives that one render asks for, unpacked, in bytes: they are held until it ends.
 const MAX_UNPACKED: u64 = 200 << 20;
 
-/// Why an input was not had.
+/// Why an input is not available.
 #[derive(Debug, thiserror::Error)]
 #[error("the renderer asks for {source_text}")]
 pub(crate) struct InputError {
-    /// What was asked for.
+    /// The source that was requested.
     source_text: String,
     #[source]
     pub(crate) cause: InputCause,
@@ -70,7 +70,7 @@ pub(crate) enum InputCause {
     )]
     TooLarge {
         limit: u64,
-        /// Whether everything that was asked for is the same for ever.
+        /// Whether everything that was requested stays the same for ever.
         is_fixed: bool,
     },
 }
@@ -101,8 +101,8 @@ impl InputError {
         }
     }
 
-    /// Says whether the same may succeed later without a change of the revision. What is elsewhere may be published, and
-    /// the right to read it be given, without anybody telling the application.
+    /// Returns whether the same may succeed later without a change to the revision. What is elsewhere may be published, and the
+    /// right to read it granted, without anybody notifying the application.
     pub(crate) fn is_retryable(&self) -> bool {
         match &self.cause {
             InputCause::Chart(error) => error.is_retryable(),
@@ -110,7 +110,7 @@ impl InputError {
             // What is published next may be smaller.
             InputCause::TooLarge { is_fixed, .. } => !is_fixed,
             InputCause::Snapshot(_) | InputCause::Tree(_) => self.copy_is_broken(),
-            // What is written wrongly, or is not in the revision, takes another revision.
+            // A mistake in the text, or something that the revision lacks, needs another revision.
             InputCause::Reference(_)
             | InputCause::Digest(_)
             | InputCause::Alias
@@ -121,7 +121,7 @@ impl InputError {
         }
     }
 
-    /// Says whether the copy of the revision on this machine cannot be read: it is damaged or gone, and a fetch mends it.
+    /// Returns whether this machine's copy of the revision cannot be read: it is damaged or gone, and a fetch repairs it.
     pub(crate) fn copy_is_broken(&self) -> bool {
         match &self.cause {
             InputCause::Snapshot(error) => error.is_broken(),
@@ -131,10 +131,10 @@ impl InputError {
     }
 }
 
-/// What is around the folder that is rendered.
+/// The surroundings of the folder that is rendered.
 #[derive(Debug, Clone)]
 pub(crate) enum Surroundings {
-    /// A revision, and where in it the folder is.
+    /// A revision, and the path of the folder in it.
     Revision { snapshot: Snapshot, path: TreePath },
     /// The file system of this machine.
     Files(Disk),
@@ -156,18 +156,18 @@ impl Surroundings {
                 let tree = snapshot.tree(&path);
                 Ok(tree.map_err(SnapshotError::from)?)
             }
-            // Whoever runs the command may read these files; what is read is bounded as everything else is.
+            // The person who runs the command may read these files. The same limits apply to them as to everything else.
             Self::Files(own) => Ok(own.scan_beside(path)?.tree()),
         }
     }
 
-    /// Names what is in another folder.
+    /// Returns a digest that identifies the content of another folder.
     pub(crate) fn content(&self, path: &str) -> Option<Digest> {
         content(&*self.folder(path).ok()?).ok()
     }
 }
 
-/// Resolves a path against a folder of the revision; nothing if it leads out.
+/// Resolves a path against a folder of the revision. Returns `None` if it leads outside.
 fn beside(own: &TreePath, path: &str) -> Option<TreePath> {
     let mut parts: Vec<&str> = if path.starts_with('/') {
         Vec::new()
@@ -190,7 +190,7 @@ fn content(tree: &dyn Tree) -> Result<Digest, InputCause> {
     Ok(Digester::new("folder").part(tree.content()?).finish())
 }
 
-/// What the archives of one rendering may take, when they are unpacked. What is larger packed is no smaller then.
+/// Limits the unpacked size of one render's archives. An archive that is too large when packed is no smaller when unpacked.
 struct Room {
     limit: u64,
     /// See [`InputCause::TooLarge`].
@@ -207,7 +207,7 @@ impl Room {
         }
     }
 
-    /// Counts an archive, which goes with the error if there is no room for it.
+    /// Counts an archive, which is dropped with the error if there is no room for it.
     fn add(&self, size: u64) -> Result<(), InputCause> {
         let before = self.size.fetch_add(size, Ordering::Relaxed);
         if before + size > self.limit {
@@ -220,7 +220,7 @@ impl Room {
     }
 }
 
-/// What was fetched for one rendering. Archives are packed still: who has to wait with it takes little meanwhile.
+/// What was fetched for one render. Archives are still packed, so that waiting with them takes little memory.
 pub(crate) struct Fetched {
     /// See [`InputCause::TooLarge`].
     is_fixed: bool,
@@ -268,17 +268,17 @@ impl Content {
     }
 }
 
-/// Fetches for one rendering.
+/// Fetches for one render.
 pub(crate) struct Inputs {
     pub(crate) charts: Charts,
     pub(crate) logins: Logins,
     pub(crate) surroundings: Surroundings,
-    /// Whether `@NAME` stands for a repository that a person has told Helm of.
+    /// Whether `@NAME` stands for a repository that a person has added to Helm.
     pub(crate) knows_aliases: bool,
 }
 
 impl Inputs {
-    /// Fetches everything, in the order in which it was asked for.
+    /// Fetches everything, in the order in which it was requested.
     pub(crate) async fn fetch(&self, sources: Vec<Source>) -> Result<Fetched, InputError> {
         if let Some(source) = sources.get(MAX_SOURCES) {
             return Err(InputError::of(source, InputCause::TooMany));
@@ -343,7 +343,7 @@ impl Inputs {
         Ok(Content::Archive(Box::new(download)))
     }
 
-    /// Finds a chart's place. Helm's charts name a registry in place of a repository, too.
+    /// Returns a chart's place. Helm's charts may also name a registry as their repository.
     fn place(&self, repository: &str, name: &str) -> Result<Place, InputCause> {
         if let Some(registry) = repository.strip_prefix("oci://") {
             let text = format!("{}/{name}", registry.trim_end_matches('/'));
@@ -364,12 +364,12 @@ impl Inputs {
     }
 }
 
-/// Says whether a source is the same for as long as the revision is.
+/// Returns whether a source stays the same for as long as the revision does.
 fn is_fixed(source: &Source) -> bool {
     source.is_pinned() || matches!(source, Source::Folder(_))
 }
 
-/// Shows what is asked for without what may be a secret in a URL: its own text is what names it in read sets.
+/// Returns the text of a source without possible secrets in a URL. Read sets use the source's full text.
 fn shown(source: &Source) -> String {
     let mut source = source.clone();
     if let Source::Chart { repository, .. } = &mut source {
@@ -378,7 +378,7 @@ fn shown(source: &Source) -> String {
     source.to_string()
 }
 
-/// Reads `oci://HOST/REPOSITORY[:TAG]`. With a digest, that is what is meant.
+/// Parses `oci://HOST/REPOSITORY[:TAG]`. If there is a digest, it decides.
 pub(crate) fn oci(text: &str, digest: Option<Digest>) -> Result<(Place, Wanted), InputCause> {
     if let Some(digest) = digest {
         let repository = match text.parse::<Reference>() {

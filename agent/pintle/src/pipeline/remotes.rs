@@ -1,4 +1,4 @@
-//! The way to registries and chart repositories. It is made when it is first needed: most renders need none.
+//! The clients for registries and chart repositories. They are created when they are first needed: most renders need none.
 
 mod authority;
 
@@ -20,11 +20,11 @@ use self::authority::Authority;
 use super::inputs::blocking;
 use crate::cli::args::RegistryArgs;
 
-/// Most clients that are kept: each has the system's authorities in memory, and another one may come with every Secret that has
-/// its own, and with every renewal.
+/// The maximum number of clients that are kept. Each has the system's authorities in memory, and every Secret with authorities of
+/// its own may add another client, as may every renewal.
 const KEPT: usize = 64;
 
-/// Why there is no way.
+/// Why there are no clients.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RemotesError {
     #[error("{} cannot be read", .path.display())]
@@ -40,27 +40,27 @@ pub(crate) enum RemotesError {
 /// Clients and credentials.
 pub(crate) struct Remotes {
     plain_http: Vec<String>,
-    /// Whom all clients trust besides the system's.
+    /// The authority that all clients trust in addition to the system's.
     authority: Option<Authority>,
     cache: Option<CacheOptions>,
-    /// Whether the person who runs this is logged in anywhere: on the command line, not in the agent.
+    /// Whether the logins of the person who runs this are used: on the command line, but not in the agent.
     is_personal: bool,
     trusting: Trusting,
-    /// Of all clients: they wait for each other, and share what they fetch with the same credentials.
+    /// Shared by all clients: they wait for each other, and share what they fetch with the same credentials.
     shared: Arc<Shared>,
-    /// Of the person, and whom he trusts for chart repositories.
+    /// The person's logins, and the authorities that the person trusts for chart repositories.
     logins: OnceCell<(Vec<Vec<u8>>, Logins)>,
     keychain: OnceCell<Keychain>,
 }
 
 impl Remotes {
-    /// For the command line: with what its user is logged in with, and a cache where there is a folder for it.
+    /// Creates the clients for the command line, with the user's logins, and a cache where there is a folder for it.
     pub(crate) fn of_user(args: RegistryArgs, cache: Option<&Path>) -> Arc<Self> {
         let cache = cache.map(|cache| CacheOptions::new(cache.join("components")));
         Arc::new(Self::new(args, cache, true))
     }
 
-    /// For the agent: credentials come from Secrets only.
+    /// Creates the clients for the agent. Credentials come from Secrets only.
     pub(crate) fn of_agent(args: RegistryArgs, cache: CacheOptions) -> Arc<Self> {
         Arc::new(Self::new(args, Some(cache), false))
     }
@@ -83,10 +83,10 @@ impl Remotes {
         self.registry_trusting(Vec::new()).await
     }
 
-    /// Returns the client that trusts more certificate authorities, PEM. All who trust the same ones share it; its tokens are
-    /// for those alone who show the same credentials.
+    /// Returns the client that trusts additional certificate authorities, in PEM. All callers that trust the same ones share it,
+    /// but its tokens are used only with the credentials that they were issued for.
     ///
-    /// It trusts what `--registry-ca` holds at this time, so whoever may ask again later does not keep it.
+    /// It trusts the current content of `--registry-ca`, so a caller that may ask again later should not keep it.
     pub(crate) async fn registry_trusting(
         &self,
         authorities: Vec<Vec<u8>>,
@@ -105,14 +105,14 @@ impl Remotes {
                 ..Options::default()
             };
             let shared = Arc::clone(&self.shared);
-            // It reads the system's authorities, which holds up nobody else here.
+            // Creating a client reads the system's authorities. That must not block anybody else here.
             blocking(move || Registry::sharing(options, shared)).await
         };
         Ok(slot.get_or_try_init(make).await?.clone())
     }
 
-    /// Returns the client for charts that trusts more certificate authorities, PEM. Without any it speaks through the client
-    /// for registries.
+    /// Returns the client for charts that trusts additional certificate authorities, in PEM. Without any, it uses the same client
+    /// as registries do.
     pub(crate) async fn charts_trusting(
         &self,
         authorities: Vec<Vec<u8>>,
@@ -120,7 +120,7 @@ impl Remotes {
         Ok(Charts::new(self.registry_trusting(authorities).await?))
     }
 
-    /// Returns with what registries are spoken to.
+    /// Returns the credentials for registries.
     pub(crate) async fn keychain(&self) -> Result<&Keychain, RemotesError> {
         let make = async || {
             if self.is_personal {
@@ -132,7 +132,7 @@ impl Remotes {
         self.keychain.get_or_try_init(make).await
     }
 
-    /// Returns the client for charts, and with what it speaks to repositories that no Secret is for.
+    /// Returns the client for charts, and the credentials for repositories that no Secret is for.
     pub(crate) async fn charts(&self) -> Result<(Charts, Logins), RemotesError> {
         let read = async || {
             let helm = match HelmLocations::from_env().repositories {
@@ -153,22 +153,23 @@ impl Remotes {
     }
 }
 
-/// Where a client is as soon as it could be made.
+/// Holds a client once it could be created.
 type Slot = Arc<OnceCell<Registry>>;
 
-/// Clients by the authorities that they trust besides everybody's. Of more than [`KEPT`] those stay that were wanted last.
+/// Clients by the authorities that they trust in addition to the public ones. If there are more than [`KEPT`], the most recently
+/// used ones stay.
 #[derive(Default)]
 struct Trusting(Mutex<VecDeque<(Digest, Slot)>>);
 
 impl Trusting {
-    /// Returns where the client is, or is to be made: by one of those who want it at the same time.
+    /// Returns the slot that holds the client, or in which one of those who want it at the same time creates it.
     fn slot(&self, authorities: &[Vec<u8>]) -> Slot {
         let mut key = Digester::new("trusted-authorities/v1");
         for authority in authorities {
             key.add(authority);
         }
         let key = key.finish();
-        // A list of clients is whole whatever happened to whoever held it.
+        // The list is consistent at all times, even if a holder of the lock has panicked.
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let at = known.iter().position(|(other, _)| *other == key);
         let found = at.and_then(|at| known.remove(at));
@@ -202,7 +203,7 @@ mod tests {
             .slot(&authorities("ours"))
             .set(client)
             .unwrap();
-        // These are no certificates, with which a client could be set up.
+        // These are not certificates that a client could be set up with.
         let shared = remotes.charts_trusting(authorities("ours")).await;
         assert!(shared.is_ok());
         let own = remotes.charts_trusting(authorities("theirs")).await;

@@ -31,7 +31,7 @@ pub(crate) enum RenderError {
     /// No renderer recognises the files.
     #[error("{0}")]
     Unrecognised(Unrecognised),
-    /// The settings are not what the plugin takes.
+    /// The plugin does not accept the settings.
     #[error("settings of {plugin}: {}", problem::lines(.problems))]
     Settings {
         plugin: String,
@@ -40,41 +40,41 @@ pub(crate) enum RenderError {
     /// The renderer failed.
     #[error(transparent)]
     Plugin(#[from] PluginError),
-    /// Two objects are one.
+    /// Two objects have the same identity.
     #[error("{object}")]
     Duplicate {
         object: Box<DuplicateObject>,
         /// What the renderer had read from the cluster.
         looked_up: ReadSet,
     },
-    /// Something that the renderer wants from elsewhere was not had.
+    /// Something that the renderer asks for from elsewhere is not available.
     #[error(transparent)]
     Input(#[from] InputError),
     /// The Secret for what the renderer asks for cannot be used.
     #[error("the Secret {name} for inputs cannot be used: {reason}")]
     Secret { name: String, reason: String },
-    /// There is no way to registries and chart repositories.
+    /// There are no clients for registries and chart repositories.
     #[error(transparent)]
     Remotes(#[from] RemotesError),
-    /// Whoever wanted it wants it no more.
+    /// The caller no longer wants it.
     #[error("it is not wanted any more")]
     Cancelled,
 }
 
 impl RenderError {
-    /// Says whether the same may succeed later without any change.
+    /// Returns whether the same may succeed later without any change.
     pub(crate) fn is_retryable(&self) -> bool {
         match self {
             Self::Catalog(error) => error.is_retryable(),
             Self::Plugin(error) => error.fault.is_retryable(),
             Self::Input(error) => error.is_retryable(),
-            // It is not watched: whoever mends it need not touch the application as well.
+            // The Secret is not watched. A person who fixes it should not have to touch the application as well.
             Self::Secret { .. } => true,
             _ => false,
         }
     }
 
-    /// Says whether the copy of the revision on this machine cannot be read: it is damaged or gone, and a fetch mends it.
+    /// Returns whether this machine's copy of the revision cannot be read: it is damaged or gone, and a fetch repairs it.
     pub(crate) fn copy_is_broken(&self) -> bool {
         match self {
             Self::Plugin(error) => matches!(error.fault, Fault::Unreadable(_)),
@@ -83,7 +83,7 @@ impl RenderError {
         }
     }
 
-    /// Says which folder it is about, to whoever has named one on the command line.
+    /// Adds the folder to the error, for a user who has named one on the command line.
     pub(crate) fn of_command(self, folder: &str) -> Self {
         match self {
             Self::Unrecognised(unrecognised) => Self::Unrecognised(Unrecognised {
@@ -94,7 +94,7 @@ impl RenderError {
         }
     }
 
-    /// Returns what the renderer had read from the cluster; nothing if it did not come to that.
+    /// Returns what the renderer had read from the cluster, or `None` if it did not get that far.
     pub(crate) fn looked_up(&self) -> Option<&ReadSet> {
         match self {
             Self::Plugin(error) => Some(&error.looked_up),
@@ -110,11 +110,11 @@ pub(crate) struct Unrecognised {
     /// The renderers that were asked.
     asked: Vec<String>,
     content: Content,
-    /// The folder by the name that a command was given. In the agent it is in the spec, and so is the renderer.
+    /// The folder by the name that a command was given. In the agent, the spec names the folder and the renderer.
     folder: Option<String>,
 }
 
-/// What is in a folder that no renderer recognises.
+/// The content of a folder that no renderer recognises.
 #[derive(Debug)]
 enum Content {
     Nothing,
@@ -145,7 +145,7 @@ impl Unrecognised {
     }
 }
 
-/// What Kustomize calls its file.
+/// The names of Kustomize's file.
 const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
 impl fmt::Display for Unrecognised {
@@ -170,38 +170,38 @@ impl fmt::Display for Unrecognised {
     }
 }
 
-/// What is rendered.
+/// The input of a render.
 pub(crate) struct Request<'a> {
     pub(crate) renderer: Option<&'a PluginUse>,
     pub(crate) tree: Arc<dyn Tree>,
     pub(crate) context: Context,
     pub(crate) seed: &'a Seed,
-    /// What was read to come by the settings.
+    /// What was read to get the settings.
     pub(crate) prior: ReadSet,
-    /// How what the renderer asks for from elsewhere is had.
+    /// Fetches what the renderer asks for from elsewhere.
     pub(crate) inputs: &'a dyn FetchInputs,
-    /// Reads the cluster for the kinds that are granted.
+    /// Reads the cluster for the granted kinds.
     pub(crate) cluster: Option<Arc<dyn ClusterReader>>,
 }
 
 /// Fetches what a renderer asks for.
 #[async_trait]
 pub(crate) trait FetchInputs: Send + Sync {
-    /// Fetches everything, in the order in which it was asked for. Called only if there is something.
+    /// Fetches everything, in the order in which it was requested. Called only if there is something to fetch.
     async fn fetch(&self, sources: Vec<Source>) -> Result<Vec<Input>, RenderError>;
 }
 
-/// Objects, with all that they depend on.
+/// Objects, with everything that they depend on.
 pub(crate) struct Outcome {
     pub(crate) rendered: Rendered,
     pub(crate) reads: ReadSet,
     /// The name of the renderer.
     pub(crate) renderer: String,
-    /// Names the render, for the log.
+    /// Identifies the render in the log.
     pub(crate) key: pintle_core::digest::Digest,
 }
 
-/// Renders, with the renderer that is named or that recognises the files.
+/// Renders with the renderer that is named, or with the one that recognises the files.
 pub(crate) async fn render(
     catalog: &Catalog,
     request: Request<'_>,
@@ -263,7 +263,7 @@ async fn choose(
     for ready in catalog.detectable().await? {
         let renderer = ready.plugin.renderer().map_err(CatalogError::from)?;
         let (recognised, detect_reads) = renderer.detect(Arc::clone(&request.tree)).await?;
-        // Who said no matters as well: another answer would choose another renderer.
+        // The renderers that said no matter as well: with another answer, another renderer would be chosen.
         reads.extend(detect_reads);
         if recognised {
             let of_use = request
@@ -278,8 +278,8 @@ async fn choose(
     Err(RenderError::Unrecognised(unrecognised))
 }
 
-/// Asks a renderer what it wants from elsewhere, and so whether its settings are good: this function refuses bad ones as
-/// `validate` does. To ask for that as well would take one instance more for each render.
+/// Asks a renderer what it needs from elsewhere. That also checks its settings, because this function refuses bad ones as
+/// `validate` does. Calling `validate` in addition would take one more instance for each render.
 async fn sources(
     renderer: &Renderer,
     settings: &Settings,
@@ -290,7 +290,7 @@ async fn sources(
     match renderer.inputs(settings, Arc::clone(tree)).await {
         Ok(asked) => Ok(asked),
         Err(error) => {
-            // What was refused may be the settings, or what is in the folder.
+            // The reason for the refusal may be the settings, or the content of the folder.
             if matches!(error.fault, Fault::Refused(_)) {
                 check_settings(plugin, settings).await?;
             }
@@ -299,7 +299,7 @@ async fn sources(
     }
 }
 
-/// Checks settings before they are used, so that a mistake is told by field and not by what it leads to.
+/// Checks settings before they are used, so that a mistake is reported by field and not by its consequences.
 pub(crate) async fn check_settings(
     plugin: &Plugin,
     settings: &Settings,
@@ -317,7 +317,7 @@ fn told(plugin: &Plugin, problems: Vec<Problem>) -> Result<(), RenderError> {
     })
 }
 
-/// Says what a failed plugin call means for an application, in one word for conditions.
+/// Returns whether a failed plugin call is a defect of the plugin, which decides the reason in conditions.
 pub(crate) fn is_defect(error: &PluginError) -> bool {
     matches!(
         error.fault,

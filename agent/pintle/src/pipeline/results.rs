@@ -1,18 +1,18 @@
-//! What tests came to.
+//! The results of tests.
 
 use std::sync::{Mutex, PoisonError};
 
 use pintle_cluster::{Progress, Step};
 use pintle_core::application::TestResult;
 
-/// Remembers what the tests of a run came to, and passes each step on.
+/// Collects the results of a run's tests, and passes each step on.
 pub(crate) struct TestResults<'a> {
     told: &'a dyn Progress,
     all: Mutex<Vec<TestResult>>,
 }
 
 impl<'a> TestResults<'a> {
-    /// Begins with none; each step is told to another as well.
+    /// Starts without results. Each step is also passed to `told`.
     pub(crate) fn telling(told: &'a dyn Progress) -> Self {
         Self {
             told,
@@ -20,7 +20,7 @@ impl<'a> TestResults<'a> {
         }
     }
 
-    /// Returns what has ended, in that order.
+    /// Returns the results of the tests that have ended, in that order.
     pub(crate) fn into_all(self) -> Vec<TestResult> {
         self.all
             .into_inner()

@@ -1,4 +1,4 @@
-//! An application's settings: what the operator says, completed by the `pintle.yaml` in the source.
+//! An application's settings: the operator's spec, completed by the `pintle.yaml` in the source.
 
 use pintle_core::{
     application::{ApplicationSpec, FileError, parse_file},
@@ -11,7 +11,7 @@ use super::yaml;
 
 /// The name of the file.
 pub(crate) const FILE: &str = "pintle.yaml";
-/// What it may be called by mistake.
+/// A name that it may be given by mistake.
 const MISNAMED: &str = "pintle.yml";
 
 /// Why the settings in the source cannot be used.
@@ -23,15 +23,15 @@ pub(crate) enum SettingsError {
     /// The file is not YAML.
     #[error("{0}")]
     Yaml(String),
-    /// The file says something that cannot be.
+    /// The file has invalid content.
     #[error(transparent)]
     File(#[from] FileError),
-    /// An environment is asked for, and there is no file that could define one.
+    /// An environment was requested, and there is no file that could define it.
     #[error(
         "environment `{0}` is asked for, but the folder has no pintle.yaml that could define it"
     )]
     NoFile(String),
-    /// The file has another name: what it says would be left out without a word.
+    /// The file has another name: its content would silently be ignored.
     #[error("the folder has a pintle.yml, and only pintle.yaml is read: {}", if *.is_second { "keep what is meant in that one, and delete the other" } else { "rename it" })]
     Misnamed {
         /// Whether there is a `pintle.yaml` as well.
@@ -39,7 +39,7 @@ pub(crate) enum SettingsError {
     },
 }
 
-/// Completes an operator's spec from the source's `pintle.yaml`, and says what was read.
+/// Completes an operator's spec from the source's `pintle.yaml`, and returns it with what was read.
 pub(crate) fn complete(
     spec: ApplicationSpec,
     tree: &dyn Tree,
@@ -52,7 +52,7 @@ pub(crate) fn complete(
     Ok((spec, reads))
 }
 
-/// Reads the whole of the source's `pintle.yaml`: on the command line whoever runs it is the operator, and the file is
+/// Reads the whole `pintle.yaml` of the source: on the command line, the person who runs it is the operator, and the file is
 /// theirs.
 pub(crate) fn read(
     environment: Option<&str>,
@@ -81,7 +81,7 @@ pub(crate) fn read(
     Ok((Some(parse_file(value, environment)?), reads))
 }
 
-/// Puts `a.b=value` into settings. The value is YAML; a key in a list is its index.
+/// Sets `a.b=value` in settings. The value is YAML. A key in a list is its index.
 pub(crate) fn set(settings: &mut Value, assignment: &str) -> Result<(), String> {
     let (path, value) = assignment.split_once('=').ok_or_else(|| {
         format!("--setting {assignment}: expected KEY=VALUE, such as `include=[\"*.yaml\"]`")
@@ -114,7 +114,7 @@ mod tests {
     fn a_folder_without_a_file_is_fine_unless_an_environment_is_asked_for() {
         let tree = MemoryTree::new([("a.yaml", "")]);
         let (spec, reads) = complete(ApplicationSpec::default(), &tree).unwrap();
-        // That neither name is there was seen.
+        // It was recorded that neither name is there.
         assert_eq!((spec, reads.len()), (ApplicationSpec::default(), 2));
         let asked = ApplicationSpec {
             environment: Some("staging".into()),

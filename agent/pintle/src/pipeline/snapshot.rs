@@ -1,4 +1,4 @@
-//! A revision with its files, wherever it is from.
+//! A revision with its files, whatever its source.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use pintle_source::SourceError;
 /// Why a folder of a revision cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SnapshotError {
-    /// The repository says why.
+    /// The repository reports an error.
     #[error(transparent)]
     Git(#[from] SourceError),
-    /// The archive is not taken.
+    /// The archive is not accepted.
     #[error("{revision} cannot be unpacked")]
     Archive {
         revision: String,
@@ -27,7 +27,7 @@ pub(crate) enum SnapshotError {
 }
 
 impl SnapshotError {
-    /// Says whether the copy of the revision on this machine cannot be read: it is damaged or gone, and a fetch mends it.
+    /// Returns whether this machine's copy of the revision cannot be read: it is damaged or gone, and a fetch repairs it.
     pub(crate) fn is_broken(&self) -> bool {
         matches!(self, Self::Git(SourceError::Tree(error)) if error.is_broken())
     }
@@ -42,7 +42,7 @@ pub(crate) enum Snapshot {
     Archive(Arc<Unpackable>),
 }
 
-/// An archive that is unpacked when it is needed: packed, a thousand of them fit into memory.
+/// An archive that is unpacked when it is needed. In packed form, a thousand of them fit into memory.
 #[derive(Debug)]
 pub(crate) struct Unpackable {
     pub(crate) revision: Revision,
@@ -50,12 +50,12 @@ pub(crate) struct Unpackable {
 }
 
 impl Snapshot {
-    /// Takes a commit.
+    /// Creates a snapshot of a commit.
     pub(crate) fn git(snapshot: pintle_source::Snapshot) -> Self {
         Self::Git(Arc::new(snapshot))
     }
 
-    /// Takes what was fetched.
+    /// Creates a snapshot of a fetched artifact.
     pub(crate) fn of(artifact: &Artifact) -> Self {
         let place = artifact.place.to_string();
         let revision = Revision {
@@ -73,7 +73,7 @@ impl Snapshot {
         }))
     }
 
-    /// Returns what it is a snapshot of.
+    /// Returns the revision.
     pub(crate) fn revision(&self) -> &Revision {
         match self {
             Self::Git(snapshot) => &snapshot.revision,
@@ -81,9 +81,10 @@ impl Snapshot {
         }
     }
 
-    /// Returns a folder of the revision. What is beside or above it is reached by links in a commit only.
+    /// Returns a folder of the revision. Only in a commit can links reach what is beside or above it.
     ///
-    /// An archive is unpacked for it, unless somebody has its files still: that may take a while, and wait for others.
+    /// An archive is unpacked for it, unless somebody still has its files. That may take a while, and may have to wait for
+    /// others.
     pub(crate) async fn tree(&self, path: &TreePath) -> Result<Arc<dyn Tree>, SnapshotError> {
         match self {
             Self::Git(snapshot) => Ok(snapshot.tree(path)?),
@@ -130,7 +131,7 @@ mod tests {
         let mut runtime = Builder::new_current_thread();
         let runtime = runtime.max_blocking_threads(1).build().unwrap();
         let (release, is_released) = mpsc::channel::<()>();
-        // The one thread for what blocks has something else to do.
+        // The only thread for blocking work is busy.
         let busy = runtime.spawn_blocking(move || is_released.recv());
         runtime.block_on(async {
             let root = TreePath::root();

@@ -1,14 +1,14 @@
-//! YAML in and out.
+//! Reading and writing YAML.
 
 use anyhow::Context as _;
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-/// Writes one value as a YAML document.
+/// Formats a value as a YAML document.
 ///
-/// Strings that a YAML 1.1 reader would take for something else (`yes`, `0777`, `1_000`) are quoted: Kubernetes' own
-/// reader is one.
+/// Strings that a YAML 1.1 reader would take for something else (`yes`, `0777`, `1_000`) are quoted. Kubernetes' own reader is
+/// such a reader.
 pub(crate) fn write(value: &Value) -> String {
     let mut out = String::new();
     append(value, &mut out);
@@ -17,19 +17,19 @@ pub(crate) fn write(value: &Value) -> String {
 
 fn append(value: &Value, out: &mut String) {
     let mut options = serde_saphyr::SerializerOptions::default();
-    // Long lines stay as they are: folding is for prose, and a diff of manifests is by line.
+    // Long lines are not folded: folding is for prose, and a diff of manifests is by line.
     options.folded_wrap_chars = usize::MAX;
     options.compact_list_indent = true;
     let start = out.len();
     if serde_saphyr::to_fmt_writer_with_options(out, &Written(value), options).is_err() {
-        // JSON is YAML; nothing in a JSON value can make the writer fail but a defect in it.
+        // JSON is also YAML. Only a bug in the writer can make it fail for a JSON value.
         out.truncate(start);
         out.push_str(&value.to_string());
         out.push('\n');
     }
 }
 
-/// A value as it is written.
+/// A value in the form in which it is written.
 struct Written<'a>(&'a Value);
 
 impl Serialize for Written<'_> {
@@ -47,8 +47,8 @@ impl Serialize for Written<'_> {
     }
 }
 
-/// Says whether a reader could not tell how far a text of several lines is indented: by the first line that is not empty, and
-/// Kubernetes' reader takes no tab there, nor an empty line before it that is longer (YAML 1.2, 8.1.1.1).
+/// Returns whether a reader could not tell how far a text of several lines is indented. It looks at the first line that is not
+/// empty, and Kubernetes' reader accepts neither a tab there nor a longer empty line before it (YAML 1.2, 8.1.1.1).
 fn hides_indentation(text: &str) -> bool {
     if !text.contains('\n') {
         return false;
@@ -59,7 +59,7 @@ fn hides_indentation(text: &str) -> bool {
     line.starts_with('\t') || is_blank && !more.is_empty()
 }
 
-/// Writes values as one stream, each document after a `---`, in pieces that follow each other. A long one is written on all
+/// Formats values as one stream, each document after a `---`, in consecutive pieces. A long stream is formatted on all
 /// processors.
 pub(crate) fn stream(values: &[&Value]) -> Vec<String> {
     let document = |mut out: String, value: &&Value| {
@@ -74,10 +74,10 @@ pub(crate) fn stream(values: &[&Value]) -> Vec<String> {
     values.map(|value| document(String::new(), value)).collect()
 }
 
-/// So many values are worth more threads: they take some milliseconds.
+/// The number of values from which on more threads pay off: formatting this many takes some milliseconds.
 const LONG: usize = 8192;
 
-/// How many values there are in one.
+/// Returns the number of values within a value.
 fn weight(value: &Value) -> usize {
     match value {
         Value::Array(items) => 1 + items.iter().map(weight).sum::<usize>(),
@@ -86,7 +86,7 @@ fn weight(value: &Value) -> usize {
     }
 }
 
-/// Reads settings: one YAML or JSON document, as Kubernetes reads YAML.
+/// Parses settings: one YAML or JSON document, as Kubernetes reads YAML.
 pub(crate) fn read(text: &[u8], name: &str) -> anyhow::Result<Value> {
     let text = std::str::from_utf8(text).with_context(|| format!("{name} is not UTF-8"))?;
     let mut options = serde_saphyr::Options::default();
@@ -137,7 +137,7 @@ mod tests {
             let value = json!({"a": {"run.sh": text, "list": [text, {"b": text}]}});
             let written = write(&value);
             assert_eq!(read(written.as_bytes(), "x").unwrap(), value, "{written}");
-            // libyaml refuses a tab, and a longer empty line, where it looks for the indentation of a block.
+            // libyaml rejects a tab, or a longer empty line, where it looks for the indentation of a block.
             assert_eq!(written.contains('|'), is_block, "{written}");
         }
     }

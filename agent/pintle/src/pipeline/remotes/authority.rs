@@ -1,4 +1,4 @@
-//! Whom `--registry-ca` trusts at this time.
+//! The authorities that `--registry-ca` makes trusted at the moment.
 
 use std::{io, path::PathBuf};
 
@@ -8,18 +8,19 @@ use tokio::sync::Mutex;
 
 use super::RemotesError;
 
-/// A file of certificate authorities, PEM. What is mounted is replaced while an agent runs, so it is read whenever it is needed.
+/// A file of certificate authorities, in PEM. A mounted file is replaced while an agent runs, so it is read whenever it is
+/// needed.
 pub(super) struct Authority {
     path: PathBuf,
     known: Mutex<Known>,
 }
 
-/// What the file held before.
+/// Earlier content of the file.
 #[derive(Default)]
 struct Known {
-    /// What it held last that could be used.
+    /// Its last content that could be used.
     trusted: Option<Vec<u8>>,
-    /// Why what it holds now cannot be used, as it was logged.
+    /// Why its present content cannot be used, as it was logged.
     told: Option<String>,
 }
 
@@ -31,9 +32,9 @@ impl Authority {
         }
     }
 
-    /// Reads the file. While it cannot be used, what it held before is trusted on.
+    /// Reads the file. While it cannot be used, its earlier content stays trusted.
     pub(super) async fn read(&self) -> Result<Vec<u8>, RemotesError> {
-        // One reads at a time: who has read what is there no more must not be the last.
+        // Only one caller reads at a time: a caller that has read outdated content must not be the last to record it.
         let mut known = self.known.lock().await;
         let found = self.usable(tokio::fs::read(&self.path).await, &known);
         match found {
@@ -45,7 +46,7 @@ impl Authority {
         }
     }
 
-    /// Checks what was read, if it was not known before.
+    /// Checks what was read, if it differs from what is known.
     fn usable(&self, read: io::Result<Vec<u8>>, known: &Known) -> Result<Vec<u8>, RemotesError> {
         let found = read.map_err(|source| RemotesError::Authority {
             path: self.path.clone(),
@@ -69,7 +70,7 @@ impl Authority {
         known.trusted = Some(found.to_vec());
     }
 
-    /// Says once why the file cannot be used.
+    /// Reports once why the file cannot be used.
     fn refuse(&self, known: &mut Known, error: RemotesError) -> Result<Vec<u8>, RemotesError> {
         let Some(trusted) = known.trusted.clone() else {
             return Err(error);
