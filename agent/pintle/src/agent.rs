@@ -342,7 +342,7 @@ async fn work(
     }
     let left = tokio::time::timeout(LEAVE_LIMIT, replicas.leave()).await;
     left.unwrap_or_else(|_| {
-        tracing::warn!("the others were not told: they take over when the lease has ended");
+        tracing::warn!("the others could not be notified: they take over when the lease expires");
         Ok(())
     })
 }

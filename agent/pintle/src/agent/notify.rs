@@ -183,7 +183,7 @@ impl Lane {
                     self.failed(
                         &self.subject,
                         &what,
-                        "more of this namespace wait than are kept",
+                        "more messages of this namespace wait than are kept",
                     )
                     .await;
                 }

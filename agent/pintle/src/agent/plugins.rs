@@ -237,7 +237,7 @@ impl One {
                 tracing::warn!(
                     plugin = name,
                     reason = failure.reason,
-                    "its image cannot be looked up or loaded anew; what is loaded is used on"
+                    "its image cannot be looked up or loaded again; the loaded one stays in use"
                 );
             }
             (Changed::Used, None, Some(failure)) => {

@@ -333,7 +333,7 @@ impl Sources {
             }
         }
         if !is_followed {
-            tracing::info!("no application of this replica follows what a push was to");
+            tracing::info!("no application of this replica follows the repository of a push");
         }
     }
 }

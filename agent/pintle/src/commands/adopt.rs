@@ -151,7 +151,7 @@ fn show(
     }
     if !takeover.left.is_empty() {
         output::warning(&format!(
-            "not in the source, so these stay as they are and Helm's:\n{}",
+            "not in the source, so these stay unchanged and still belong to Helm:\n{}",
             lines(&takeover.left)
         ));
     }

@@ -36,7 +36,7 @@ pub(crate) fn run(cache: &Path, cache_bytes: u64, memory: Option<u64>) -> anyhow
         Err(error @ CompileError::Write(_)) => {
             tracing::error!(
                 error = chain(&error),
-                "the component is compiled for nothing"
+                "the compiled component cannot be kept"
             );
             process::exit(UNWRITTEN.into())
         }

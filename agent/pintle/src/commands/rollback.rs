@@ -79,7 +79,7 @@ pub(super) async fn run(args: &RollbackCommand) -> anyhow::Result<Exit> {
     }
     if !runs(status, &wanted.revision) {
         let ready = super::status::view::ready(status).1;
-        bail!("{name} did not come to run {to}: {ready}")
+        bail!("{name} is not running {to}: {ready}")
     }
     output::note(&format!("{name} runs {to}"));
     Ok(Exit::Done)

@@ -49,7 +49,7 @@ impl Run {
             application = %self.job.application.application_name(),
             reason = wrong.reason,
             message = wrong.message,
-            "it waits for others, and came to no objects"
+            "it waits for others, and has no objects to apply"
         );
         self.found.is_held = true;
         self.learned.rendered = None;

@@ -63,7 +63,7 @@ impl Authority {
         match &known.trusted {
             Some(trusted) if trusted == found => return,
             Some(_) => {
-                tracing::info!(file = %self.path.display(), "the authorities of registries were read anew");
+                tracing::info!(file = %self.path.display(), "the certificate authorities of registries were read again");
             }
             None => {}
         }
@@ -80,7 +80,7 @@ impl Authority {
             tracing::warn!(
                 file = %self.path.display(),
                 reason,
-                "the authorities of registries cannot be read anew; those before are trusted on"
+                "the certificate authorities of registries cannot be read again; the earlier ones stay trusted"
             );
             known.told = Some(reason);
         }
