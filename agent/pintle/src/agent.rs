@@ -91,7 +91,7 @@ pub(crate) async fn run(args: AgentCommand) -> anyhow::Result<Exit> {
     ));
     let identity = replicas::identity();
     let fence = Fence::closed();
-    // Connecting to an API server that does not answer may take minutes. Meanwhile the agent must be live, and must be stoppable.
+    // Connecting to an API server that does not answer may take minutes. Meanwhile the agent is live, and can be stopped.
     let shared = tokio::select! {
         biased;
         made = Box::pin(set_up(&args, &metrics, &identity, &fence)) => Arc::new(made?),

@@ -5,7 +5,7 @@ use std::fs;
 /// The upper bound for all plugins together, wherever the agent runs.
 const MOST: u64 = 1 << 30;
 
-/// The memory that compiling a plugin gets at least, however small the container is: what the largest built-in one needs.
+/// The minimum memory for compiling a plugin, however small the container is: what the largest built-in one needs.
 const LEAST_TO_COMPILE: u64 = 192 << 20;
 
 /// The files that tell a container its memory limit, one for each version of the kernel's control groups.
@@ -14,7 +14,7 @@ const LIMITS: [&str; 2] = [
     "/sys/fs/cgroup/memory/memory.limit_in_bytes",
 ];
 
-/// The value from which on a limit counts as none: where there is no limit, version 1 reports a very large number.
+/// The smallest limit that counts as none: where there is no limit, version 1 reports a very large number.
 const NO_LIMIT: u64 = 1 << 60;
 
 /// Returns the number of bytes that all plugin calls together may use here. A plugin that uses too much has to fail on its own,

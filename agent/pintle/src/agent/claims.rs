@@ -258,7 +258,8 @@ impl Claims {
         })
     }
 
-    /// Records that an application will not render its revision for now: it waits for a change, has failed too often, or rests.
+    /// Records that an application will not render its revision for now: it waits for a change, has failed too often, or is
+    /// suspended.
     pub(crate) fn settle(&self, name: &ApplicationName) {
         self.change_known(name, Known::settle);
     }

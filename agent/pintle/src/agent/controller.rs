@@ -510,9 +510,8 @@ impl Controller {
         if let Some(drift) = drift {
             self.learn_drift(&name, drift);
         }
-        // The lookups of the newest render are followed, whatever else is done meanwhile. A run that came to no render leaves
-        // them alone: the watch that reported a change would only find the same change again and start another such run, for
-        // ever.
+        // The lookups of the newest render are followed, whatever else is done meanwhile. A run without a render leaves them
+        // alone: the watch that reported a change would only find the same change again and start another such run, for ever.
         if let Some(asked) = asked {
             self.follow_lookups(&name, asked);
         }

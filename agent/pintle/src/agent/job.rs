@@ -191,7 +191,7 @@ pub(crate) struct Report {
     pub(crate) shared: Arc<Shared>,
     /// What the cluster has refused, or `None` if the run had another result.
     pub(crate) refused: Option<Refused>,
-    /// What the run has waited for. If it came to nothing, this is what the run before has waited for.
+    /// What the run has waited for. If the run had no result, this is what the run before has waited for.
     pub(crate) awaited: Option<Awaited>,
     /// The rules for detecting drift from now on.
     pub(crate) rules: Rules,

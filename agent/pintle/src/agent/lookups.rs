@@ -34,7 +34,7 @@ const AT_ONCE: usize = 8;
 /// The questions that were asked, each with the digest of its answer.
 pub(crate) type Answers = BTreeMap<ClusterQuestion, Digest>;
 
-/// What a render asked of the cluster, as which service account, and what it rendered.
+/// What a render asked of the cluster, the service account that it used, and the result of the render.
 #[derive(Debug)]
 pub(crate) struct Asked {
     account: Option<ServiceAccount>,
@@ -177,7 +177,7 @@ struct One {
 }
 
 impl One {
-    /// Reports once that an answer has changed. The render that follows starts this anew.
+    /// Reports once that an answer has changed. The render that follows starts a new task.
     async fn run(self, answers: Answers) {
         let watches = answers
             .iter()

@@ -73,7 +73,7 @@ impl Moved {
 pub(crate) struct Moves(Mutex<Moved>);
 
 impl Moves {
-    /// Adds changes, and returns whether there were none before. If there were, somebody has been told to look already.
+    /// Adds changes, and returns whether there were none before. If there were some, somebody has already been asked to look.
     pub(crate) fn add(&self, more: Moved) -> bool {
         let mut moved = self.lock();
         let before = std::mem::take(&mut *moved);

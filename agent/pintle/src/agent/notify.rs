@@ -236,7 +236,7 @@ impl Lane {
     }
 }
 
-/// Tries to reach a notifier once. Each attempt looks everything up anew: what prevented one attempt may be gone at the next.
+/// Tries to reach a notifier once. Each attempt looks everything up again: what prevented one attempt may be gone at the next.
 async fn attempt(shared: &Shared, letter: &Letter) -> Result<(), Missed> {
     let Letter {
         subject,
@@ -328,7 +328,7 @@ impl From<RenderError> for Missed {
 impl From<CatalogError> for Missed {
     fn from(error: CatalogError) -> Self {
         match error {
-            // A run would start anew once the plugin is loaded, but a message would be lost.
+            // A run would start again once the plugin is loaded, but a message would be lost.
             CatalogError::Broken {
                 is_retried: true, ..
             } => Self {

@@ -459,7 +459,7 @@ impl One {
 }
 
 /// Describes that a plugin is loaded, which requests will be refused to it, and that there may be a newer one by now. The
-/// refusals are listed because whoever sets the grants is not the one who notices that some are missing.
+/// refusals are listed because the person who sets the grants is not the one who notices that some are missing.
 fn loaded(missing: &[String], failure: Option<&Failure>) -> String {
     let mut text = "the plugin is loaded".to_owned();
     if !missing.is_empty() {

@@ -25,7 +25,7 @@ reasons! {
     WAITS_FOR_OTHERS = "DependencyNotReady";
     /// The spec of an Application or a Plugin cannot be read, or makes no sense.
     INVALID_SPEC = "InvalidSpec";
-    /// There is no service account as which objects may be written.
+    /// There is no service account to write objects as.
     NO_SERVICE_ACCOUNT = "NoServiceAccount";
     /// No requests can be made as the service account.
     INVALID_SERVICE_ACCOUNT = "InvalidServiceAccount";

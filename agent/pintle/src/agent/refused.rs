@@ -5,7 +5,7 @@ use std::time::Duration;
 use pintle_core::{digest::Digest, machine::Millis};
 
 /// A render that the cluster refuses, whichever commit it is of. Since the first refusal, there has been no other result. It is
-/// kept in memory: a restarted agent counts anew.
+/// kept in memory: a restarted agent starts counting again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refused {
     /// The digest of its objects.

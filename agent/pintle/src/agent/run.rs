@@ -291,7 +291,7 @@ async fn tell(
         .await;
 }
 
-/// Handles a status that could not be written, or of which that is unknown. The next run reads the status from the cluster.
+/// Handles a status that was not written, or may not have been. The next run reads the status from the cluster.
 fn unwritten(job: &mut Job, error: StatusError) -> Outcome {
     match error {
         // There is nothing left to report.

@@ -292,7 +292,7 @@ impl Sources {
     }
 
     /// Returns whether a fetch that knows of a look belongs to the current subscription. A result from before the source was left
-    /// and followed again comes too late: the source is fetched anew.
+    /// and followed again comes too late: the source is fetched again.
     pub(crate) fn is_of_now(&self, key: &SourceKey, looked: u64) -> bool {
         let source = self.followed.get(key);
         source.is_some_and(|source| source.looks.is_of_now(looked))
@@ -460,8 +460,8 @@ impl Follower {
         }
     }
 
-    /// Returns the message about a result that is already known. The copy of a repository on this disk may have been replaced,
-    /// and whoever reads from one that is damaged or deleted would otherwise do so until the next commit.
+    /// Returns the message about a result that is already known. The copy of a repository on this disk may have been replaced.
+    /// Without the message, applications would continue to read from a copy that is damaged or deleted until the next commit.
     fn known(&self, fetched: Fetched) -> Option<Message> {
         match fetched {
             Ok(snapshot @ Snapshot::Git(_)) => Some(Message::Refetched {

@@ -34,7 +34,7 @@ pub(crate) struct Cli {
     pub(crate) logs: LogArgs,
 }
 
-// How much is logged.
+// Options for the log.
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
     /// What is logged to standard error: `info`, `debug`, or a filter such as `pintle_cluster=debug`; by default what
@@ -115,7 +115,7 @@ pub(crate) enum Command {
     },
 }
 
-// Which revision of what.
+// The input: which revision of what.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct InputArgs {
     /// A folder, a packed chart (.tgz), the URL of a git repository (https, http, ssh, file), an artifact
@@ -207,7 +207,7 @@ pub(crate) struct InputArgs {
     pub(crate) git_ca: Option<PathBuf>,
 }
 
-// How it is rendered.
+// Options for rendering.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RendererArgs {
     /// Built-in renderer, component file, or OCI reference; by default the built-in one that recognises the files
@@ -234,7 +234,7 @@ pub(crate) struct RendererArgs {
     )]
     pub(crate) name: Option<String>,
     /// Seed for generated values; by default a fresh one without a cluster, and the application's own with one
-    // An empty variable is no unset one here: it is most often a secret that is missing.
+    // Unlike elsewhere, an empty variable does not count as unset here: most often it is a secret that is missing.
     #[arg(
         long,
         value_name = "TEXT",
@@ -303,7 +303,7 @@ pub(crate) struct HelmArgs {
     pub(crate) skip_schema_validation: bool,
 }
 
-// How registries are reached.
+// Options for access to registries.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RegistryArgs {
     /// Certificate authority of registries, PEM
@@ -319,7 +319,7 @@ pub(crate) struct RegistryArgs {
     pub(crate) plain_http: Vec<String>,
 }
 
-// Which cluster.
+// The choice of the cluster.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ConnectionArgs {
     /// Context of the kubeconfig; by default the current one
@@ -330,7 +330,7 @@ pub(crate) struct ConnectionArgs {
     pub(crate) kubeconfig: Option<PathBuf>,
 }
 
-// How results are printed.
+// Options for the output.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct OutputArgs {
     /// Machine output instead of text for people

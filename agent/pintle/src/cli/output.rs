@@ -45,7 +45,7 @@ pub(crate) fn start_logs(args: &LogArgs, agent: bool) {
     let json = args.log_json || (agent && !std::io::stderr().is_terminal());
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        // The report about a lost line would itself panic.
+        // A lost line would be reported by code that panics.
         .log_internal_errors(false)
         .with_writer(|| Aside);
     // The first subscriber wins. There is no other in this process.

@@ -142,8 +142,8 @@ impl Judges {
 
     /// Judges an object by the check that names its kind most exactly. Among equals, the first one counts.
     ///
-    /// If a check fails, the object is `unknown`, with the reason: a failure does not mean that the object is well. If the check
-    /// may succeed later, the result says when to ask it again.
+    /// If a check fails, the object is `unknown`, with the reason: a failed check is no reason to assume that the object is well.
+    /// If the check may succeed later, the result says when to ask it again.
     pub(crate) async fn assess(&self, id: &ObjectId, object: &Value, now_ms: u64) -> Assessment {
         let exactness = |member: &&Member| {
             member

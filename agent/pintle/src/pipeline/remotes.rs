@@ -84,7 +84,7 @@ impl Remotes {
     }
 
     /// Returns the client that trusts additional certificate authorities, in PEM. All callers that trust the same ones share it,
-    /// but its tokens are used only with the credentials that they were issued for.
+    /// but its tokens are shared only by callers with the same credentials.
     ///
     /// It trusts the current content of `--registry-ca`, so a caller that may ask again later should not keep it.
     pub(crate) async fn registry_trusting(

@@ -74,7 +74,7 @@ pub(crate) fn stream(values: &[&Value]) -> Vec<String> {
     values.map(|value| document(String::new(), value)).collect()
 }
 
-/// The number of values from which on more threads pay off: formatting this many takes some milliseconds.
+/// The number of values at which more threads pay off: formatting this many takes some milliseconds.
 const LONG: usize = 8192;
 
 /// Returns the number of values within a value.

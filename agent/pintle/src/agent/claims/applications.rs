@@ -11,7 +11,7 @@ use pintle_core::{digest::Digest, names::ApplicationName};
 use super::Key;
 
 /// How long to wait for an application's first revision. Its source may take far longer, or never answer, and may belong to a
-/// tenant. Meanwhile nobody could delete anything.
+/// tenant. Without a limit, nobody could delete anything meanwhile.
 pub(super) const FIRST_REVISION: Duration = Duration::from_mins(2);
 
 /// The applications, indexed by label and by the objects that they have rendered. A question about hundreds of objects therefore

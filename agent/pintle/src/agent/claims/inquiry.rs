@@ -69,7 +69,7 @@ impl Claims {
         }
     }
 
-    /// Has those sources looked at that should give the question's revision and do not. Returns how often each of them has
+    /// Requests a look at those sources that should give the question's revision and do not. Returns how often each of them has
     /// answered so far.
     fn look(&self, question: &Question) -> BTreeMap<SourceKey, u64> {
         let Some((topic, revision)) = &question.source else {

@@ -89,7 +89,7 @@ impl Requests {
 }
 
 impl Controller {
-    /// Has the source asked first: a person who requests a reconciliation now wants what the source gives now.
+    /// Asks the source first: a person who requests a reconciliation now wants what the source gives now.
     pub(super) fn request(&mut self, name: &ApplicationName) {
         let Some(app) = self.apps.get_mut(name) else {
             return;

@@ -59,7 +59,7 @@ impl Controller {
         self.shared.claims.told(key, revision);
     }
 
-    /// Has sources asked now.
+    /// Requests a look at each of the sources.
     pub(super) fn look_at(&mut self, sources: &[SourceKey]) {
         for key in sources {
             self.sources.look(key);

@@ -239,7 +239,7 @@ impl Controller {
         }
     }
 
-    /// Has a revision that a run could not read fetched again: the fetch repairs its copy on this disk. The run is retried on its
+    /// Fetches a revision again that a run could not read: the fetch repairs its copy on this disk. The run is retried on its
     /// own, with whatever has been fetched by then.
     pub(super) fn fetch_again(&mut self, name: &ApplicationName) {
         let Some(app) = self.apps.get(name) else {

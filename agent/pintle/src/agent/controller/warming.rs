@@ -15,8 +15,8 @@ impl App {
             self.forget_render();
             return Some(Event::PluginChanged);
         }
-        // The last render needed nothing from it. An application that waits for a change came to no render, and may have asked
-        // for this plugin: because a newer revision names it, or to find out which renderer the folder belongs to.
+        // The last render needed nothing from it. An application that waits for a change has no render, and may have asked for
+        // this plugin: because a newer revision names it, or to find out which renderer the folder belongs to.
         if self.machine.is_blocked() {
             return Some(Event::Unblocked);
         }
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(app.plugin_changed("helm"), None);
         assert_eq!(app.pending_plugins, BTreeSet::from(["helm".to_owned()]));
         assert!(!app.is_render_void);
-        // The run came to a render, for which it used the plugin as it was before.
+        // The run has rendered with the plugin as it was before.
         end(&mut app, Outcome::Done);
         app.memory = Some(memory("helm"));
         assert_eq!(app.plugin_changed("helm"), Some(Event::PluginChanged));

@@ -314,8 +314,8 @@ impl Leases {
         }
     }
 
-    /// Reads the Leases of replicas that seem to be dead, and returns what differs from their last known state. For a Lease that
-    /// is gone, the known state is nothing.
+    /// Reads the Leases of replicas that seem to be dead, and returns what differs from their last known state. That state is
+    /// `None` for a Lease that is gone.
     pub(super) async fn news(
         &self,
         seem_dead: &BTreeMap<ReplicaId, Option<String>>,

@@ -67,7 +67,8 @@ fn store_of(shared: &Shared, job: &Job) -> Option<StatusStore> {
     }
 }
 
-/// Returns the verdict for a status that says that work continues, although nobody continues it.
+/// Returns the verdict for a suspended application whose status says that work continues, or `None` if the status does not say
+/// that.
 fn resting(before: &ApplicationStatus) -> Option<Verdict> {
     let told = Verdict::as_told(&before.conditions)?;
     let goes_on = matches!(told.standing, Standing::Working | Standing::Retrying);
@@ -110,7 +111,7 @@ impl Run {
         self.job.is_suspended.load(Ordering::Relaxed)
     }
 
-    /// Returns the verdict that the rollout which was begun has not ended.
+    /// Returns the verdict for a rollout that was begun and not finished.
     fn cut_short(&self) -> Verdict {
         let revision = self.learned.attempted.as_deref().map_or("it", short);
         let message = format!(

@@ -34,9 +34,9 @@ impl Run {
         Some(Stopped::with(outcome, Some(verdict)))
     }
 
-    /// Returns what holds up a revision that came to no objects. What is wrong with the revision is reported when its turn has
-    /// come: the others may bring what is missing. Until then, only the log has it. A revision that already runs needs nothing
-    /// from them.
+    /// Returns what holds up a revision whose objects could not be prepared. What is wrong with the revision is reported when its
+    /// turn has come: the others may bring what is missing. Until then, only the log has it. A revision that already runs needs
+    /// nothing from them.
     pub(super) fn held_up_as_well(&mut self, stopped: Stopped) -> Stopped {
         let runs = self.before.revision == self.learned.attempted;
         let (Some(wrong), false) = (&stopped.verdict, runs) else {

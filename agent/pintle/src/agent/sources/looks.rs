@@ -29,14 +29,14 @@ impl Looks {
         (Self { began, newest }, receiver)
     }
 
-    /// Has the source fetched at once, and returns the number of this look.
+    /// Requests an immediate fetch of the source, and returns the number of this look.
     pub(super) fn look(&self, numbers: &mut Numbers) -> u64 {
         let number = numbers.next();
         self.newest.send_replace(number);
         number
     }
 
-    /// Returns whether a fetch that knows of a look belongs to the time since the source is followed.
+    /// Returns whether a fetch that knows of a look belongs to the current subscription.
     pub(super) const fn is_of_now(&self, looked: u64) -> bool {
         looked >= self.began
     }

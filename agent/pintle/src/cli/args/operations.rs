@@ -22,7 +22,7 @@ pub(crate) struct StatusCommand {
     pub(crate) output: OutputArgs,
 }
 
-// Which Application.
+// The choice of an Application.
 #[derive(Debug, Args)]
 pub(crate) struct OneApplication {
     /// Name of the Application
@@ -35,7 +35,7 @@ pub(crate) struct OneApplication {
     pub(crate) connection: ConnectionArgs,
 }
 
-// Why something is asked for.
+// The reason for a request.
 #[derive(Debug, Args)]
 pub(crate) struct ReasonArgs {
     /// Why: it is shown with your name to everybody who looks
@@ -43,7 +43,7 @@ pub(crate) struct ReasonArgs {
     pub(crate) reason: Option<String>,
 }
 
-// How the result is awaited.
+// Options for waiting.
 #[derive(Debug, Args)]
 pub(crate) struct AwaitArgs {
     /// Do not wait until it is done

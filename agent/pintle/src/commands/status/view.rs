@@ -1,4 +1,4 @@
-//! The view of applications, drawn from their status alone: whoever may read an Application sees what the agent sees.
+//! The view of applications, drawn from their status alone: anyone who may read an Application sees what the agent sees.
 
 use owo_colors::OwoColorize as _;
 use pintle_cluster::Application;
