@@ -1,8 +1,8 @@
 //! Version ranges as Helm and Flux write them.
 //!
 //! The syntax is that of the Go library `Masterminds/semver` 3, which both use for everything that has versions. Comparisons
-//! joined by commas or spaces must all hold, alternatives are joined by `||`, a missing part or `x` matches any number, and `1.2
-//! - 2.3` is a span. <https://github.com/Masterminds/semver#checking-version-constraints>
+//! joined by commas or spaces must all hold, alternatives are joined by `||`, a missing part or `x` matches any number, and
+//! `1.2 - 2.3` is a span. <https://github.com/Masterminds/semver#checking-version-constraints>
 
 use std::{cmp::Ordering, str::FromStr};
 
