@@ -1,8 +1,8 @@
-//! Helm's template engine: all templates of a chart and its dependencies in one name space.
+//! Helm's template engine: all templates of a chart and its dependencies share one namespace.
 //!
-//! The rules are those of `pkg/engine` of Helm 4: the order of parsing and rendering, which decides whose `define` of a
-//! name counts and who sees what `set` has changed; `include` and `tpl`; what errors look like. What is rendered with
-//! which values is the caller's business, as [`Template`]s.
+//! The rules are those of `pkg/engine` in Helm 4: the order of parsing and rendering, which determines whose `define` of a name
+//! counts and who sees what `set` has changed; `include` and `tpl`; the form of errors. The caller decides what is rendered with
+//! which values, as [`Template`]s.
 
 mod encode;
 mod error;
@@ -24,33 +24,33 @@ use crate::memory::leave;
 use functions::Includes;
 use tpl::Cache;
 
-/// The name of the set, and of the texts that `tpl` renders; Helm's errors show it.
+/// The name of the template set, and of the texts that `tpl` renders. It appears in Helm's errors.
 const SET: &str = "gotpl";
 
-/// What Go prints for no value, and Helm takes out.
+/// The text that Go prints for a missing value and that Helm removes.
 const NO_VALUE: &[u8] = b"<no value>";
 
-/// A file among a chart's templates.
+/// A file among the templates of a chart.
 #[derive(Clone, Debug)]
 pub struct Template {
-    /// The path with the charts around it: `parent/charts/child/templates/deployment.yaml`.
+    /// The path, including the enclosing charts: `parent/charts/child/templates/deployment.yaml`.
     pub name: String,
     /// The `BasePath` that templates see: `parent/charts/child/templates`.
     pub base_path: String,
-    /// The text.
+    /// The text of the template.
     pub text: Text,
-    /// What the template gets as `.`: a map of the type [`VALUES`], the same one for all templates of a chart.
+    /// The value of `.` in the template: a map of the type [`VALUES`], which all templates of a chart share.
     pub values: Map,
 }
 
-/// What a template gave.
+/// The output of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendered {
-    /// The template's name.
+    /// The name of the template.
     pub name: String,
-    /// Its output, as Helm has it: without `<no value>`.
+    /// The output, as Helm has it: without `<no value>`.
     pub text: Text,
-    /// From which lines of the template's text the documents in it are.
+    /// The lines in the template's text from which the documents in the output come.
     pub separators: Vec<Separator>,
 }
 
@@ -63,7 +63,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine with Helm's functions. `state` has what functions look for: the seed and the time of sprig's.
+    /// Creates an engine with Helm's functions. `state` holds what functions look up: the seed and the time for sprig's
+    /// functions.
     pub fn new(state: State) -> Self {
         Self {
             functions: functions::all(),
@@ -72,7 +73,7 @@ impl Engine {
         }
     }
 
-    /// Lets `lookup` ask a cluster; without this it finds nothing, as in `helm template`.
+    /// Lets `lookup` query a cluster. Without this, it finds nothing, as in `helm template`.
     #[must_use]
     pub fn with_lookup(mut self, lookup: Rc<dyn Lookup>) -> Self {
         self.state = self.state.with(lookup);
@@ -86,14 +87,14 @@ impl Engine {
         self
     }
 
-    /// The functions that templates can call, besides the language's own.
+    /// Returns the functions that templates can call in addition to those of the language itself.
     pub fn functions(&self) -> &Functions {
         &self.functions
     }
 
-    /// Parses all templates and renders those that are no partials, in Helm's order, which is that of the result.
+    /// Parses all templates, and renders those that are not partials in Helm's order. The result has the same order.
     ///
-    /// The key `Template` of the values changes meanwhile.
+    /// The key `Template` of the values changes during the call.
     pub fn render(&self, mut templates: Vec<Template>) -> Result<Vec<Rendered>, RenderError> {
         templates.sort_by_cached_key(|template| Reverse(order(&template.name)));
         let mut set = Set::new(SET, self.functions.clone()).with_missing_key(MissingKey::Zero);
@@ -141,7 +142,7 @@ impl fmt::Debug for Engine {
 }
 
 impl Template {
-    /// Puts the template's name where templates look for it.
+    /// Stores the template's name where templates look for it.
     fn announce(&self) -> Result<(), RenderError> {
         let own = Map::typed(Type::Named(&VALUES));
         let refused = |_| RenderError::values(&self.name);
@@ -153,7 +154,7 @@ impl Template {
     }
 }
 
-/// What templates are sorted by, the last one first: files deeper in folders come before those above them.
+/// Returns the key by which templates are sorted in descending order: files in deeper folders come before those above them.
 fn order(name: &str) -> (usize, String) {
     (name.matches('/').count(), name.to_owned())
 }
@@ -163,7 +164,7 @@ fn is_partial(name: &str) -> bool {
     file.starts_with('_')
 }
 
-/// Moves the separators of a text to where they are without each `<no value>` before them.
+/// Moves the separators of a text to their places after each `<no value>` before them is removed.
 fn shift(separators: &mut [Separator], text: &[u8]) {
     if separators.is_empty() {
         return;
@@ -175,7 +176,7 @@ fn shift(separators: &mut [Separator], text: &[u8]) {
     }
 }
 
-/// The text without each `<no value>`.
+/// Returns the text without any `<no value>`.
 fn without_no_value(text: Vec<u8>) -> Vec<u8> {
     let mut rest = &text[..];
     let mut out = Vec::new();

@@ -1,4 +1,4 @@
-//! The host's folders as the chart loader reads them.
+//! Adapts the host's folders for the chart loader.
 
 use pintle_helm_chart::{Folder, FolderEntry};
 use pintle_sdk::{ReadError, Tree};
@@ -20,7 +20,7 @@ impl Folder for HostFolder<'_> {
                     name: entry.name,
                 })
                 .collect()),
-            // An absent folder is an empty one: the loader then says what is missing in it.
+            // A missing folder counts as empty. The loader then reports what it lacks.
             Err(ReadError::NotFound) => Ok(Vec::new()),
             Err(error) => Err(error.to_string()),
         }

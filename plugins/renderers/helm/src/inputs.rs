@@ -1,4 +1,4 @@
-//! What has to be fetched before a chart can be rendered: the chart itself, or the dependencies that are not in `charts/`.
+//! What must be fetched before a chart can be rendered: the chart itself, or the dependencies that are not in `charts/`.
 
 use pintle_gosemver::{Constraint, Version};
 use pintle_helm_chart::{Dependency, Lock, Warnings, load_metadata, vendored};
@@ -13,19 +13,19 @@ use crate::{
 /// A dependency that is not in `charts/`.
 pub(crate) struct Wanted {
     dependency: Dependency,
-    /// The version; empty for a folder, which has the one that it has.
+    /// The version; empty for a folder, which determines its own version.
     version: String,
     source: Source,
 }
 
 impl Wanted {
-    /// Whether it comes packed, rather than as a folder of the same revision.
+    /// Returns whether the dependency comes as a package, not as a folder of the same revision.
     pub(crate) fn is_packed(&self) -> bool {
         !matches!(self.source, Source::Folder(_))
     }
 }
 
-/// Names what has to be fetched.
+/// Returns the sources that must be fetched.
 pub(crate) fn sources(settings: &Settings, folder: &dyn Tree) -> Result<Vec<Source>, Failure> {
     if let Some(chart) = &settings.chart {
         return Ok(vec![chart_source(chart)]);
@@ -34,24 +34,24 @@ pub(crate) fn sources(settings: &Settings, folder: &dyn Tree) -> Result<Vec<Sour
     Ok(wanted.into_iter().map(|one| one.source).collect())
 }
 
-/// The dependencies that are not in `charts/`, in the order of `Chart.yaml`, each with where it is to be had.
+/// Returns the dependencies that are not in `charts/`, in the order of `Chart.yaml`, each with its source.
 pub(crate) fn wanted(folder: &dyn Tree) -> Result<Vec<Wanted>, Failure> {
     let folder = HostFolder(folder);
     let refused = |error| Failure::from(problem::of_load(&error));
     let (metadata, lock) = load_metadata(&folder, &mut Warnings::default()).map_err(refused)?;
     let mut dependencies = metadata.dependencies.iter();
     if dependencies.all(|one| one.repository.is_empty()) {
-        // Nothing can be fetched, so that it does not matter what is there: the render tells what is missing.
+        // Nothing can be fetched, so the contents of `charts/` do not matter here. The render reports what is missing.
         return Ok(Vec::new());
     }
     let there = vendored(&folder).map_err(refused)?;
     let mut wanted: Vec<Wanted> = Vec::new();
     let mut problems = Vec::new();
     for dependency in &metadata.dependencies {
-        // Helm looks for the name alone, too.
+        // Helm, too, compares only the name.
         if there.iter().any(|(name, _)| *name == dependency.name)
             || dependency.repository.is_empty()
-            // A chart may be wanted several times, under other names.
+            // A chart may be required several times under different names.
             || wanted.iter().any(|known| same(&known.dependency, dependency))
         {
             continue;
@@ -84,7 +84,7 @@ fn same(one: &Dependency, other: &Dependency) -> bool {
     one.name == other.name && one.version == other.version && one.repository == other.repository
 }
 
-/// Where a dependency is to be had.
+/// Determines the source of a dependency.
 fn one(dependency: &Dependency, lock: Option<&Lock>) -> Result<Wanted, Problem> {
     let (version, source) = if let Some(path) = dependency.repository.strip_prefix("file://") {
         check_range(dependency)?;
@@ -101,7 +101,7 @@ fn one(dependency: &Dependency, lock: Option<&Lock>) -> Result<Wanted, Problem> 
     })
 }
 
-/// Checks that there is a range, without which no folder is the right one: Helm refuses to fetch such a dependency, too.
+/// Checks that there is a version range. Without one, no folder is the right one; Helm also refuses to fetch such a dependency.
 fn check_range(dependency: &Dependency) -> Result<(), Problem> {
     let Err(error) = Constraint::parse(dependency.version.as_bytes()) else {
         return Ok(());
@@ -114,12 +114,12 @@ fn check_range(dependency: &Dependency) -> Result<(), Problem> {
     .hint("write a range of versions such as `^1.2`, or `*` for any"))
 }
 
-/// The version that `Chart.lock` pins, or that `Chart.yaml` names exactly.
+/// Returns the version that `Chart.lock` pins, or the exact version in `Chart.yaml`.
 fn version(dependency: &Dependency, lock: Option<&Lock>) -> Result<String, Problem> {
     if let Some(locked) = lock.and_then(|lock| lock.pinned(dependency)) {
         return Ok(locked.version.clone());
     }
-    // `1.2` is a range, as `^1.2` is.
+    // `1.2` is a range, just as `^1.2` is.
     let is_exact = dependency
         .version
         .split(['-', '+'])
@@ -167,12 +167,12 @@ fn remote(repository: &str, name: &str, version: &str, digest: Option<String>) -
     })
 }
 
-/// A version as a tag, which cannot have `+`; Helm writes it so ("Use OCI-based registries").
+/// Converts a version to a tag, which cannot contain `+`. Helm uses the same form ("Use OCI-based registries").
 fn tag(version: &str) -> String {
     version.replace('+', "_")
 }
 
-/// Checks that what was fetched is what was asked for.
+/// Checks that the fetched chart is the requested one.
 pub(crate) fn check(wanted: &Wanted, fetched: &pintle_helm_chart::Chart) -> Result<(), Problem> {
     let dependency = &wanted.dependency;
     let (name, found) = (fetched.name(), fetched.metadata.version.as_str());
@@ -196,13 +196,13 @@ pub(crate) fn check(wanted: &Wanted, fetched: &pintle_helm_chart::Chart) -> Resu
     .position(Position::new("Chart.yaml", 1, 1)))
 }
 
-/// Versions may have a `v` before them.
+/// Compares two versions, either of which may begin with a `v`.
 fn same_version(one: &str, other: &str) -> bool {
     let plain = |text: &str| text.strip_prefix('v').unwrap_or(text).to_owned();
     plain(one) == plain(other)
 }
 
-/// The host has given less than was asked for.
+/// The host provided less than was requested.
 pub(crate) fn not_given() -> Failure {
     Failure::refused("the host has not given what was asked for to render the chart")
 }

@@ -1,9 +1,8 @@
-//! The renderer `helm`: a chart, rendered as Helm does.
+//! The renderer `helm`: renders a chart as Helm does.
 //!
-//! What a user sees, settings and rules included, is described in the README of this folder. The parts: [`settings`] is
-//! what an application may set, `inputs` names what has to be fetched, `values` puts the user's values together,
-//! [`engine`] executes the templates, [`release`] is everything between a chart and its manifests, and `objects` hands
-//! them over.
+//! The README of this folder describes what users see, including settings and rules. The parts: [`settings`] defines what an
+//! application may set, `inputs` names what must be fetched, `values` combines the user's values, [`engine`] executes the
+//! templates, [`release`] covers everything between a chart and its manifests, and `objects` hands them over.
 
 pub mod engine;
 mod folder;
@@ -107,14 +106,14 @@ fn given_or(given: Option<&String>, other: impl FnOnce() -> String) -> String {
     given.cloned().unwrap_or_else(other)
 }
 
-/// How large the templates of a chart and its dependencies are, in bytes.
+/// Returns the total size of the templates of a chart and its dependencies, in bytes.
 fn templates_size(chart: &Chart) -> usize {
     let own: usize = chart.templates.iter().map(|file| file.data.len()).sum();
     let below: usize = chart.dependencies.iter().map(templates_size).sum();
     own + below
 }
 
-/// Loads the chart, with the dependencies that were fetched.
+/// Loads the chart, including the fetched dependencies.
 fn load(
     settings: &Settings,
     folder: &dyn Tree,
@@ -155,7 +154,7 @@ fn load(
     Ok(chart)
 }
 
-/// What templates are told about the cluster.
+/// Returns what templates can learn about the cluster.
 fn capabilities(settings: &Settings, context: &dyn Context) -> Capabilities {
     Capabilities::new(HostCapabilities {
         context: context.shared(),
@@ -164,7 +163,7 @@ fn capabilities(settings: &Settings, context: &dyn Context) -> Capabilities {
     })
 }
 
-/// The host's answers, under what the settings say.
+/// The host's answers, which the settings override or extend.
 struct HostCapabilities {
     context: Rc<dyn Context>,
     kube_version: Option<String>,
@@ -174,14 +173,14 @@ struct HostCapabilities {
 impl Cluster for HostCapabilities {
     fn kube_version(&self) -> KubeVersion {
         let version = given_or(self.kube_version.as_ref(), || self.context.kube_version());
-        // What is no version was refused with the settings, or is the host's word for not knowing.
+        // An invalid version was already refused with the settings, or is the host's way of saying that it does not know.
         KubeVersion::parse(&version).unwrap_or_else(|_| KubeVersion::helm_default())
     }
 
     fn api_versions(&self) -> Vec<String> {
         let mut versions = self.context.api_versions();
         if versions.is_empty() {
-            // Without a cluster it is the one that Helm assumes.
+            // Without a cluster, these are the API versions that Helm assumes.
             versions.extend(API_VERSIONS.iter().map(|one| (*one).to_owned()));
         }
         versions.extend(self.api_versions.iter().cloned());
@@ -189,8 +188,8 @@ impl Cluster for HostCapabilities {
     }
 }
 
-/// The engine, told what its functions may know of the world. Each is asked for only when a function needs it: what was
-/// asked for decides when a render is done again.
+/// Returns an engine that gives its functions access to the outside world. Each piece of information is requested only when a
+/// function needs it, because the requests determine when a render is repeated.
 fn engine(context: &dyn Context) -> Engine {
     let (time, seed, calculator) = (context.shared(), context.shared(), context.shared());
     let clock = ClockSource::new(move || Clock {

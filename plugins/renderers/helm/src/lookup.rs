@@ -1,4 +1,4 @@
-//! `lookup` asks the host, as far as the operator grants it.
+//! `lookup` queries the host, as far as the operator allows it.
 
 use std::rc::Rc;
 
@@ -37,8 +37,8 @@ impl Lookup for HostCluster {
     }
 }
 
-/// The list that the API server would give; none if there is nothing in it, since the host answers alike for what is not
-/// granted, where Helm without a cluster gives an empty table.
+/// Returns the list that the API server would return, or None if nothing was found. The host gives the same answer when access is
+/// not granted, and there Helm without a cluster returns an empty table.
 fn list(api_version: &str, kind: &str, found: &[serde_json::Value]) -> Option<Map> {
     if found.is_empty() {
         return None;

@@ -1,4 +1,4 @@
-//! What a chart gave, as objects for the host.
+//! Converts the output of a chart to objects for the host.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,10 +19,10 @@ use crate::{
     settings::Settings,
 };
 
-/// How deep lists of objects may be in each other.
+/// The maximum nesting depth of lists of objects.
 const MAX_LISTS: usize = 8;
 
-/// Hands over what the settings want of the output.
+/// Returns the part of the output that the settings ask for.
 pub(crate) fn rendering(
     settings: &Settings,
     output: Output,
@@ -68,8 +68,8 @@ pub(crate) fn rendering(
     })
 }
 
-/// Finds those of the definitions in `crds/` before which there is another one of the same name: when Helm installs a chart it
-/// makes the first, and passes over what is there. Of what is wholly the same the host takes one.
+/// Finds the definitions in `crds/` that differ from the first one of the same name. When Helm installs a chart, it creates the
+/// first and skips the others because the object already exists. Of identical definitions, the host keeps one.
 fn left_out<'a>(
     definitions: impl Iterator<Item = (usize, &'a Manifest)>,
     warnings: &mut Warnings,
@@ -97,7 +97,7 @@ fn left_out<'a>(
     left_out
 }
 
-/// Group, kind, namespace and name; nothing if it is no object.
+/// Returns the group, kind, namespace and name; None if this is not an object.
 fn identity(head: &Map) -> Option<[String; 4]> {
     let api_version = text_at(head, &["apiVersion"])?;
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
@@ -110,7 +110,7 @@ fn identity(head: &Map) -> Option<[String; 4]> {
     ])
 }
 
-/// Which templates are wanted.
+/// The templates to show.
 struct Shown(Vec<Pattern>);
 
 impl Shown {
@@ -140,7 +140,7 @@ impl Shown {
     }
 }
 
-/// Objects, and what is wrong with others.
+/// The objects, and the problems with others.
 #[derive(Default)]
 struct Collected {
     objects: Vec<RenderedObject>,
@@ -166,7 +166,7 @@ impl Collected {
         );
     }
 
-    /// Takes lists apart: the host takes single objects.
+    /// Takes lists apart, because the host accepts only single objects.
     fn open(
         &mut self,
         mut object: serde_json::Value,
@@ -192,7 +192,7 @@ impl Collected {
         self.push(&head, Object::from(object), place, hook);
     }
 
-    /// Adds an object that is what its head says.
+    /// Adds an object that `head` describes.
     fn push(
         &mut self,
         head: &Map,
@@ -229,12 +229,12 @@ impl Collected {
     }
 }
 
-/// Whether it is an object that holds others.
+/// Returns whether the object is a list of other objects.
 fn is_list(head: &Map) -> bool {
     text_at(head, &["kind"]).is_some_and(|kind| kind.ends_with("List"))
 }
 
-/// The text at a path of fields.
+/// Returns the string at a path of fields.
 fn text_at(head: &Map, path: &[&str]) -> Option<String> {
     let (last, above) = path.split_last()?;
     let mut table = head.clone();
@@ -250,7 +250,7 @@ fn text_at(head: &Map, path: &[&str]) -> Option<String> {
     }
 }
 
-/// `the ConfigMap "a"`, as far as it says what it is.
+/// Describes an object as `the ConfigMap "a"`, as far as its kind and name are known.
 fn described(head: &Map) -> String {
     let kind = text_at(head, &["kind"]).unwrap_or_else(|| "object".to_owned());
     match text_at(head, &["metadata", "name"]) {
@@ -259,7 +259,7 @@ fn described(head: &Map) -> String {
     }
 }
 
-/// What the annotations of a hook say, in the host's words.
+/// Converts the annotations of a hook to the host's terms.
 fn marked(hook: &Hook) -> pintle_sdk::Hook {
     let events = hook.events.iter();
     let events = events.filter_map(|event| HookEvent::named(event.name()));

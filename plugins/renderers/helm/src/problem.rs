@@ -1,11 +1,11 @@
-//! What is wrong, told to people: where, and what to do about it.
+//! Problems as users see them: where they are, and how to fix them.
 
 use pintle_helm_chart::{ComposeError, LoadError, SchemaError, Warnings, manifest::ManifestError};
 use pintle_sdk::{Failure, Position, Problem};
 
 use crate::{engine::RenderError, release::ReleaseError};
 
-/// The path in the rendered folder of a file that Helm names with the chart before it.
+/// Returns a file's path within the rendered folder. Helm puts the chart's name before it.
 pub(crate) fn file(path: &str) -> &str {
     path.split_once('/').map_or(path, |(_, file)| file)
 }
@@ -15,7 +15,7 @@ pub(crate) fn position(path: &str, line: usize, column: usize) -> Position {
     Position::new(file(path), number(line), number(column))
 }
 
-/// A chart cannot be loaded.
+/// Describes why a chart cannot be loaded.
 pub(crate) fn of_load(error: &LoadError) -> Problem {
     let problem = Problem::new(error.to_string()).position(Position::new(&error.path, 1, 1));
     match error.hint() {
@@ -24,7 +24,7 @@ pub(crate) fn of_load(error: &LoadError) -> Problem {
     }
 }
 
-/// A chart gives no release.
+/// Describes why a chart cannot be rendered to a release.
 pub(crate) fn of_release(error: &ReleaseError) -> Failure {
     let problem = Problem::new(error.to_string());
     match error {
@@ -71,11 +71,12 @@ fn of_template(error: &RenderError, problem: Problem) -> Problem {
     }
 }
 
-/// How much of a line is shown.
+/// The number of characters of a line to show.
 const MAX_SHOWN: usize = 120;
 
 fn of_manifest(error: &ManifestError, line: usize, problem: Problem) -> Problem {
-    // The line at which the document begins. Those in it are not the template's, so that the text is shown instead.
+    // The position is the line at which the document begins. Line numbers within the document are not the template's, so the text
+    // is shown instead.
     let problem = problem.position(position(&error.path, line, 1));
     let text = error.text.to_str_lossy();
     let shown = error
@@ -91,7 +92,7 @@ fn of_manifest(error: &ManifestError, line: usize, problem: Problem) -> Problem 
     }
 }
 
-/// What Helm would only log.
+/// Returns as problems what Helm would only log.
 pub(crate) fn of_warnings(warnings: Warnings) -> Vec<Problem> {
     let messages = warnings.into_messages().into_iter();
     messages.map(Problem::new).collect()

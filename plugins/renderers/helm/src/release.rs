@@ -1,7 +1,7 @@
 //! Everything between a chart and its manifests, in the steps of `helm template`.
 //!
-//! Native callers that have a chart on disk use this: [`pintle_helm_chart::load_folder`] or
-//! [`pintle_helm_chart::load_archive`], then [`render`].
+//! Native callers with a chart on disk use [`pintle_helm_chart::load_folder`] or [`pintle_helm_chart::load_archive`], then
+//! [`render`].
 
 mod error;
 
@@ -20,7 +20,7 @@ use crate::{
 };
 pub use error::ReleaseError;
 
-/// What is wanted of a chart.
+/// The requested parts of a chart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// Whether the definitions in `crds/` are part of the result (`--include-crds`).
@@ -31,30 +31,30 @@ pub struct Wanted {
     pub skip_schemas: bool,
 }
 
-/// What a chart gives for a release, each list in Helm's order.
+/// The output of a chart for a release. Each list is in Helm's order.
 #[derive(Clone, Debug, Default)]
 pub struct Output {
-    /// The definitions in `crds/`, if they are wanted.
+    /// The definitions in `crds/`, if requested.
     pub crds: Vec<Manifest>,
-    /// What is installed. Documents that only have comments are among them, as in Helm's output.
+    /// The manifests to install. They include documents that contain only comments, as in Helm's output.
     pub manifests: Vec<Manifest>,
-    /// What is run at certain events.
+    /// The hooks, which run at certain events.
     pub hooks: Vec<Hook>,
-    /// The text for people, if the chart has one.
+    /// The notes for the user, if the chart has any.
     pub notes: Option<String>,
-    /// From which lines the documents are.
+    /// The template lines from which the documents come.
     pub lines: Lines,
 }
 
-/// From which lines of the templates the documents are that they gave.
+/// The lines of the templates from which the documents in their output come.
 #[derive(Clone, Debug, Default)]
 pub struct Lines(BTreeMap<String, Vec<Separator>>);
 
 impl Lines {
-    /// The line of a manifest in its file, from 1: the one at which it begins, as far as the file's text shows that, else
-    /// the nearest that is known before it.
+    /// Returns the line of a manifest in its file, from 1: the line at which the manifest begins, if the file's text shows it,
+    /// otherwise the nearest known line before it.
     pub fn of(&self, manifest: &Manifest) -> usize {
-        // What no template gave is in its file as it stands.
+        // A manifest that does not come from a template has the same line as in its file.
         self.in_template(&manifest.path, &manifest.text)
             .unwrap_or(manifest.line)
     }
@@ -67,7 +67,7 @@ impl Lines {
     }
 }
 
-/// Renders a chart: picks its dependencies, puts the values together, executes the templates and sorts what they gave.
+/// Renders a chart: selects its dependencies, combines the values, executes the templates and sorts their output.
 ///
 /// `values` are the user's. What Helm would only log goes to `warnings`.
 pub fn render(
@@ -121,7 +121,7 @@ pub fn render(
     })
 }
 
-/// What the command checks before it renders.
+/// Makes the checks that the Helm command makes before it renders.
 fn check_installable(chart: &Chart, warnings: &mut Warnings) -> Result<(), ReleaseError> {
     let kind = &chart.metadata.chart_type;
     if !matches!(kind.as_str(), "" | "application") {

@@ -129,7 +129,7 @@ pub struct ChartSource {
 }
 
 impl Settings {
-    /// Finds what the schema cannot say.
+    /// Finds problems that the schema cannot express.
     pub(crate) fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         if let Some(name) = &self.release_name

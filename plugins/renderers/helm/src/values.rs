@@ -1,4 +1,4 @@
-//! The user's values, from all the places where the settings name them.
+//! The user's values, from all the places that the settings name.
 
 use std::cell::RefCell;
 
@@ -20,11 +20,11 @@ use crate::settings::{Content, Encoded, Settings};
 pub(crate) struct UserValues {
     /// The values.
     pub(crate) values: Map,
-    /// Whether the word occurs, so that `tpl` could come upon `.Files`.
+    /// Whether the word `Files` occurs, so that `tpl` might access `.Files`.
     pub(crate) mentions_files: bool,
 }
 
-/// Puts the user's values together.
+/// Combines the user's values.
 pub(crate) fn read(settings: &Settings, folder: &dyn Tree) -> Result<UserValues, Problem> {
     let mut values = Map::new();
     let mut texts = Vec::new();
@@ -103,7 +103,7 @@ fn problem(name: &str, index: usize, line: &str, reason: &str) -> Problem {
         .hint("the grammar is that of `helm --set`: a comma separates, a backslash takes the next character as it is")
 }
 
-/// What is in a file that the settings name: a text or not, as `--set-file` takes any.
+/// Returns the content of a file that the settings name. It need not be text, because `--set-file` accepts any file.
 fn content(settings: &Settings, folder: &dyn Tree, path: &str) -> Result<Vec<u8>, String> {
     match settings.file_contents.get(path) {
         Some(Content::Text(text)) => Ok(text.clone().into_bytes()),

@@ -1,4 +1,4 @@
-//! The renderer as an application meets it: a folder and settings in, objects or problems out.
+//! Tests the renderer from an application's point of view: a folder and settings go in, objects or problems come out.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 const CHART: &str = "apiVersion: v2\nname: web\nversion: 1.2.3\n";
 
-/// A chart `web` with the files besides `Chart.yaml`.
+/// Returns a chart `web` with the given files in addition to `Chart.yaml`.
 fn chart(files: &[(&str, &str)]) -> MemoryTree {
     let tree = MemoryTree::new().file("Chart.yaml", CHART);
     files
@@ -22,7 +22,7 @@ fn chart(files: &[(&str, &str)]) -> MemoryTree {
         .fold(tree, |tree, (path, text)| tree.file(path, *text))
 }
 
-/// A template with one `ConfigMap`.
+/// Returns a template with one `ConfigMap`.
 fn config(name: &str, data: &str) -> String {
     format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata:\n  value: {data}\n")
 }
@@ -48,7 +48,7 @@ fn refusal(tree: &MemoryTree, with: &Value) -> String {
     }
 }
 
-/// `NAME=VALUE` of each `ConfigMap`, a line each.
+/// Returns `NAME=VALUE` for each `ConfigMap`, one per line.
 fn values(rendering: &Rendering) -> String {
     let mut text = String::new();
     for object in &rendering.objects {
@@ -337,7 +337,7 @@ fn of_two_definitions_in_crds_the_first_is_taken() {
     the CustomResourceDefinition "x" in charts/b/crds/x.yaml is left out: crds/x.yaml comes first and has it otherwise, and Helm makes only the first
     the CustomResourceDefinition "w" in charts/b/crds/x.yaml is left out: charts/a/crds/x.yaml comes first and has it otherwise, and Helm makes only the first
     "#);
-    // Only among those that are wanted, and never with what a template gives.
+    // Only the selected definitions are compared, and never with the output of a template.
     let shown = render(&tree, &json!({"showOnly": ["charts/b/crds/*"]}));
     assert_eq!(groups(&shown), "x=b w=b");
     let tree = chart(&[
@@ -390,7 +390,7 @@ fn objects_have_the_lines_at_which_they_begin() {
     insta::assert_snapshot!(said("# none\n---\nkind: A\n"), @"templates/a.yaml:3:1: the A has no apiVersion, or none that is a string");
 }
 
-/// A chart with a dependency.
+/// Returns a chart with a dependency.
 fn dependent(dependency: &str, lock: &str) -> MemoryTree {
     let chart = format!("{CHART}dependencies:\n- {dependency}\n");
     let tree = MemoryTree::new().file("Chart.yaml", chart).file(
@@ -413,7 +413,7 @@ fn sources(tree: &MemoryTree, with: &Value) -> Result<String, String> {
     }
 }
 
-/// A lock file that pins the dependency `db`.
+/// Returns a lock file that pins the dependency `db`.
 fn locked(digest: &str) -> String {
     let pinned = "{name: db, version: 1.4.2, repository: 'https://charts.example.com'}";
     format!("digest: sha256:{digest}\ndependencies: [{pinned}]")

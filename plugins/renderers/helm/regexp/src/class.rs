@@ -1,17 +1,17 @@
-//! Sets of characters in regular expressions.
+//! Character classes in regular expressions.
 
 use pintle_gotemplate::rune::{to_lower, to_upper};
 use regex_syntax::hir::{ClassUnicode, ClassUnicodeRange};
 
 use super::syntax::{Code, SyntaxError};
 
-/// The set of the given ranges.
+/// Returns the class that consists of the given ranges.
 pub(super) fn of(ranges: &[(char, char)]) -> ClassUnicode {
     let ranges = ranges.iter();
     ClassUnicode::new(ranges.map(|&(first, last)| ClassUnicodeRange::new(first, last)))
 }
 
-/// `\d`, `\s`, `\w` and their opposites; ASCII only.
+/// Returns the class for `\d`, `\s`, `\w` or one of their opposites; ASCII only.
 pub(super) fn perl(letter: u8, fold: bool) -> Option<ClassUnicode> {
     let ranges: &[(char, char)] = match letter.to_ascii_lowercase() {
         b'd' => &[('0', '9')],
@@ -22,7 +22,7 @@ pub(super) fn perl(letter: u8, fold: bool) -> Option<ClassUnicode> {
     Some(signed(of(ranges), letter.is_ascii_uppercase(), fold))
 }
 
-/// The set of `[:alpha:]` and its like; None for a name that does not exist.
+/// Returns the class for `[:alpha:]` and the like; None for a name that does not exist.
 pub(super) fn posix(name: &str, fold: bool) -> Option<ClassUnicode> {
     let (negated, name) = match name.strip_prefix('^') {
         Some(name) => (true, name),
@@ -48,7 +48,7 @@ pub(super) fn posix(name: &str, fold: bool) -> Option<ClassUnicode> {
     Some(signed(of(ranges), negated, fold))
 }
 
-/// `\p{Greek}`, `\pN`, `\P{^L}` at the start of a text, and what is after it.
+/// Reads `\p{Greek}`, `\pN` or `\P{^L}` at the start of a text. Also returns the text after it.
 pub(super) fn unicode(text: &str, fold: bool) -> Result<(ClassUnicode, &str), SyntaxError> {
     let mut negated = text.starts_with("\\P");
     let name = &text[2..];
@@ -73,12 +73,12 @@ pub(super) fn unicode(text: &str, fold: bool) -> Result<(ClassUnicode, &str), Sy
     Ok((signed(found, negated, fold), rest))
 }
 
-/// The categories and scripts of Unicode 15, as Go has them. For each: the length of its name, the name, the number of
-/// its ranges, and for each of those the distance from the end of the one before and its length less one. Numbers have
-/// seven bits in a byte, the low ones first.
+/// The categories and scripts of Unicode 15, as Go has them. Each entry consists of the length of its name, the name, the number
+/// of its ranges, and, for each range, the distance from the end of the previous range and its length minus one. Numbers are
+/// stored with seven bits per byte, low bits first.
 const TABLE: &[u8] = include_bytes!("classes.bin");
 
-/// Other names of categories.
+/// Alternative names of categories.
 const ALIASES: &[(&str, &str)] = &[
     ("Casedletter", "Lc"),
     ("Closepunctuation", "Pe"),
@@ -124,7 +124,7 @@ const ALIASES: &[(&str, &str)] = &[
     ("Uppercaseletter", "Lu"),
 ];
 
-/// A category or a script of Unicode. The case of letters does not count, nor do `_`, `-` and spaces.
+/// Returns a category or script of Unicode. The name is compared without regard to case, `_`, `-` and spaces.
 fn named(name: &str) -> Option<ClassUnicode> {
     let mut name: String = name
         .chars()
@@ -150,7 +150,7 @@ fn named(name: &str) -> Option<ClassUnicode> {
         "Ascii" => Some(of(&[('\0', '\x7F')])),
         "Assigned" => union(&|known| known == "Cn").map(|class| signed(class, true, false)),
         "Lc" => union(&|known| matches!(known, "Ll" | "Lt" | "Lu")),
-        // Scripts with two letters have their first letter from outside of these.
+        // No script with a two-letter name begins with one of these letters.
         "C" | "L" | "M" | "N" | "P" | "S" | "Z" => {
             union(&|known| known.len() == 2 && known.starts_with(name))
         }
@@ -158,7 +158,7 @@ fn named(name: &str) -> Option<ClassUnicode> {
     }
 }
 
-/// Goes over the table.
+/// Visits each entry of the table.
 fn each_named(mut visit: impl FnMut(&str, &[ClassUnicodeRange])) {
     let mut bytes = TABLE.iter().copied();
     let mut number = || {
@@ -181,7 +181,7 @@ fn each_named(mut visit: impl FnMut(&str, &[ClassUnicodeRange])) {
         for _ in 0..count {
             let first = last + number().unwrap_or_default();
             last = first + number().unwrap_or_default();
-            // Surrogates are no characters.
+            // Surrogates are not characters.
             let first = char::from_u32(first).unwrap_or('\u{E000}');
             let last = char::from_u32(last).unwrap_or('\u{D7FF}');
             if first <= last {
@@ -192,7 +192,7 @@ fn each_named(mut visit: impl FnMut(&str, &[ClassUnicodeRange])) {
     }
 }
 
-/// Adds the other cases of letters, then turns to all other characters, if asked for.
+/// If asked for, adds the other cases of letters, then inverts the class.
 pub(super) fn signed(mut class: ClassUnicode, negated: bool, fold: bool) -> ClassUnicode {
     if fold {
         fold_case(&mut class);
@@ -203,7 +203,7 @@ pub(super) fn signed(mut class: ClassUnicode, negated: bool, fold: bool) -> Clas
     class
 }
 
-/// Characters that are the same but for their case, where upper and lower case do not say it all.
+/// Characters that differ only in case, where the upper-case and lower-case mappings do not connect all of them.
 const ORBITS: &[&str] = &[
     "Kk\u{212a}",
     "Ssſ",
@@ -235,7 +235,7 @@ const ORBITS: &[&str] = &[
     "ßẞ",
 ];
 
-/// Beyond this character letters have no case.
+/// The last character that has other cases.
 const LAST_WITH_CASE: char = '\u{1E943}';
 
 /// Adds the other cases of the letters, as Go's `unicode.SimpleFold` connects them.
@@ -254,7 +254,7 @@ pub(super) fn fold_case(class: &mut ClassUnicode) {
 }
 
 fn add_other_cases(char: char, others: &mut Vec<char>) {
-    // The Turkish letters with and without dot are each alone.
+    // The Turkish dotted capital I and dotless small i have no other cases.
     if matches!(char, 'İ' | 'ı') {
         return;
     }

@@ -1,4 +1,4 @@
-//! The groups of a regular expression while it is read.
+//! The groups of a regular expression during parsing.
 
 use regex_syntax::hir::{Capture, ClassUnicode, Hir, Look};
 
@@ -7,35 +7,35 @@ use super::{
     syntax::{Code, MAX_DEPTH, SyntaxError, before, class_hir},
 };
 
-/// What `(?imsU)` sets.
+/// The flags that `(?imsU)` sets.
 #[expect(clippy::struct_excessive_bools, reason = "each is one of Go's flags")]
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Flags {
     pub(super) fold_case: bool,
     pub(super) multi_line: bool,
     pub(super) dot_matches_line_end: bool,
-    /// Repetitions take as few as possible.
+    /// Whether repetitions match as few as possible.
     pub(super) lazy: bool,
 }
 
 /// A part of an expression.
 pub(super) struct Item {
     pub(super) hir: Hir,
-    /// The product of the counts of repetitions inside each other, at most.
+    /// The largest product of the counts of nested repetitions.
     pub(super) factor: u32,
 }
 
-/// A group whose end is not reached yet.
+/// A group whose end has not been reached yet.
 struct Open {
-    /// Its number; None if it does not capture.
+    /// The number of the group; None if it does not capture.
     capture: Option<u32>,
-    /// The flags to return to.
+    /// The flags to restore when the group ends.
     flags: Flags,
     alternatives: Vec<Item>,
     items: Vec<Item>,
 }
 
-/// The groups that are open, the whole expression being the first.
+/// The open groups. The first one is the whole expression.
 pub(super) struct Groups {
     open: Vec<Open>,
     pub(super) flags: Flags,
@@ -94,7 +94,7 @@ impl Groups {
         }
     }
 
-    /// A character by its number; one that is none in Unicode never matches.
+    /// Adds a character by its number. A number that is not a Unicode character never matches.
     pub(super) fn push_code(&mut self, code: u32) {
         match char::from_u32(code) {
             Some(char) => self.push_char(char),
@@ -102,19 +102,19 @@ impl Groups {
         }
     }
 
-    /// Takes back the last item, to put something around it.
+    /// Removes and returns the last item, so that it can be wrapped.
     pub(super) fn pop_item(&mut self) -> Option<Item> {
         self.current().items.pop()
     }
 
-    /// What comes now is another alternative of the group.
+    /// Begins the next alternative of the group.
     pub(super) fn next_alternative(&mut self) {
         let open = self.current();
         let items = std::mem::take(&mut open.items);
         open.alternatives.push(concatenated(items));
     }
 
-    /// Opens a group that captures.
+    /// Opens a capturing group without a name.
     pub(super) fn open_numbered(&mut self, pattern: &str) -> Result<(), SyntaxError> {
         self.open_capture(None, pattern)
     }
@@ -134,7 +134,7 @@ impl Groups {
         Ok(())
     }
 
-    /// Opens a group that begins with `(?`, or sets flags, and gives what is after that.
+    /// Opens a group that begins with `(?`, or sets flags. Returns the text after that.
     pub(super) fn open_special<'a>(&mut self, text: &'a str) -> Result<&'a str, SyntaxError> {
         let name = text.strip_prefix("(?P<").filter(|name| !name.is_empty());
         let name = name.or_else(|| text.strip_prefix("(?<").filter(|name| !name.is_empty()));
@@ -157,7 +157,7 @@ impl Groups {
         Ok(rest)
     }
 
-    /// Closes the innermost group; None if none is open.
+    /// Closes the innermost group; None if no group is open.
     pub(super) fn close(&mut self) -> Option<()> {
         if self.open.len() < 2 {
             return None;
@@ -167,7 +167,7 @@ impl Groups {
         let item = closed(open.alternatives, open.items);
         let item = match open.capture {
             None => item,
-            // Without its name: two groups may have the same one in Go, and not in the matcher.
+            // The name is left out: Go allows two groups with the same name, but the matcher does not.
             Some(index) => Item {
                 hir: Hir::capture(Capture {
                     index,
@@ -181,7 +181,7 @@ impl Groups {
         Some(())
     }
 
-    /// The whole expression and the names of its groups; None if a group is still open.
+    /// Returns the whole expression and the names of its groups; None if a group is still open.
     pub(super) fn finish(mut self) -> Option<(Hir, Vec<Option<String>>)> {
         let open = self.open.pop().filter(|_| self.open.is_empty())?;
         Some((closed(open.alternatives, open.items).hir, self.names))
@@ -207,7 +207,7 @@ fn largest(items: &[Item]) -> u32 {
     items.iter().map(|item| item.factor).max().unwrap_or(1)
 }
 
-/// The flags after `(?i-s`, whether they hold for a group that opens here, and what is after them.
+/// Reads the flags after `(?i-s`. Returns them, whether they apply to a group that opens here, and the text after them.
 fn read_flags(mut flags: Flags, text: &str) -> Result<(Flags, bool, &str), SyntaxError> {
     let mut chars = text[2..].chars();
     let (mut set, mut seen) = (true, false);

@@ -1,7 +1,7 @@
-//! Regular expressions with the syntax, the errors and the results of Go's `regexp`: what templates match with, and the
-//! patterns of JSON Schemas.
+//! Regular expressions with the syntax, errors and results of Go's `regexp`. Templates match with them, and JSON Schemas use them
+//! as patterns.
 //!
-//! What Go refuses (`(?=a)`, `a++`) or reads in its own way (`\<`, `[[a]`, `{`) is part of what charts rely on.
+//! Charts rely on what Go refuses (`(?=a)`, `a++`) and on what it interprets in its own way (`\<`, `[[a]`, `{`).
 //!
 //! ```
 //! use pintle_goregexp::Regex;
@@ -15,7 +15,7 @@
 //!
 //! # Where the results are not Go's
 //!
-//! Groups nest 250 deep at most, and a compiled expression takes 4 MiB at most; Go stops at 1000 and at 128 MiB.
+//! Groups nest at most 250 deep, and a compiled expression takes at most 4 MiB. Go's limits are 1000 and 128 MiB.
 
 mod class;
 mod group;

@@ -15,64 +15,64 @@ use regex_automata::{
 
 use super::syntax::{self, Code, SyntaxError};
 
-/// The memory of one compiled expression in bytes.
+/// The most memory that one compiled expression may take, in bytes.
 const SIZE_LIMIT: usize = 4 << 20;
 
-/// The memory of a search that keeps track of all places in the text, in bytes. Each match begins by clearing it, so
-/// that many matches in a long text are better looked for without.
+/// The memory for a search that keeps track of all visited places in the text, in bytes. Each match begins by clearing this
+/// memory, so many matches in a long text are found faster without it.
 const VISITED_CAPACITY: usize = 16 << 10;
 
-/// How many expressions are kept for their next use.
+/// The number of compiled expressions to cache.
 const CACHE_SIZE: usize = 64;
 
 thread_local! {
-    // The same few expressions come again and again in a render, and reading one costs more than most searches.
+    // A render uses the same few expressions again and again, and compiling one costs more than most searches.
     static CACHE: RefCell<HashMap<Box<[u8]>, Rc<Regex>>> = RefCell::default();
 }
 
 /// A compiled regular expression.
 #[derive(Debug)]
 pub struct Regex {
-    /// Fast, but its memory grows with the text.
+    /// A fast engine whose memory grows with the length of the text.
     short: Option<(BoundedBacktracker, RefCell<backtrack::Cache>)>,
-    /// For texts of any length.
+    /// An engine for texts of any length.
     long: (PikeVM, RefCell<thompson::pikevm::Cache>),
-    /// The names of the groups by their numbers, that of the whole match included.
+    /// The names of the groups by number, including the entry for the whole match.
     names: Vec<Option<String>>,
 }
 
-/// Where a match and its groups begin and end.
+/// The start and end of a match and of its groups.
 #[derive(Clone, Debug)]
 pub struct Match(Vec<Option<usize>>);
 
 impl Match {
-    /// Where it begins.
+    /// Returns the start of the match.
     pub fn start(&self) -> usize {
         self.group(0).map_or(0, |(start, _)| start)
     }
 
-    /// Where it ends.
+    /// Returns the end of the match.
     pub fn end(&self) -> usize {
         self.group(0).map_or(0, |(_, end)| end)
     }
 
-    /// The place of a group, if it took part; that of the whole match for 0.
+    /// Returns the start and end of a group, if it took part in the match. Number 0 is the whole match.
     pub fn group(&self, number: usize) -> Option<(usize, usize)> {
         let slot = |index: usize| self.0.get(index).copied().flatten();
         Some((slot(number * 2)?, slot(number * 2 + 1)?))
     }
 }
 
-/// A text to search in. Bytes that are not UTF-8 are one replacement character each, as Go reads them.
+/// A text to search in. Each byte that is not valid UTF-8 counts as one replacement character, as in Go.
 #[derive(Clone, Debug)]
 pub struct Haystack<'a> {
     text: Cow<'a, [u8]>,
-    /// For each byte of `text` and its end the place in the original, if that is another.
+    /// For each byte of `text`, and for its end, the place in the original. None if both are the same.
     places: Option<Vec<usize>>,
 }
 
 impl<'a> Haystack<'a> {
-    /// A text that may be searched several times.
+    /// Prepares a text so that it can be searched several times.
     pub fn new(bytes: &'a [u8]) -> Self {
         if std::str::from_utf8(bytes).is_ok() {
             return Self {
@@ -111,7 +111,7 @@ impl<'a> Haystack<'a> {
 }
 
 impl Regex {
-    /// Compiles an expression, or takes it from the last ones that were.
+    /// Compiles an expression, or returns it from the cache.
     pub fn new(pattern: &[u8]) -> Result<Rc<Self>, SyntaxError> {
         if let Some(found) = CACHE.with_borrow(|cache| cache.get(pattern).cloned()) {
             return Ok(found);
@@ -154,17 +154,17 @@ impl Regex {
         })
     }
 
-    /// Whether a text has a match anywhere.
+    /// Returns whether the expression matches anywhere in a text.
     pub fn is_match(&self, text: &[u8]) -> bool {
         let haystack = Haystack::new(text);
-        // Where it ends does not matter, so the search need not look for the best match.
+        // The end of the match does not matter, so the search need not look for the best match.
         let input = Input::new(&haystack.text[..])
             .anchored(Anchored::No)
             .earliest(true);
         self.search(&input, &mut [])
     }
 
-    /// The first match that begins at a place or after it.
+    /// Returns the first match that begins at or after a place.
     pub fn find_at(&self, haystack: &Haystack<'_>, from: usize) -> Option<Match> {
         let start = haystack.place_of(from);
         let input = Input::new(&haystack.text[..])
@@ -179,7 +179,7 @@ impl Regex {
         Some(Match(places.collect()))
     }
 
-    /// The numbers of the groups with a name, of which there may be several.
+    /// Returns the numbers of the groups with a name. Several groups may share one.
     pub fn groups_named(&self, name: &[u8]) -> impl Iterator<Item = usize> {
         let names = self.names.iter().enumerate();
         names
@@ -187,13 +187,13 @@ impl Regex {
             .map(|(number, _)| number)
     }
 
-    /// How many bytes it takes, about: what a search needs besides grows with it.
+    /// Returns the approximate size in bytes. The additional memory for a search grows with it.
     pub fn memory_usage(&self) -> usize {
         let (engine, _) = &self.long;
         engine.get_nfa().memory_usage()
     }
 
-    /// Searches, and notes in the slots where the groups begin and end, as far as there are slots.
+    /// Searches, and writes the starts and ends of the groups to the slots, as far as there are slots.
     fn search(&self, input: &Input<'_>, slots: &mut [Option<NonMaxUsize>]) -> bool {
         let short = self.short.as_ref();
         let short = short.filter(|(engine, _)| input.get_span().len() <= engine.max_haystack_len());

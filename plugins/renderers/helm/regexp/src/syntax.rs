@@ -1,6 +1,7 @@
-//! The syntax of Go's regular expressions, read into what the matcher is compiled from.
+//! Parses the syntax of Go's regular expressions into the form from which the matcher is compiled.
 //!
-//! Go's own parser decides what is an error and what the error names; so this one goes through a text in the same order.
+//! Go's own parser determines what is an error and what the error names. This parser therefore goes through a text in the same
+//! order.
 
 use regex_syntax::hir::{Class, ClassUnicode, Hir, Look, Repetition};
 use thiserror::Error;
@@ -10,13 +11,13 @@ use super::{
     group::{Flags, Groups, Item},
 };
 
-/// How many groups may be inside each other. Go allows 1000; a Wasm guest's stack is smaller.
+/// The maximum nesting depth of groups. Go allows 1000, but the stack of a Wasm guest is smaller.
 pub(super) const MAX_DEPTH: usize = 250;
 
-/// The largest count of a repetition, also of repetitions inside each other taken together.
+/// The largest count of a repetition, and the largest product of the counts of nested repetitions.
 const MAX_REPEAT: u32 = 1000;
 
-/// The text is no regular expression; Go's words.
+/// The text is not a valid regular expression. The messages are Go's.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("error parsing regexp: {code}: `{part}`")]
 pub struct SyntaxError {
@@ -24,7 +25,7 @@ pub struct SyntaxError {
     part: String,
 }
 
-/// Go's words for what is wrong.
+/// What is wrong, in Go's words.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub(super) enum Code {
     #[error("invalid character class range")]
@@ -66,12 +67,12 @@ impl SyntaxError {
     }
 }
 
-/// What is before a rest of the text.
+/// Returns the part of the text before its tail `rest`.
 pub(super) fn before<'a>(text: &'a str, rest: &str) -> &'a str {
     &text[..text.len() - rest.len()]
 }
 
-/// What a regular expression means, and the names of its groups by their numbers, that of the whole match included.
+/// Returns the meaning of a regular expression and the names of its groups by number, including the entry for the whole match.
 pub(super) fn parse(pattern: &[u8]) -> Result<(Hir, Vec<Option<String>>), SyntaxError> {
     let pattern = std::str::from_utf8(pattern).map_err(|error| {
         let rest = &pattern[error.valid_up_to()..];
@@ -79,7 +80,7 @@ pub(super) fn parse(pattern: &[u8]) -> Result<(Hir, Vec<Option<String>>), Syntax
     })?;
     let mut groups = Groups::new();
     let mut rest = pattern;
-    // Where the repetition before this one began, if there was one.
+    // The start of the repetition directly before this one, if there is one.
     let mut last_repeat: Option<&str> = None;
     while let Some(next) = rest.chars().next() {
         let mut repeat = None;
@@ -158,7 +159,7 @@ fn parse_plain(groups: &mut Groups, next: char) {
 
 type Bounds = (u32, Option<u32>);
 
-/// Puts a repetition around the last item; gives the rest after a `?` that makes it take as few as possible.
+/// Applies a repetition to the last item. Returns the rest of the text, after a `?` that makes the repetition lazy.
 fn apply_repeat<'a>(
     groups: &mut Groups,
     (min, max): Bounds,
@@ -199,8 +200,8 @@ fn apply_repeat<'a>(
     Ok(after)
 }
 
-/// `{2}`, `{2,}` or `{2,5}`, and what is after it; without bounds if they are too large or the wrong way round. None if
-/// it is not such a form, and the brace stands for itself.
+/// Reads `{2}`, `{2,}` or `{2,5}`, and returns the text after it. There are no bounds if they are too large or in the wrong
+/// order. None if the text does not have this form; the brace then stands for itself.
 fn read_counts(text: &str) -> Option<(Option<Bounds>, &str)> {
     let (min, rest) = read_count(&text[1..])?;
     let (max, rest) = match rest.strip_prefix(',') {
@@ -228,7 +229,7 @@ fn read_count(text: &str) -> Option<(u32, &str)> {
     Some((digits.parse().unwrap_or(u32::MAX), rest))
 }
 
-/// Whatever begins with a backslash outside of brackets.
+/// Parses anything that begins with a backslash outside brackets.
 fn parse_backslash<'a>(groups: &mut Groups, text: &'a str) -> Result<&'a str, SyntaxError> {
     let look = match text.as_bytes().get(1) {
         Some(b'A') => Some(Look::Start),
@@ -256,7 +257,7 @@ fn parse_backslash<'a>(groups: &mut Groups, text: &'a str) -> Result<&'a str, Sy
     Ok(rest)
 }
 
-/// `\d`, `\pL` and their like at the start of a text.
+/// Reads `\d`, `\pL` and the like at the start of a text.
 fn parse_class_escape(
     text: &str,
     flags: Flags,
@@ -271,7 +272,7 @@ fn parse_class_escape(
     }
 }
 
-/// One escaped character as a number, which may be no character of Unicode, and what is after it.
+/// Reads one escaped character as a number, which need not be a Unicode character. Also returns the text after it.
 fn parse_escape(text: &str) -> Result<(u32, &str), SyntaxError> {
     let mut chars = text[1..].chars();
     let Some(char) = chars.next() else {
@@ -283,7 +284,7 @@ fn parse_escape(text: &str) -> Result<(u32, &str), SyntaxError> {
     let control = |code: u32| Ok((code, rest));
     match char {
         '0'..='7' => {
-            // A single digit but 0 would be a reference to a group, of which there are none.
+            // A single digit other than 0 would be a backreference, which does not exist here.
             if char != '0' && !rest.starts_with(is_octal) {
                 return error(rest);
             }
@@ -307,7 +308,7 @@ fn parse_escape(text: &str) -> Result<(u32, &str), SyntaxError> {
     }
 }
 
-/// `\x7F` or `\x{10FFFF}`; `rest` is what is after the `x`.
+/// Reads `\x7F` or `\x{10FFFF}`. `rest` is the text after the `x`.
 fn parse_hexadecimal<'a>(text: &'a str, rest: &'a str) -> Result<(u32, &'a str), SyntaxError> {
     let error = |rest: &str| Err(SyntaxError::new(Code::Escape, before(text, rest)));
     let mut chars = rest.chars();
@@ -345,7 +346,7 @@ fn parse_hexadecimal<'a>(text: &'a str, rest: &'a str) -> Result<(u32, &'a str),
     }
 }
 
-/// What is between brackets at the start of a text, and what is after it.
+/// Reads a bracket expression at the start of a text. Also returns the text after it.
 fn parse_class(text: &str, flags: Flags) -> Result<(ClassUnicode, &str), SyntaxError> {
     let (negated, mut rest) = match text[1..].strip_prefix('^') {
         Some(rest) => (true, rest),
@@ -354,7 +355,7 @@ fn parse_class(text: &str, flags: Flags) -> Result<(ClassUnicode, &str), SyntaxE
     let mut class = ClassUnicode::empty();
     let mut first = true;
     while first || !rest.starts_with(']') {
-        // A hyphen that is not first or last must be escaped, unless more of Perl's syntax follows it.
+        // A hyphen that is neither first nor last must be escaped, unless more of Perl's syntax follows it.
         first = false;
         if let Some(inner) = rest.strip_prefix("[:")
             && let Some((name, after)) = inner.split_once(":]")
@@ -384,7 +385,7 @@ fn parse_class(text: &str, flags: Flags) -> Result<(ClassUnicode, &str), SyntaxE
                 return Err(SyntaxError::new(Code::CharRange, before(rest, after)));
             }
         }
-        // Surrogates are no characters of any text.
+        // Surrogates do not occur in any text.
         let last = char::from_u32(high).unwrap_or('\u{D7FF}');
         let first = char::from_u32(low).unwrap_or('\u{E000}');
         if first <= last {
@@ -411,7 +412,7 @@ fn parse_class_char<'a>(text: &'a str, whole: &str) -> Result<(u32, &'a str), Sy
     }
 }
 
-/// A set of characters as an expression.
+/// Converts a character class to an expression.
 pub(super) fn class_hir(class: ClassUnicode) -> Hir {
     Hir::class(Class::Unicode(class))
 }

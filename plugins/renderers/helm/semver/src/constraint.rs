@@ -7,13 +7,13 @@ use thiserror::Error;
 
 use crate::version::{Version, compare_prereleases};
 
-/// The most bytes that a constraint may have.
+/// The maximum length of a constraint in bytes.
 const MAX_LEN: usize = 512;
 
-/// The most alternatives that a constraint may have.
+/// The maximum number of alternatives in a constraint.
 const MAX_GROUPS: usize = 32;
 
-/// What a version must satisfy: all conditions of one of the groups.
+/// A constraint on versions. A version satisfies it by satisfying all conditions of one of the groups.
 #[derive(Clone, Debug)]
 pub struct Constraint {
     groups: Vec<Group>,
@@ -22,23 +22,23 @@ pub struct Constraint {
 #[derive(Clone, Debug)]
 struct Group {
     conditions: Vec<Condition>,
-    /// Whether one of the conditions names a prerelease: only then such versions are looked at.
+    /// Whether one of the conditions names a prerelease. The group allows prereleases only then.
     prereleases: bool,
 }
 
-/// The text is no constraint; the library's words.
+/// The text is not a valid constraint. The messages are the library's.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ConstraintError {
-    /// It has not the form of one.
+    /// The text does not have the form of a constraint.
     #[error("improper constraint: {0}")]
     Improper(String),
-    /// A version in it cannot be one.
+    /// The text contains an invalid version.
     #[error("constraint parser error")]
     Version,
-    /// It has more than 512 bytes.
+    /// The text has more than 512 bytes.
     #[error("constraint string is too long (max {MAX_LEN} bytes)")]
     TooLong,
-    /// It has more than 32 alternatives.
+    /// The text has more than 32 alternatives.
     #[error("too many constraint groups (max {MAX_GROUPS})")]
     TooManyGroups,
 }
@@ -59,12 +59,12 @@ enum Operator {
 struct Condition {
     operator: Operator,
     version: Version,
-    /// How many numbers it has before the first that is missing or an `x`; 3 if all are given.
+    /// The count of numbers before the first that is missing or an `x`; 3 if all are given.
     given: usize,
 }
 
 impl Constraint {
-    /// Reads a constraint: groups with `||` between them, of conditions with commas or spaces between them.
+    /// Parses a constraint: groups separated by `||`, each with conditions separated by commas or spaces.
     pub fn parse(text: &[u8]) -> Result<Self, ConstraintError> {
         if text.len() > MAX_LEN {
             return Err(ConstraintError::TooLong);
@@ -97,7 +97,7 @@ impl Constraint {
         })
     }
 
-    /// Whether a version satisfies the constraint.
+    /// Returns whether a version satisfies the constraint.
     pub fn allows(&self, version: &Version) -> bool {
         self.groups.iter().any(|group| {
             (version.prerelease.is_empty() || group.prereleases)
@@ -124,7 +124,7 @@ impl Condition {
             Operator::LessOrEqual if all_given => ordering != Ordering::Greater,
             Operator::LessOrEqual => {
                 let (major, minor) = (self.version.major, self.version.minor);
-                // `<=11` has no second number, so that all of 11 is allowed.
+                // `<=11` has no second number, so it allows all of 11.
                 version.major <= major
                     && !(version.major == major && version.minor > minor && self.given != 1)
             }
@@ -194,14 +194,14 @@ impl Condition {
     }
 }
 
-/// A condition as it is written.
+/// A condition as written.
 struct Written<'a> {
     operator: Operator,
-    /// The version with all that belongs to it.
+    /// The version in full.
     version: &'a str,
-    /// Its numbers, up to three; any of them may be an `x`.
+    /// The numbers of the version, up to three; any of them may be an `x`.
     numbers: Vec<&'a str>,
-    /// With the hyphen; empty if there is none.
+    /// The prerelease with its hyphen; empty if there is none.
     prerelease: &'a str,
 }
 
@@ -214,7 +214,7 @@ impl Written<'_> {
             .position(is_x)
             .unwrap_or(self.numbers.len());
         let version = if given == 3 {
-            // All of it counts for the limit of its length.
+            // The length limit applies to the version in full.
             Version::parse(self.version.as_bytes())
         } else {
             let mut numbers = self.numbers[..given].to_vec();
@@ -229,7 +229,7 @@ impl Written<'_> {
     }
 }
 
-/// The conditions of a group; None if it is not made of such.
+/// Returns the conditions of a group; None if the text has any other form.
 fn parse_group(text: &str) -> Option<Vec<Written<'_>>> {
     let mut conditions = Vec::new();
     let mut rest = trim(text);
@@ -248,7 +248,7 @@ fn parse_group(text: &str) -> Option<Vec<Written<'_>>> {
     }
 }
 
-/// What Go's `\s` matches.
+/// Trims the characters that Go's `\s` matches from the start.
 fn trim(text: &str) -> &str {
     text.trim_start_matches(['\t', '\n', '\x0C', '\r', ' '])
 }
@@ -281,7 +281,7 @@ fn parse_condition(text: &str) -> Option<(Written<'_>, &str)> {
     ))
 }
 
-/// A version at the start, in which `x`, `X`, `*` and missing numbers stand for any.
+/// Reads a version at the start of a text, where `x`, `X`, `*` and missing numbers stand for any number.
 fn parse_version(text: &str) -> Option<(Written<'_>, &str)> {
     let is_number = |char: char| char.is_ascii_digit() || matches!(char, 'x' | 'X' | '*' | '|');
     let span =
@@ -337,7 +337,7 @@ fn parse_version(text: &str) -> Option<(Written<'_>, &str)> {
     Some((written, rest))
 }
 
-/// `1.2 - 2` as `>= 1.2, <= 2`.
+/// Rewrites `1.2 - 2` to `>= 1.2, <= 2`.
 fn rewrite_ranges(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     let mut rest = text;
@@ -353,7 +353,7 @@ fn rewrite_ranges(text: &str) -> String {
     out
 }
 
-/// Both versions of a range at the start, and what is after it and the spaces that follow.
+/// Reads a range at the start of a text. Returns both versions, and the text after the range and the spaces that follow it.
 fn parse_range(text: &str) -> Option<(&str, &str, &str)> {
     let (low, after_low) = parse_version(text)?;
     let hyphen = trim(after_low);

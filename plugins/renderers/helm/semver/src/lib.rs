@@ -1,9 +1,8 @@
-//! Versions and constraints on them, as the Go library `Masterminds/semver` reads and compares them.
+//! Versions and version constraints, as the Go library `Masterminds/semver` parses and compares them.
 //!
-//! It is what templates call as `semver` and `semverCompare`, and what Helm asks about `kubeVersion` and the versions of
-//! dependencies. So its leniency (`v1`, `1.2`, `01.2.3`), its limits, its words and its treatment of prereleases (only a
-//! constraint that names one allows one) are all part of what charts rely on. It is version 3.5 of the library, which
-//! Helm 4.3.1 uses.
+//! Templates call it as `semver` and `semverCompare`. Helm uses it for `kubeVersion` and for the versions of dependencies. Charts
+//! therefore rely on its leniency (`v1`, `1.2`, `01.2.3`), its limits, its messages and its treatment of prereleases (only a
+//! constraint that names a prerelease allows one). This crate follows version 3.5 of the library, which Helm 4.3.1 uses.
 //!
 //! ```
 //! use pintle_gosemver::{Constraint, Version};
@@ -20,7 +19,7 @@ mod version;
 pub use constraint::{Constraint, ConstraintError};
 pub use version::{ChangeError, Version, VersionError};
 
-/// Whether a version satisfies a constraint, and false if either is none: all that Helm asks (`IsCompatibleRange`).
+/// Returns whether a version satisfies a constraint, or false if either is invalid. Helm asks nothing else (`IsCompatibleRange`).
 pub fn matches(constraint: &str, version: &str) -> bool {
     let constraint = Constraint::parse(constraint.as_bytes());
     let version = Version::parse(version.as_bytes());

@@ -6,13 +6,13 @@ fn version(text: &str) -> Version {
     Version::parse(text.as_bytes()).expect(text)
 }
 
-/// The words with which a version is refused.
+/// Returns the message with which a version is refused.
 fn no_version(text: &str) -> String {
     let refused = Version::parse(text.as_bytes()).expect_err(text);
     refused.to_string()
 }
 
-/// The words with which a constraint is refused.
+/// Returns the message with which a constraint is refused.
 fn no_constraint(text: &str) -> String {
     let refused = Constraint::parse(text.as_bytes()).expect_err(text);
     refused.to_string()
@@ -182,7 +182,8 @@ fn what_is_no_range() {
     }
 }
 
-// Nothing is no constraint: what has no version, or an alternative without one, is met by no version.
+// An empty text is not a constraint. No version satisfies a constraint without a version, or one that has an alternative without
+// a version.
 #[test]
 fn nothing_is_no_range() {
     assert_eq!(no_constraint(""), r#"improper constraint: """#);
@@ -231,7 +232,7 @@ fn ranges_are_limited() {
     for range in [
         long("1.2.3-", 251),
         long("v1.2.3-", 250),
-        // With the zeros that it leaves out.
+        // Too long only with the zeros that it leaves out.
         long("1-", 251),
         "1.2.3-01".to_owned(),
         "1|2".to_owned(),
@@ -246,7 +247,7 @@ proptest::proptest! {
     #[test]
     fn any_text_is_read_or_refused(range in "[0-9x*.<>=~^!|, v+a-]{0,20}", version in "[0-9v.a+-]{0,10}") {
         let _ = matches(&range, &version);
-        // A version is a constraint too, and meets itself.
+        // A version is also a constraint, which it satisfies itself.
         proptest::prop_assert_eq!(
             matches(&version, &version),
             Version::parse(version.as_bytes()).is_ok()

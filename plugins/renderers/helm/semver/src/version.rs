@@ -1,36 +1,36 @@
-//! A semantic version, leniently read: `v1.2` is 1.2.0.
+//! Semantic versions, parsed leniently: `v1.2` is 1.2.0.
 
 use std::{cmp::Ordering, fmt};
 
 use thiserror::Error;
 
-/// The most bytes that a version may have.
+/// The maximum length of a version in bytes.
 const MAX_LEN: usize = 256;
 
-/// A semantic version; by default 0.0.0, which nobody wrote.
+/// A semantic version. The default is 0.0.0, without an original text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Version {
     pub(crate) major: u64,
     pub(crate) minor: u64,
     pub(crate) patch: u64,
-    /// What is after the hyphen, without it; empty if nothing is.
+    /// The part after the hyphen, without the hyphen; empty if there is none.
     pub(crate) prerelease: String,
-    /// What is after the plus sign, without it; empty if nothing is.
+    /// The part after the plus sign, without the sign; empty if there is none.
     metadata: String,
-    /// As it was written.
+    /// The version as written.
     original: String,
 }
 
-/// The text is no version.
+/// The text is not a valid version.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum VersionError {
-    /// It has not the form of one.
+    /// The text does not have the form of a version.
     #[error("invalid semantic version")]
     Invalid,
-    /// It has more than 256 bytes.
+    /// The text has more than 256 bytes.
     #[error("version string is too long (max {MAX_LEN} bytes)")]
     TooLong,
-    /// A number has more than 64 bits.
+    /// A number needs more than 64 bits.
     #[error(
         "error parsing version segment: strconv.ParseUint: parsing \"{0}\": value out of range"
     )]
@@ -40,25 +40,25 @@ pub enum VersionError {
     LeadingZero,
 }
 
-/// A version cannot be changed like that; the library's words.
+/// A version cannot be changed in the requested way. The messages are the library's.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ChangeError {
-    /// There is no greater number with 64 bits, and the library panics.
+    /// The number is already the largest with 64 bits. The library panics here.
     #[error("{0} version increment would overflow uint64")]
     Overflow(&'static str),
-    /// The text is no prerelease.
+    /// The text is not a valid prerelease.
     #[error("invalid prerelease string")]
     Prerelease,
     /// A number in the prerelease begins with a zero.
     #[error("version segment starts with 0")]
     LeadingZero,
-    /// The text is no metadata.
+    /// The text is not valid metadata.
     #[error("invalid metadata string")]
     Metadata,
 }
 
 impl Version {
-    /// Reads a version: up to three numbers, which may begin with zeros, and a `v` may stand before them.
+    /// Parses a version: up to three numbers, which may begin with zeros, optionally preceded by a `v`.
     pub fn parse(text: &[u8]) -> Result<Self, VersionError> {
         if text.len() > MAX_LEN {
             return Err(VersionError::TooLong);
@@ -91,7 +91,8 @@ impl Version {
         })
     }
 
-    /// Which version is later; metadata does not count, and a prerelease is before the version itself.
+    /// Compares two versions; the later one is greater. Metadata does not count, and a prerelease comes before the version
+    /// itself.
     pub fn compare(&self, other: &Self) -> Ordering {
         let numbers = |version: &Self| (version.major, version.minor, version.patch);
         numbers(self).cmp(&numbers(other)).then_with(|| {
@@ -104,49 +105,49 @@ impl Version {
         })
     }
 
-    /// The first number.
+    /// Returns the first number.
     pub fn major(&self) -> u64 {
         self.major
     }
 
-    /// The second number.
+    /// Returns the second number.
     pub fn minor(&self) -> u64 {
         self.minor
     }
 
-    /// The third number.
+    /// Returns the third number.
     pub fn patch(&self) -> u64 {
         self.patch
     }
 
-    /// What is after the hyphen; empty if nothing is.
+    /// Returns the part after the hyphen; empty if there is none.
     pub fn prerelease(&self) -> &str {
         &self.prerelease
     }
 
-    /// What is after the plus sign; empty if nothing is.
+    /// Returns the part after the plus sign; empty if there is none.
     pub fn metadata(&self) -> &str {
         &self.metadata
     }
 
-    /// As it was written.
+    /// Returns the version as written.
     pub fn original(&self) -> &str {
         &self.original
     }
 
-    /// The first version with the next major number.
+    /// Returns the first version with the next major number.
     pub fn next_major(&self) -> Result<Self, ChangeError> {
         let major = increment(self.major, "major")?;
         Ok(self.with_numbers([major, 0, 0]))
     }
 
-    /// The first version with the next minor number.
+    /// Returns the first version with the next minor number.
     pub fn next_minor(&self) -> Result<Self, ChangeError> {
         let minor = increment(self.minor, "minor")?;
         Ok(self.with_numbers([self.major, minor, 0]))
     }
 
-    /// The version with the next patch number; after a prerelease, that is the version itself.
+    /// Returns the version with the next patch number. For a prerelease, this is the version itself.
     pub fn next_patch(&self) -> Result<Self, ChangeError> {
         let patch = if self.prerelease.is_empty() {
             increment(self.patch, "patch")?
@@ -156,7 +157,7 @@ impl Version {
         Ok(self.with_numbers([self.major, self.minor, patch]))
     }
 
-    /// The version with another prerelease; with none if the text is empty.
+    /// Returns the version with another prerelease, or without one if the text is empty.
     pub fn with_prerelease(&self, text: &str) -> Result<Self, ChangeError> {
         if !text.is_empty() {
             for part in text.split('.') {
@@ -174,7 +175,7 @@ impl Version {
         }))
     }
 
-    /// The version with other metadata; with none if the text is empty.
+    /// Returns the version with other metadata, or without any if the text is empty.
     pub fn with_metadata(&self, text: &str) -> Result<Self, ChangeError> {
         if !text.is_empty() && !are_identifiers(text) {
             return Err(ChangeError::Metadata);
@@ -185,7 +186,7 @@ impl Version {
         }))
     }
 
-    /// A version with other numbers, and nothing after them.
+    /// Returns a version with other numbers and nothing after them.
     fn with_numbers(&self, [major, minor, patch]: [u64; 3]) -> Self {
         self.rewritten(Self {
             major,
@@ -197,7 +198,7 @@ impl Version {
         })
     }
 
-    /// What became of the version, written with a `v` if it was written with one.
+    /// Sets the original text of a changed version, with a `v` if `self` was written with one.
     fn rewritten(&self, mut changed: Self) -> Self {
         let prefix = if self.original.starts_with('v') {
             "v"
@@ -209,7 +210,7 @@ impl Version {
     }
 }
 
-/// All three numbers, without a `v`.
+/// Writes all three numbers, without a `v`.
 impl fmt::Display for Version {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}.{}.{}", self.major, self.minor, self.patch)?;
@@ -232,7 +233,7 @@ fn parse_numbers(text: &str) -> Result<[u64; 3], VersionError> {
     }
     let mut numbers = [0; 3];
     for (number, part) in numbers.iter_mut().zip(parts) {
-        // They are all digits, so that there can only be too many of them.
+        // All characters are digits, so the only possible error is that there are too many of them.
         *number = part
             .parse::<u64>()
             .map_err(|_| VersionError::Range(part.to_owned()))?;
@@ -244,7 +245,7 @@ fn increment(number: u64, name: &'static str) -> Result<u64, ChangeError> {
     number.checked_add(1).ok_or(ChangeError::Overflow(name))
 }
 
-/// Letters, digits and hyphens with dots between them.
+/// Returns whether the text consists of letters, digits and hyphens, with dots as separators.
 fn are_identifiers(text: &str) -> bool {
     text.split('.').all(is_identifier)
 }
@@ -258,7 +259,7 @@ fn has_leading_zero(part: &str) -> bool {
     part.len() > 1 && part.starts_with('0') && part.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Part for part; of two that are equal as far as one goes, the longer is later.
+/// Compares part by part. If one is a prefix of the other, the longer one is later.
 pub(crate) fn compare_prereleases(one: &str, two: &str) -> Ordering {
     let (mut one, mut two) = (one.split('.'), two.split('.'));
     loop {
@@ -272,7 +273,7 @@ pub(crate) fn compare_prereleases(one: &str, two: &str) -> Ordering {
     }
 }
 
-/// Nothing is before numbers, and numbers before words.
+/// An empty part comes before numbers, and numbers come before words.
 fn compare_parts(one: &str, two: &str) -> Ordering {
     if one == two {
         return Ordering::Equal;
@@ -280,13 +281,13 @@ fn compare_parts(one: &str, two: &str) -> Ordering {
     if one.is_empty() || two.is_empty() {
         return one.len().cmp(&two.len());
     }
-    // What is no identifier does not get here, so that this reads no more than Go's `ParseUint`: no sign.
+    // Only identifiers get here, so this accepts no more than Go's `ParseUint`: no sign.
     let number = |part: &str| part.parse::<u64>().ok();
     match (number(one), number(two)) {
         (None, None) if one > two => Ordering::Greater,
         (None, Some(_)) => Ordering::Greater,
         (Some(one), Some(two)) if one > two => Ordering::Greater,
-        // The library never finds texts equal that differ, as `1` and `01` do.
+        // The library never considers different texts equal, such as `1` and `01`.
         _ => Ordering::Less,
     }
 }

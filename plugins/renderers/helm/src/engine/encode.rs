@@ -1,4 +1,4 @@
-//! `toYaml`, `fromJson` and the like: what [`pintle_goencoding::functions`] does, as functions for templates.
+//! `toYaml`, `fromJson` and the like: the functions of [`pintle_goencoding::functions`], made callable from templates.
 
 use pintle_goencoding::functions as encoding;
 use pintle_gotemplate::{Function, FunctionError, Text, Type, Value};
@@ -60,7 +60,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
 ];
 
-/// An error of an encoder stops the template.
+/// Turns an encoder's error into one that stops the template.
 fn text(result: Result<Text, impl std::fmt::Display>) -> Result<Value, FunctionError> {
     result.map(Value::String).map_err(FunctionError::new)
 }

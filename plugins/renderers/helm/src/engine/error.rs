@@ -1,46 +1,46 @@
-//! What Helm says when templates fail.
+//! The errors that Helm reports when templates fail.
 
 use pintle_gotemplate::{ExecError, ExecuteError, Failure, FunctionError, ParseError};
 use thiserror::Error;
 
-/// Templates gave nothing. The texts are Helm's.
+/// The templates could not be rendered. The messages are Helm's.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum RenderError {
-    /// A template's text breaks the rules of the language.
+    /// The text of a template violates the syntax of the language.
     #[error("parse error at ({file}:{line}): {reason}")]
     Parse {
         /// The template.
         file: String,
-        /// The line from 1.
+        /// The line, from 1.
         line: usize,
         /// What is wrong.
         reason: String,
     },
-    /// `fail` or `required` has refused the values: the text is the chart's author's.
+    /// `fail` or `required` refused the values. The message is the chart author's.
     #[error("execution error at ({file}:{line}:{column}): {message}")]
     Refused {
         /// The template that was being rendered.
         file: String,
-        /// The line from 1 in it.
+        /// The line in it, from 1.
         line: usize,
-        /// The column from 0 in it.
+        /// The column in it, from 0.
         column: usize,
-        /// What the chart says.
+        /// The message from the chart.
         message: String,
     },
-    /// An expression or function has failed. The text shows the way there, one template after the other.
+    /// An expression or function failed. The message shows the path to it, one template after another.
     #[error("{trace}")]
     Failed {
         /// The template that was being rendered.
         file: String,
-        /// The line from 1 in it.
+        /// The line in it, from 1.
         line: usize,
-        /// The column from 0 in it.
+        /// The column in it, from 0.
         column: usize,
-        /// Where, and what.
+        /// Where the error occurred and what it is.
         trace: String,
     },
-    /// The values of a template are nil, so that nothing can be put into them.
+    /// The values of a template are nil, so nothing can be stored in them.
     #[error("the values for the template {file} cannot be changed")]
     Values {
         /// The template.
@@ -49,7 +49,7 @@ pub enum RenderError {
 }
 
 impl RenderError {
-    /// The template, and the line in it if it is known.
+    /// Returns the template, and the line in it if known.
     pub fn place(&self) -> (&str, Option<usize>) {
         match self {
             Self::Parse { file, line, .. }
@@ -66,7 +66,7 @@ impl RenderError {
     }
 
     pub(super) fn parse(error: ParseError) -> Self {
-        // Helm shows what stands after the last colon.
+        // Helm shows only the part after the last colon.
         let reason = error.reason.rsplit(": ").next().unwrap_or_default();
         Self::Parse {
             reason: reason.to_owned(),
@@ -98,7 +98,7 @@ impl RenderError {
     }
 }
 
-/// What `fail` or `required` said, however deep.
+/// Returns the message of `fail` or `required`, however deeply it is nested.
 fn refusal(error: &ExecError) -> Option<&str> {
     match &error.failure {
         Failure::Call { error, .. } => match error {
@@ -110,8 +110,8 @@ fn refusal(error: &ExecError) -> Option<&str> {
     }
 }
 
-/// One template after the other, from the file to the failed expression. Helm does so only if all of them were reached
-/// by `include`; where a function or `tpl` has failed, it shows Go's text.
+/// Lists one template after another, from the file to the failed expression. Helm does this only if all of them were reached
+/// through `include`. If a function or `tpl` failed, it shows Go's text.
 fn trace(outermost: &ExecError) -> String {
     let mut levels = Vec::new();
     let mut current = outermost;

@@ -8,10 +8,10 @@ use pintle_gotemplate::{Args, Call, Function, FunctionError, Functions, Map, Typ
 
 use super::{encode, tpl};
 
-/// How often templates of one name may be included in each other. Helm counts the same way.
+/// How often templates of the same name may include each other, nested. Helm counts the same way.
 const MAX_INCLUDES: usize = 1000;
 
-/// All functions of Helm: sprig's without those that read the environment, the encoders, and its own.
+/// Returns all functions of Helm: sprig's except those that read the environment, the encoders, and its own.
 pub(super) fn all() -> Functions {
     let tables = pintle_sprig::tables().iter().copied();
     let tables = tables.chain([encode::FUNCTIONS, FUNCTIONS]);
@@ -30,11 +30,11 @@ const FUNCTIONS: &[Function] = &[
         &[Type::String, Type::String, Type::String, Type::String],
         lookup,
     ),
-    // Helm asks a name server only if a user allows it; a pure renderer never does.
+    // Helm queries a name server only if the user allows it. A pure renderer never does.
     Function::new("getHostByName", &[Type::String], |_, _| Ok("".into())),
 ];
 
-/// How often templates are being included at present, by name.
+/// The number of inclusions in progress, by template name.
 #[derive(Debug, Default)]
 pub(super) struct Includes(RefCell<FxHashMap<String, usize>>);
 
@@ -95,10 +95,10 @@ fn required(_: &mut dyn Call, args: Args<'_>) -> Result<Value, FunctionError> {
 
 /// Reads the cluster for `lookup`.
 pub trait Lookup {
-    /// The object, or the list of objects if the name is empty, as the API server has it; None if there is none.
-    /// An empty namespace stands for all of them, or for objects that are in none.
+    /// Returns the object, or the list of objects if the name is empty, as the API server has it; None if there is none. An empty
+    /// namespace stands for all namespaces, or for objects without one.
     ///
-    /// An error is what the template's author reads.
+    /// The template's author sees the error.
     fn lookup(
         &self,
         api_version: &str,

@@ -69,7 +69,7 @@ fn no_value_is_nothing() {
     assert_eq!(render(&data, "{{ print .Values.none }}"), "<nil>");
 }
 
-/// Data of which a part is a pointer to a struct.
+/// Returns data that contains a pointer to a struct.
 fn with_capabilities() -> Map {
     let capabilities = Value::object(Capabilities::new(HelmDefaults));
     values(&[("capabilities", capabilities)])
@@ -136,7 +136,7 @@ fn a_time_tells_its_zone() {
     assert_eq!(render(&values(&[]), zone), "{}");
 }
 
-/// A cluster of a version.
+/// A cluster with the given version.
 struct Versioned(&'static str);
 
 impl Cluster for Versioned {

@@ -1,4 +1,4 @@
-//! `tpl`: renders a text of the values as a template.
+//! `tpl`: renders a text from the values as a template.
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
@@ -7,10 +7,10 @@ use pintle_gotemplate::{Args, Call, FunctionError, Set, Text, Value, print};
 
 use super::{NO_VALUE, SET, without_no_value};
 
-/// The texts that were parsed in this render. Charts render the same ones for each of their templates.
+/// The texts already parsed in this render. Charts render the same texts in each of their templates.
 ///
-/// A text belongs to the set in which `tpl` was called, since it sees the templates there. Sets in here are held by those
-/// made from them, so that an address stands for one set.
+/// A text belongs to the set in which `tpl` was called, because it sees the templates of that set. The sets derived from it keep
+/// a cached set alive, so an address identifies one set.
 #[derive(Debug, Default)]
 pub(super) struct Cache(RefCell<HashMap<(usize, Text), Rc<Set>>>);
 
@@ -38,7 +38,7 @@ fn parse(outer: &Rc<Set>, text: &Text) -> Result<Rc<Set>, FunctionError> {
 pub(super) fn tpl(call: &mut dyn Call, args: Args<'_>) -> Result<Value, FunctionError> {
     let text = args.text(0)?;
     let out = if find(text, b"{{").is_none() {
-        // Most of what charts give to tpl is plain text.
+        // Most of what charts pass to `tpl` is plain text.
         text.clone()
     } else {
         let outer = call

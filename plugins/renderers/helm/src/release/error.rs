@@ -1,45 +1,45 @@
-//! Why a chart gives no release.
+//! Why a chart cannot be rendered to a release.
 
 use pintle_helm_chart::{CoalesceError, ComposeError, manifest::ManifestError};
 use thiserror::Error;
 
 use crate::engine::RenderError;
 
-/// Why a chart gives no release. The texts are Helm's where it has one.
+/// Why a chart cannot be rendered to a release. The messages are Helm's where it has one.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum ReleaseError {
-    /// The release's name is none that Helm takes.
+    /// Helm does not accept the release's name.
     #[error(
         "release name check failed: {0:?} is not made of lowercase letters, digits, inner `-` and `.`, or has more than 53 characters"
     )]
     Name(String),
-    /// It only has definitions for other charts.
+    /// The chart only has definitions for other charts.
     #[error("{0} charts are not installable")]
     NotInstallable(String),
-    /// Dependencies in `Chart.yaml` have no chart in `charts/`, by name.
+    /// The names of dependencies in `Chart.yaml` that have no chart in `charts/`.
     #[error("found in Chart.yaml, but missing in charts/ directory: {}", .0.join(", "))]
     Missing(Vec<String>),
-    /// Values do not fit the dependencies.
+    /// The values do not fit the dependencies.
     #[error("chart dependencies processing failed: {0}")]
     Dependencies(CoalesceError),
-    /// The values are not what the charts ask for.
+    /// The values do not meet the charts' requirements.
     #[error(transparent)]
     Values(#[from] ComposeError),
-    /// The chart is for other versions of Kubernetes.
+    /// The chart requires other versions of Kubernetes.
     #[error("chart requires kubeVersion: {wanted} which is incompatible with Kubernetes {found}")]
     KubeVersion {
         /// The range in `Chart.yaml`.
         wanted: String,
-        /// The version that is rendered for.
+        /// The version that the chart is rendered for.
         found: String,
     },
-    /// A template has failed.
+    /// A template failed.
     #[error(transparent)]
     Template(#[from] RenderError),
-    /// What a template gave is no manifest.
+    /// The output of a template is not a manifest.
     #[error("{error}")]
     Manifest {
-        /// Why.
+        /// The reason.
         error: Box<ManifestError>,
         /// The line of the template, from 1, as [`Lines`](super::Lines) has it.
         line: usize,

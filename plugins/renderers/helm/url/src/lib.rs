@@ -1,5 +1,5 @@
-//! URLs as Go's `net/url` parses and prints them: what templates get from `urlParse`, and what Helm's library of JSON Schema takes
-//! for a `uri`. Its leniency and its words are part of what charts rely on.
+//! URLs as Go's `net/url` parses and prints them. Templates get them from `urlParse`, and Helm's JSON Schema library uses the
+//! same rules for `uri`. Charts rely on its leniency and its messages.
 //!
 //! ```
 //! use pintle_gourl::Url;
@@ -15,35 +15,35 @@ use memchr::memmem::find;
 use pintle_gotemplate::print;
 use thiserror::Error;
 
-/// A URL in its parts, with escapes resolved where Go resolves them.
+/// The parts of a URL. Escapes are resolved where Go resolves them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Url {
-    /// In small letters; empty for a relative URL.
+    /// The scheme in lowercase; empty for a relative URL.
     pub scheme: Vec<u8>,
-    /// What follows the scheme if that is not a slash.
+    /// The part after the scheme, if it does not begin with a slash.
     pub opaque: Vec<u8>,
-    /// What is before the host.
+    /// The user information before the host.
     pub user: Option<UserInfo>,
-    /// With the port.
+    /// The host, including the port.
     pub host: Vec<u8>,
     /// The path.
     pub path: Vec<u8>,
-    /// The path as it was written, if that is not what [`Self::path`] is when it is escaped; else empty.
+    /// The path as written, if it differs from the default escaping of [`Self::path`]; otherwise empty.
     pub raw_path: Vec<u8>,
-    /// As it was written.
+    /// The query as written.
     pub query: Vec<u8>,
-    /// What follows `#`.
+    /// The part after `#`.
     pub fragment: Vec<u8>,
 }
 
-/// Name and password before a host.
+/// The name and password before a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserInfo {
     name: Vec<u8>,
     password: Option<Vec<u8>>,
 }
 
-/// The text is no URL; Go's words.
+/// The text is not a valid URL. The messages are Go's.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("parse {url}: {problem}")]
 pub struct UrlError {
@@ -75,7 +75,7 @@ enum Problem {
     UserInfo,
 }
 
-/// A part of a URL, by which characters it must escape.
+/// A part of a URL, which determines the characters to escape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     Path,
@@ -85,7 +85,7 @@ enum Part {
     Fragment,
 }
 
-/// Whether a byte must be escaped in a part.
+/// Returns whether a byte must be escaped in a part of a URL.
 fn must_escape(byte: u8, part: Part) -> bool {
     if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
         return false;
@@ -136,7 +136,7 @@ fn unescape(text: &[u8], part: Part) -> Result<Vec<u8>, Problem> {
         let high = hexadecimal(text.get(at + 1)).ok_or_else(bad)?;
         let low = hexadecimal(text.get(at + 2)).ok_or_else(bad)?;
         let value = (high << 4) | low;
-        // In a host only what is not ASCII may be escaped, and the percent sign before a zone.
+        // In a host, only non-ASCII bytes and the percent sign before a zone may be escaped.
         let refused = match part {
             Part::Host => high < 8 && written != b"%25",
             Part::Zone => written != b"%25" && value != b' ' && must_escape(value, Part::Host),
@@ -155,7 +155,8 @@ fn quoted(text: &[u8]) -> String {
     String::from_utf8_lossy(&print::quote(text)).into_owned()
 }
 
-/// The text before and after the first separator; all of it and nothing if there is none.
+/// Splits a text at the first separator, and returns what is before and after it. Without a separator, the first part is the
+/// whole text and there is no second part.
 fn cut(text: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
     match text.iter().position(|&byte| byte == separator) {
         Some(at) => (&text[..at], Some(&text[at + 1..])),
@@ -164,7 +165,7 @@ fn cut(text: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
 }
 
 impl Url {
-    /// Go's `url.Parse`.
+    /// Parses a URL like Go's `url.Parse`.
     pub fn parse(text: &[u8]) -> Result<Self, UrlError> {
         let (before, fragment) = cut(text, b'#');
         let error = |url: &[u8], problem| UrlError {
@@ -219,7 +220,7 @@ impl Url {
         Ok(url)
     }
 
-    /// The host without its port, and an IPv6 address without its brackets.
+    /// Returns the host without its port. An IPv6 address comes without its brackets.
     pub fn hostname(&self) -> &[u8] {
         let mut host = &self.host[..];
         if let Some(colon) = host.iter().rposition(|&byte| byte == b':')
@@ -232,7 +233,7 @@ impl Url {
             .unwrap_or(host)
     }
 
-    /// Go's `URL.String` for a URL made of these parts.
+    /// Returns what Go's `URL.String` gives for a URL made of these parts.
     pub fn to_text(&self) -> Vec<u8> {
         let mut out = Vec::new();
         if !self.scheme.is_empty() {
@@ -273,7 +274,7 @@ impl Url {
         if !path.is_empty() && path[0] != b'/' && !self.host.is_empty() {
             out.push(b'/');
         }
-        // Otherwise what is before the colon would be taken for a scheme.
+        // Otherwise the text before the colon would look like a scheme.
         if out.is_empty() && cut(&path, b'/').0.contains(&b':') {
             out.extend_from_slice(b"./");
         }
@@ -282,7 +283,7 @@ impl Url {
 }
 
 impl UserInfo {
-    /// `name:password`, escaped.
+    /// Returns `name:password`, escaped.
     pub fn to_text(&self) -> Vec<u8> {
         let mut out = escape(&self.name, Part::UserInfo);
         if let Some(password) = &self.password {
@@ -293,7 +294,7 @@ impl UserInfo {
     }
 }
 
-/// The scheme, empty if there is none, and what is after its colon.
+/// Returns the scheme, which is empty if there is none, and the text after its colon.
 fn split_scheme(text: &[u8]) -> Result<(&[u8], &[u8]), Problem> {
     let none: (&[u8], &[u8]) = (b"", text);
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
@@ -349,7 +350,7 @@ fn parse_host(scheme: &[u8], host: &[u8]) -> Result<Vec<u8>, Problem> {
     }
     let first = host.iter().position(|&byte| byte == b':');
     let last = host.iter().rposition(|&byte| byte == b':');
-    // Lists of hosts with ports, as databases have them, stand in other schemes only.
+    // Only other schemes may have lists of hosts with ports, as database URLs do.
     let strict = matches!(scheme, b"http" | b"https");
     if let Some(colon) = if strict { first } else { last } {
         port_of(&host[colon..])?;
@@ -357,7 +358,7 @@ fn parse_host(scheme: &[u8], host: &[u8]) -> Result<Vec<u8>, Problem> {
     unescape(host, Part::Host)
 }
 
-/// What is between brackets: an IPv6 address, perhaps with a zone.
+/// Unescapes the text between brackets: an IPv6 address, optionally with a zone.
 fn unescape_address(text: &[u8]) -> Result<Vec<u8>, Problem> {
     let address = match find(text, b"%25") {
         Some(zone) => [
@@ -382,7 +383,7 @@ fn unescape_address(text: &[u8]) -> Result<Vec<u8>, Problem> {
     Ok(address)
 }
 
-/// A colon with digits after it, or with nothing.
+/// Returns whether the text is a colon followed by digits or by nothing.
 fn is_port(text: &[u8]) -> bool {
     text.first() == Some(&b':') && text[1..].iter().all(u8::is_ascii_digit)
 }

@@ -5,7 +5,7 @@ fn problem(pattern: &str) -> String {
     error.map(|error| error.to_string()).unwrap_or_default()
 }
 
-/// What other libraries refuse, or read in another way.
+/// Syntax that other libraries refuse or interpret differently.
 #[test]
 fn what_go_has_of_its_own() {
     for (pattern, found, not_found) in [
@@ -75,13 +75,13 @@ fn groups_and_their_names() {
     assert_eq!(regex.groups_named(b"m").count(), 0);
 }
 
-/// Searches of all lengths: in short texts it is another engine.
+/// Tests searches of all lengths, because short texts use a different engine.
 #[test]
 fn long_texts() {
     let text = "ä".repeat(100_000);
     let regex = Regex::new("^ä*$".as_bytes()).unwrap();
     assert!(regex.is_match(text.as_bytes()));
     assert!(!regex.is_match(format!("{text}b").as_bytes()));
-    // Bytes that are not UTF-8 are one character each.
+    // Each byte that is not valid UTF-8 is one character.
     assert!(Regex::new(b"^.{3}$").unwrap().is_match(b"\xFFa\xE2"));
 }
