@@ -1,4 +1,4 @@
-//! The functions that the language has by itself.
+//! The built-in functions of the language.
 
 mod compare;
 mod escape;
@@ -11,7 +11,7 @@ use crate::{
     value::{Type, Value},
 };
 
-/// The builtin of that name.
+/// Returns the builtin of that name.
 pub(crate) fn find(name: &str) -> Option<Callee> {
     Some(match name {
         "and" => Callee::And,
@@ -24,7 +24,7 @@ pub(crate) fn find(name: &str) -> Option<Callee> {
 const ANY: &[Type] = &[Type::Any];
 const TWO: &[Type] = &[Type::Any, Type::Any];
 
-/// All but those that do not evaluate their arguments like the others.
+/// All builtins except those that evaluate their arguments in a special way.
 const FUNCTIONS: &[Function] = &[
     Function::variadic("eq", TWO, |_, args| {
         compare::equal_any(&args[0], args.rest(1)).map(Value::Bool)
@@ -66,7 +66,7 @@ const FUNCTIONS: &[Function] = &[
     }),
 ];
 
-/// Escapes what actions would print of the arguments; the untyped nil prints as in a template, not as in fmt.
+/// Escapes what actions would print for the arguments. The untyped nil prints as in a template, not as in fmt.
 fn escaped(args: &[Value], escape: fn(&[u8]) -> Vec<u8>) -> Result<Value, FunctionError> {
     let named = args.iter().map(|value| match value {
         Value::Nil => "<no value>".into(),

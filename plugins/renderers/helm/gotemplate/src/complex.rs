@@ -1,4 +1,4 @@
-//! Complex constants, which Go's templates know, though hardly any template does.
+//! Complex constants, which Go's templates support, though hardly any template uses them.
 
 use std::any::Any;
 

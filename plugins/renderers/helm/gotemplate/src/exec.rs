@@ -1,7 +1,7 @@
-//! Executes templates: walks trees, and writes what they give.
+//! Executes templates: walks their trees and writes the output.
 //!
-//! Functions through which evaluation comes back to itself are not inlined into each other, and texts of errors are made
-//! elsewhere: what a level of nesting takes of the stack decides how deep templates may go.
+//! Functions through which evaluation recurses are not inlined into each other, and error messages are built in separate
+//! functions. The stack space that a nesting level takes determines how deep templates may nest.
 
 mod call;
 mod error;
@@ -29,23 +29,23 @@ use crate::{
 use operand::Operand;
 use separators::Written;
 
-/// What an execution may use; whoever reaches a limit gets an error.
+/// The resources that an execution may use. Exceeding a limit is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How many actions and calls are executed.
+    /// The number of actions and calls to execute.
     pub steps: u64,
-    /// How many bytes the output has, including that of templates inside.
+    /// The size of the output in bytes, including that of nested templates.
     pub output: usize,
-    /// How many bytes functions ask for with [`Call::charge`](crate::Call::charge), and how many bytes of text and items of
-    /// lists they return, over the whole execution.
+    /// The number of bytes that functions request with [`Call::charge`](crate::Call::charge), plus the bytes of text and the list
+    /// items that they return, over the whole execution.
     pub memory: usize,
-    /// How many levels templates, blocks and parentheses stand inside each other, a template for four; what is safe depends
-    /// on the stack's size.
+    /// The nesting depth of templates, blocks and parentheses, where a template counts as four levels. Which depth is safe
+    /// depends on the size of the stack.
     pub depth: usize,
 }
 
 impl Default for Limits {
-    /// Far more than any real template needs, and safe on a stack of 1 MiB in a release build.
+    /// Returns limits that are far higher than any real template needs, and safe on a stack of 1 MiB in a release build.
     fn default() -> Self {
         Self {
             steps: 100_000_000,
@@ -56,21 +56,21 @@ impl Default for Limits {
     }
 }
 
-/// For how many levels a template counts in [`Limits::depth`]: a call goes through more of the stack than a block does.
+/// The number of levels that a template counts for in [`Limits::depth`]. A call takes more stack space than a block.
 const TEMPLATE_LEVELS: usize = 4;
 
-/// How to execute.
+/// The options of an execution.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// What functions find in [`Call::state`](crate::Call::state).
+    /// The state that functions get from [`Call::state`](crate::Call::state).
     pub state: State,
-    /// What may be used.
+    /// The resources that the execution may use.
     pub limits: Limits,
 }
 
 type Result<T, E = Box<ExecError>> = std::result::Result<T, E>;
 
-/// What a loop does next.
+/// How a loop continues.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Flow {
     Next,
@@ -78,33 +78,33 @@ enum Flow {
     Continue,
 }
 
-/// One execution, from the template that was asked for through all that it calls.
+/// One execution, from the requested template through everything it calls.
 pub(crate) struct Executor<'o> {
     options: &'o Options,
     set: Rc<Set>,
-    /// The template that was asked for.
+    /// The requested template.
     root: Rc<str>,
-    /// The template that runs now.
+    /// The template that is running.
     tree: Rc<Tree>,
-    /// The node that errors name: the last one that evaluation came to, as in Go.
+    /// The node that errors name: the last one that evaluation reached, as in Go.
     at: Id,
-    /// All variables; those of the running template begin at `frame`.
+    /// All variables. Those of the running template begin at `frame`.
     variables: Vec<(u32, Operand)>,
     frame: usize,
     out: Vec<u8>,
-    /// The text of the template that was asked for.
+    /// The text of the requested template.
     source: Rc<Source>,
-    /// Where that text separates documents: in the output, and where in the text the next one begins.
+    /// The document separators in that text: their place in the output, and the place in the text where the next document begins.
     separators: Vec<(usize, usize)>,
-    /// How many functions execute templates at present, whose output is not yet part of the whole one.
+    /// The number of functions that are executing templates whose output is not yet part of the whole output.
     captured: usize,
     steps: u64,
     memory: usize,
     depth: usize,
-    /// The function that runs now, and the node of its call.
+    /// The function that is running, and the node of its call.
     function: &'static str,
     called_at: Id,
-    /// How often places were counted.
+    /// How often each place asked for its count.
     counts: HashMap<(Rc<str>, usize), u64>,
 }
 
@@ -138,7 +138,7 @@ impl<'o> Executor<'o> {
 
     // Errors
 
-    /// An error at the node that evaluation came to last.
+    /// Returns an error at the node that evaluation reached last.
     #[cold]
     #[inline(never)]
     fn error(&self, failure: Failure) -> Box<ExecError> {
@@ -174,7 +174,7 @@ impl<'o> Executor<'o> {
         Ok(())
     }
 
-    /// Goes `levels` deeper for a while.
+    /// Runs a function `levels` deeper.
     fn deeper<T>(&mut self, levels: usize, run: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         if self.depth < levels {
             return self.exceed(Limit::Depth(self.options.limits.depth));
@@ -187,7 +187,7 @@ impl<'o> Executor<'o> {
 
     // Templates
 
-    /// Runs a template with its own variables, of which `$` is the only one at first.
+    /// Runs a template with its own variables. At first, `$` is the only one.
     #[inline(never)]
     fn template(&mut self, tree: &Rc<Tree>, dot: Operand) -> Result<()> {
         let caller = std::mem::replace(&mut self.tree, tree.clone());
@@ -263,7 +263,7 @@ impl<'o> Executor<'o> {
         self.check_output()
     }
 
-    /// The text of the node that evaluation came to last.
+    /// Returns the text of the node that evaluation reached last.
     fn expression(&self) -> String {
         syntax::find(&self.tree, self.at).unwrap_or_default().1
     }
@@ -325,14 +325,14 @@ impl<'o> Executor<'o> {
             _ => Flow::Next,
         };
         self.variables.truncate(scope);
-        // What parses as a break of the loop around it ends this one; only `continue` gets there.
+        // A `break` that parses as part of the enclosing loop ends this one. Only `continue` reaches the enclosing loop.
         Ok(match flow {
             Flow::Break => Flow::Next,
             flow => flow,
         })
     }
 
-    /// Runs the body for each item; tells whether there was one.
+    /// Runs the body for each item. Returns whether there was any.
     #[inline(never)]
     fn iterate(&mut self, range: &Loop, value: &Value) -> Result<bool> {
         match value {
@@ -350,7 +350,7 @@ impl<'o> Executor<'o> {
             }
             Value::Map(map) => {
                 let of = map.go_type().elem();
-                // The body may change the map; as in Go it does not see that.
+                // The body may change the map. As in Go, the loop does not see the change.
                 let entries = map.entries();
                 let any = !entries.is_empty();
                 for (key, item) in entries {
@@ -407,7 +407,7 @@ impl<'o> Executor<'o> {
                 _ => {}
             }
         } else {
-            // The pipeline has pushed the variables: the last one is the item.
+            // The pipeline has pushed the variables. The last one is the item.
             let top = self.variables.len();
             if variables.len() > 1 {
                 self.variables[top - 2].1 = index;
@@ -423,7 +423,7 @@ impl<'o> Executor<'o> {
     }
 }
 
-/// A value in an error text.
+/// Formats a value for an error message.
 fn shown(value: &Value) -> String {
     match print::value(value) {
         Ok(text) => text.to_str_lossy().into_owned(),

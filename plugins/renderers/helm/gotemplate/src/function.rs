@@ -1,10 +1,10 @@
 //! How functions for templates are declared, found and called.
 //!
-//! A [`Function`] is a constant: its Go signature and a body. The signature is all that is needed for Go's implicit
-//! checks: the executor counts the arguments, types literals by their parameter (`trunc 5 "x"` gives the body an `int`),
-//! turns an untyped nil into the nil slice or map where the parameter is one, and refuses everything else with Go's
-//! texts (`wrong number of args for trunc: want 2 got 1`, `wrong type for value; expected string; got int`). So a body
-//! may rely on what it declares, and does only what the Go function does.
+//! A [`Function`] is a constant: its Go signature and a body. The signature is all that Go's implicit checks need. The executor
+//! counts the arguments, types literals by their parameter (`trunc 5 "x"` gives the body an `int`), turns an untyped nil into the
+//! nil slice or map where the parameter is one, and refuses everything else with Go's messages (`wrong number of args for trunc:
+//! want 2 got 1`, `wrong type for value; expected string; got int`). A body can therefore rely on its declaration, and does only
+//! what the Go function does.
 //!
 //! ```
 //! use pintle_gotemplate::{Function, FunctionError, Functions, Standalone, Type, Value, value::clamp_to_usize};
@@ -59,7 +59,7 @@ use crate::{
     value::{Int, NilMapError, Type, Value},
 };
 
-/// The code of a function; closures that capture nothing are such.
+/// The code of a function. Closures that capture nothing can be used.
 pub type Body = fn(&mut dyn Call, Args<'_>) -> Result<Value, FunctionError>;
 
 /// A function that templates can call, or a method of a value.
@@ -72,7 +72,7 @@ pub struct Function {
 }
 
 impl Function {
-    /// A function with the parameters `params`.
+    /// Declares a function with the parameters `params`.
     pub const fn new(name: &'static str, params: &'static [Type], body: Body) -> Self {
         Self {
             name,
@@ -82,7 +82,7 @@ impl Function {
         }
     }
 
-    /// A variadic function: the last of `params` is the type of each further argument, of which there may be none.
+    /// Declares a variadic function. The last of `params` is the type of each further argument, of which there may be none.
     pub const fn variadic(name: &'static str, params: &'static [Type], body: Body) -> Self {
         Self {
             name,
@@ -92,47 +92,47 @@ impl Function {
         }
     }
 
-    /// A method: argument 0 of the body is the receiver, for which `params` has no entry.
+    /// Declares a method. Argument 0 of the body is the receiver, for which `params` has no entry.
     pub const fn method(name: &'static str, params: &'static [Type], body: Body) -> Self {
         Self::new(name, params, body)
     }
 
-    /// The function of that name in a table, for the few methods that a type has.
+    /// Returns the function of that name in a table. This is meant for the few methods of a type.
     pub fn find(table: &'static [Self], name: &[u8]) -> Option<&'static Self> {
         table
             .iter()
             .find(|function| function.name.as_bytes() == name)
     }
 
-    /// The name under which templates call it.
+    /// Returns the name under which templates call the function.
     pub const fn name(&self) -> &'static str {
         self.name
     }
 
-    /// The types of the parameters, without a method's receiver.
+    /// Returns the types of the parameters, without a method's receiver.
     pub const fn params(&self) -> &'static [Type] {
         self.params
     }
 
-    /// Whether the last parameter stands for any number of arguments.
+    /// Returns whether the last parameter stands for any number of arguments.
     pub const fn is_variadic(&self) -> bool {
         self.variadic
     }
 
-    /// The code.
+    /// Returns the code.
     pub const fn body(&self) -> Body {
         self.body
     }
 
-    /// The type that the argument at an index must have.
+    /// Returns the type that the argument at an index must have.
     pub fn param(&self, index: usize) -> Type {
         let last = self.params.last().copied().unwrap_or(Type::Any);
         self.params.get(index).copied().unwrap_or(last)
     }
 
-    /// Refuses a wrong number of arguments, with Go's text.
+    /// Refuses a wrong number of arguments with Go's message.
     ///
-    /// `written` is how many stand after the name; `given` counts the value of a pipeline too.
+    /// `written` is the number of arguments after the name. `given` also counts the value of a pipeline.
     pub fn check_count(&self, written: usize, given: usize) -> Result<(), FunctionError> {
         let (name, wanted) = (self.name, self.params.len());
         if self.variadic {
@@ -167,7 +167,7 @@ impl fmt::Debug for Function {
     }
 }
 
-/// Makes a value fit a parameter as text/template does, or says in Go's words why it does not.
+/// Makes a value fit a parameter as text/template does, or explains in Go's words why it does not fit.
 pub(crate) fn fit(value: Value, param: Type) -> Result<Value, FunctionError> {
     if param == Type::Any {
         return Ok(value);
@@ -190,7 +190,7 @@ pub(crate) fn fit(value: Value, param: Type) -> Result<Value, FunctionError> {
     )))
 }
 
-/// A value as the type that it is assigned to: a parameter of an unnamed map type sees nothing of a map's name.
+/// Converts a value to the type that it is assigned to. A parameter of an unnamed map type does not see the name of a map's type.
 fn converted(value: Value, param: Type) -> Value {
     match value {
         Value::Map(map) if matches!(param, Type::Map(_)) => Value::Map(map.converted(param)),
@@ -198,7 +198,7 @@ fn converted(value: Value, param: Type) -> Value {
     }
 }
 
-/// Makes a value fit a parameter as `call` and `index` do: integers are converted.
+/// Makes a value fit a parameter as `call` and `index` do. Integers are converted.
 pub(crate) fn prepare(value: Value, param: Type) -> Result<Value, FunctionError> {
     if matches!(value, Value::Nil) {
         return if param.can_be_nil() {
@@ -221,40 +221,40 @@ pub(crate) fn prepare(value: Value, param: Type) -> Result<Value, FunctionError>
     )))
 }
 
-/// Why a function did not give a value.
+/// Why a function did not return a value.
 ///
-/// The executor adds where: `template: NAME:LINE:COLUMN: executing "NAME" at <EXPRESSION>: error calling FUNCTION: `.
+/// The executor adds the location: `template: NAME:LINE:COLUMN: executing "NAME" at <EXPRESSION>: error calling FUNCTION: `.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum FunctionError {
-    /// What Go's function returns as error, or panics with.
+    /// The error that Go's function returns, or the message of its panic.
     #[error("{0}")]
     Failed(String),
-    /// What a template's author says: the function is there to refuse, and found nothing wrong itself.
+    /// A message from a template's author. The function exists to refuse values, and found no error itself.
     #[error("{0}")]
     Refused(String),
-    /// A template that the function executed has failed.
+    /// A template that the function executed failed.
     #[error("{prefix}{error}")]
     Template {
-        /// What the function says before; may be empty.
+        /// The text that the function puts before the error; may be empty.
         prefix: String,
-        /// What happened there.
+        /// The error of the template.
         error: Box<ExecError>,
     },
-    /// There is no template of the name that the function was to execute.
+    /// The template that the function should execute does not exist.
     #[error("template: no template {name:?} associated with template {set:?}")]
     NoTemplate {
-        /// What was asked for.
+        /// The requested name.
         name: String,
         /// The name of the set.
         set: String,
     },
-    /// The execution has used up what it may use.
+    /// The execution exceeded a limit.
     #[error(transparent)]
     Limit(#[from] Limit),
 }
 
 impl FunctionError {
-    /// An error with that text.
+    /// Creates an error with that message.
     pub fn new(text: impl fmt::Display) -> Self {
         Self::Failed(text.to_string())
     }

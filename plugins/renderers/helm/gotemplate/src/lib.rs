@@ -1,8 +1,8 @@
-//! Go's text/template language, its values and its printing, without Helm.
+//! Go's text/template language with its values and printing, without Helm.
 //!
-//! A [`Set`] holds templates that can call each other. The parts: [`value`] is what templates compute with (Go's types
-//! as far as a template can tell them apart), [`function`] is how functions are declared, found and called, and
-//! [`print`] turns values into text.
+//! A [`Set`] holds templates that can call each other. The parts: [`value`] defines what templates compute with (Go's types as
+//! far as a template can tell them apart), [`function`] defines how functions are declared, found and called, and [`print`] turns
+//! values into text.
 //!
 //! ```
 //! use std::rc::Rc;
@@ -17,8 +17,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Nothing here knows a clock, a file, the network or randomness: a template's output follows from its text, its data
-//! and the functions it is given.
+//! This crate has no access to a clock, files, the network or randomness. A template's output follows from its text, its data and
+//! the functions it is given.
 
 mod builtin;
 mod complex;

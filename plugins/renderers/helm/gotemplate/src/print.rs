@@ -27,18 +27,18 @@ use crate::{
 };
 use printer::Printer;
 
-/// The most bytes that one call prints; widths and repeated arguments could otherwise make much out of little.
+/// The most bytes that one call prints. Otherwise, widths and repeated arguments could turn little input into much output.
 pub const MAX_OUTPUT: usize = 256 << 20;
 
-/// Why something was not printed. Go has no such errors: it runs out of memory or stack.
+/// Why a value was not printed. Go has no such errors: it runs out of memory or stack.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum PrintError {
-    /// A list or map is inside too many others, perhaps inside itself.
+    /// A list or map is nested too deeply, perhaps inside itself.
     #[error(
         "a value is nested more than {MAX_NESTING} levels deep, or contains itself, and cannot be printed"
     )]
     TooDeep,
-    /// See [`MAX_OUTPUT`].
+    /// The output is longer than [`MAX_OUTPUT`].
     #[error("more than {MAX_OUTPUT} bytes would be printed")]
     TooLong,
 }
@@ -49,7 +49,7 @@ impl From<PrintError> for FunctionError {
     }
 }
 
-/// What Go's `%v` prints for a value; the untyped nil is `<nil>`.
+/// Returns what Go's `%v` prints for a value. The untyped nil is `<nil>`.
 pub fn value(value: &Value) -> Result<Text, PrintError> {
     if let Value::String(text) = value {
         return Ok(text.clone());
@@ -59,22 +59,23 @@ pub fn value(value: &Value) -> Result<Text, PrintError> {
     Ok(out.into())
 }
 
-/// Appends what [`value()`] gives.
+/// Appends the result of [`value()`].
 pub fn append_value(out: &mut Vec<u8>, value: &Value) -> Result<(), PrintError> {
     Printer::new(out).argument(value, 'v')
 }
 
-/// Appends what an action of a template prints: of a pointer what it leads to, where functions show the pointer too.
+/// Appends what an action of a template prints. For a pointer, this is the value it points to, where functions also show the
+/// pointer.
 pub(crate) fn append_result(out: &mut Vec<u8>, value: &Value) -> Result<(), PrintError> {
     Printer::new(out).result(value)
 }
 
-/// Go's `fmt.Sprint`: a space stands between arguments if neither is a string.
+/// Prints like Go's `fmt.Sprint`: with a space between arguments if neither is a string.
 pub fn sprint(args: &[Value]) -> Result<Text, PrintError> {
     joined(args, append_value)
 }
 
-/// The same of what actions of a template would print.
+/// Prints like [`sprint`], but each argument as an action of a template would.
 pub(crate) fn sprint_results(args: &[Value]) -> Result<Text, PrintError> {
     joined(args, append_result)
 }
@@ -96,7 +97,7 @@ fn joined(
     Ok(out.into())
 }
 
-/// Go's `fmt.Sprintln`: spaces between all arguments and a line break at the end.
+/// Prints like Go's `fmt.Sprintln`: with spaces between all arguments and a line break at the end.
 pub fn sprintln(args: &[Value]) -> Result<Text, PrintError> {
     let mut out = Vec::new();
     for (index, value) in args.iter().enumerate() {
@@ -109,7 +110,7 @@ pub fn sprintln(args: &[Value]) -> Result<Text, PrintError> {
     Ok(out.into())
 }
 
-/// Go's `fmt.Sprintf`.
+/// Prints like Go's `fmt.Sprintf`.
 pub fn sprintf(format: &[u8], args: &[Value]) -> Result<Text, PrintError> {
     let mut out = Vec::new();
     format::format(&mut out, format, args)?;

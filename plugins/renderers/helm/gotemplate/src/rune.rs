@@ -5,21 +5,21 @@
 pub struct Rune {
     /// The character; U+FFFD for a byte that is not part of valid UTF-8.
     pub char: char,
-    /// How many bytes it takes: 1 to 4, and 1 for an invalid byte.
+    /// The length in bytes: 1 to 4, and 1 for an invalid byte.
     pub len: usize,
 }
 
 impl Rune {
-    /// The replacement character, which invalid bytes give.
+    /// The replacement character, which stands for invalid bytes.
     pub const INVALID: char = char::REPLACEMENT_CHARACTER;
 
-    /// Whether it stands for an invalid byte rather than for a character that was written.
+    /// Returns whether this stands for an invalid byte, not for a character in the text.
     pub const fn is_invalid(self) -> bool {
         self.len == 1 && !self.char.is_ascii()
     }
 }
 
-/// The first character of a byte string; Go's `utf8.DecodeRune`.
+/// Returns the first character of a byte string, like Go's `utf8.DecodeRune`.
 pub fn decode(bytes: &[u8]) -> Option<Rune> {
     let first = *bytes.first()?;
     if first.is_ascii() {
@@ -46,7 +46,7 @@ pub fn decode(bytes: &[u8]) -> Option<Rune> {
     })
 }
 
-/// The characters of a byte string, one after the other.
+/// Returns an iterator over the characters of a byte string.
 pub fn runes(mut bytes: &[u8]) -> impl Iterator<Item = Rune> + '_ {
     std::iter::from_fn(move || {
         let rune = decode(bytes)?;
@@ -55,7 +55,7 @@ pub fn runes(mut bytes: &[u8]) -> impl Iterator<Item = Rune> + '_ {
     })
 }
 
-/// How many characters a byte string has; Go's `utf8.RuneCount`.
+/// Returns the number of characters in a byte string, like Go's `utf8.RuneCount`.
 pub fn count(bytes: &[u8]) -> usize {
     if bytes.is_ascii() {
         bytes.len()
@@ -64,7 +64,7 @@ pub fn count(bytes: &[u8]) -> usize {
     }
 }
 
-/// Whether Go's `strconv.IsPrint` holds: letters, marks, numbers, punctuation, symbols and the ASCII space.
+/// Returns whether Go's `strconv.IsPrint` holds: for letters, marks, numbers, punctuation, symbols and the ASCII space.
 pub fn is_printable(char: char) -> bool {
     if char.is_ascii() {
         return (' '..='~').contains(&char);
@@ -72,7 +72,7 @@ pub fn is_printable(char: char) -> bool {
     inside(PRINTABLE, char)
 }
 
-/// Whether Go's `unicode.IsLetter` holds.
+/// Returns whether Go's `unicode.IsLetter` holds.
 pub fn is_letter(char: char) -> bool {
     if char.is_ascii() {
         return char.is_ascii_alphabetic();
@@ -80,7 +80,7 @@ pub fn is_letter(char: char) -> bool {
     inside(LETTERS, char)
 }
 
-/// Whether Go's `unicode.IsDigit` holds.
+/// Returns whether Go's `unicode.IsDigit` holds.
 pub fn is_digit(char: char) -> bool {
     if char.is_ascii() {
         return char.is_ascii_digit();
@@ -88,7 +88,8 @@ pub fn is_digit(char: char) -> bool {
     inside(DIGITS, char)
 }
 
-/// Go's `unicode.ToUpper`: one character for one (`ß` stays `ß`), where Rust's standard library has Unicode's full mapping.
+/// Converts like Go's `unicode.ToUpper`: one character to one (`ß` stays `ß`). Rust's standard library uses Unicode's full
+/// mapping.
 pub fn to_upper(char: char) -> char {
     match char {
         '\u{1F80}'..='\u{1F87}' | '\u{1F90}'..='\u{1F97}' | '\u{1FA0}'..='\u{1FA7}' => {
@@ -99,7 +100,7 @@ pub fn to_upper(char: char) -> char {
     }
 }
 
-/// Go's `unicode.ToLower`, one character for one as well.
+/// Converts like Go's `unicode.ToLower`, also one character to one.
 pub fn to_lower(char: char) -> char {
     match char {
         'İ' => 'i',
@@ -119,14 +120,14 @@ fn shift(char: char, by: u32) -> char {
     char::from_u32(u32::from(char) + by).unwrap_or(char)
 }
 
-/// Whether an odd number of borders lies at or before the character.
+/// Returns whether an odd number of borders lies at or before the character.
 fn inside(borders: &[u32], char: char) -> bool {
     borders.partition_point(|border| *border <= u32::from(char)) % 2 == 1
 }
 
 // The tables follow Unicode 15.0, as Go 1.26 does.
 
-/// Where runs of printable characters above ASCII begin and end, in turn.
+/// The alternating start and end of each run of printable non-ASCII characters.
 const PRINTABLE: &[u32] = &[
     0xa1, 0xad, 0xae, 0x378, 0x37a, 0x380, 0x384, 0x38b, 0x38c, 0x38d, 0x38e, 0x3a2, 0x3a3, 0x530,
     0x531, 0x557, 0x559, 0x58b, 0x58d, 0x590, 0x591, 0x5c8, 0x5d0, 0x5eb, 0x5ef, 0x5f5, 0x606,
@@ -259,7 +260,7 @@ const PRINTABLE: &[u32] = &[
     0x31350, 0x323b0, 0xe0100, 0xe01f0,
 ];
 
-/// Where runs of letters (category L) above ASCII begin and end, in turn.
+/// The alternating start and end of each run of non-ASCII letters (category L).
 const LETTERS: &[u32] = &[
     0xaa, 0xab, 0xb5, 0xb6, 0xba, 0xbb, 0xc0, 0xd7, 0xd8, 0xf7, 0xf8, 0x2c2, 0x2c6, 0x2d2, 0x2e0,
     0x2e5, 0x2ec, 0x2ed, 0x2ee, 0x2ef, 0x370, 0x375, 0x376, 0x378, 0x37a, 0x37e, 0x37f, 0x380,
@@ -380,7 +381,7 @@ const LETTERS: &[u32] = &[
     0x2ebe1, 0x2f800, 0x2fa1e, 0x30000, 0x3134b, 0x31350, 0x323b0,
 ];
 
-/// Where runs of decimal digits (category Nd) above ASCII begin and end, in turn.
+/// The alternating start and end of each run of non-ASCII decimal digits (category Nd).
 const DIGITS: &[u32] = &[
     0x660, 0x66a, 0x6f0, 0x6fa, 0x7c0, 0x7ca, 0x966, 0x970, 0x9e6, 0x9f0, 0xa66, 0xa70, 0xae6,
     0xaf0, 0xb66, 0xb70, 0xbe6, 0xbf0, 0xc66, 0xc70, 0xce6, 0xcf0, 0xd66, 0xd70, 0xde6, 0xdf0,

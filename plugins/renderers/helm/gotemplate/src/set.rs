@@ -1,4 +1,4 @@
-//! Templates that know each other.
+//! Sets of templates that can call each other.
 
 use std::rc::Rc;
 
@@ -11,20 +11,20 @@ use crate::{
     value::{Text, Value},
 };
 
-/// What a key that a map does not have gives: Go's `missingkey` option.
+/// The result of a lookup of a key that a map does not have: Go's `missingkey` option.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MissingKey {
-    /// No value at all, which prints as `<no value>` and whose fields are no value either.
+    /// No value at all. It prints as `<no value>`, and its fields are also no value.
     #[default]
     Default,
-    /// The zero of the map's element type. For `map[string]interface {}` this is nil, which prints as `<no value>` too,
+    /// The zero value of the map's element type. For `map[string]interface {}`, this is nil, which also prints as `<no value>`,
     /// but whose fields are an error.
     Zero,
     /// An error.
     Error,
 }
 
-/// Templates that know each other, and the functions that they can call.
+/// A set of templates that can call each other, and the functions available to them.
 ///
 /// See the crate's documentation for an example.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ pub struct Set {
 }
 
 impl Set {
-    /// An empty set; the name is for errors.
+    /// Creates an empty set. The name appears in errors.
     pub fn new(name: &str, functions: Functions) -> Self {
         Self {
             name: name.into(),
@@ -50,7 +50,7 @@ impl Set {
         }
     }
 
-    /// Chooses what missing keys give.
+    /// Sets the result of missing keys.
     #[must_use]
     pub fn with_missing_key(self, missing_key: MissingKey) -> Self {
         Self {
@@ -59,14 +59,14 @@ impl Set {
         }
     }
 
-    /// Chooses the marks around actions in texts that are parsed from now on.
+    /// Sets the marks around actions for texts that are parsed from now on.
     #[must_use]
     pub fn with_delimiters(self, marks: Delimiters) -> Self {
         Self { marks, ..self }
     }
 
-    /// A set that has all templates of this one, and can get more without this one's knowing: what Go's `Clone` is used
-    /// for, at no cost.
+    /// Creates a set that has all templates of this one, and to which more can be added without affecting this one. It does what
+    /// Go's `Clone` is used for, at no cost.
     #[must_use]
     pub fn extend(self: &Rc<Self>) -> Self {
         Self {
@@ -79,9 +79,9 @@ impl Set {
         }
     }
 
-    /// Parses a text and adds it, and all templates that it defines.
+    /// Parses a text, and adds it and all templates that it defines.
     ///
-    /// A template takes the place of another one of its name, unless it holds nothing but space and comments.
+    /// A template replaces another one of the same name, unless it contains only whitespace and comments.
     pub fn parse(&mut self, name: &str, text: impl Into<Text>) -> Result<(), ParseError> {
         let trees = parse::parse(&name.into(), text.into(), &self.marks, &self.functions)?;
         for tree in trees {
@@ -92,7 +92,7 @@ impl Set {
         Ok(())
     }
 
-    /// The same for a text that shall be executed itself under the name, even if it holds nothing but space.
+    /// Parses like [`Self::parse`], for a text that will itself be executed under the name, even if it contains only whitespace.
     pub fn parse_main(&mut self, name: &str, text: impl Into<Text>) -> Result<(), ParseError> {
         let name: Rc<str> = name.into();
         let trees = parse::parse(&name, text.into(), &self.marks, &self.functions)?;
@@ -104,17 +104,17 @@ impl Set {
         Ok(())
     }
 
-    /// What the set is called in errors.
+    /// Returns the name of the set in errors.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether there is a template of that name.
+    /// Returns whether there is a template of that name.
     pub fn contains(&self, name: &str) -> bool {
         self.tree(name).is_some()
     }
 
-    /// The names of all templates, sorted.
+    /// Returns the names of all templates, sorted.
     pub fn names(&self) -> Vec<&str> {
         let mut names = self
             .outer
@@ -126,7 +126,7 @@ impl Set {
         names
     }
 
-    /// What a template gives for some data.
+    /// Executes a template with some data and returns its output.
     pub fn execute(
         self: &Rc<Self>,
         name: &str,
@@ -136,7 +136,8 @@ impl Set {
         Ok(self.execute_noting(name, data, options)?.bytes)
     }
 
-    /// What a template gives for some data, and which lines of its text the documents in that are from.
+    /// Executes a template with some data. Returns its output and the lines of its text from which the documents in the output
+    /// come.
     pub fn execute_noting(
         self: &Rc<Self>,
         name: &str,

@@ -1,4 +1,4 @@
-//! From a template's text to its tree.
+//! Turns the text of a template into its tree.
 
 pub(crate) mod lex;
 pub(crate) mod literal;
@@ -11,7 +11,7 @@ pub(crate) use show::{find, text};
 
 use thiserror::Error;
 
-/// The marks around actions; `{{` and `}}` unless something else is asked for.
+/// The marks around actions; `{{` and `}}` unless others are requested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delimiters {
     pub(crate) left: Vec<u8>,
@@ -19,7 +19,7 @@ pub struct Delimiters {
 }
 
 impl Delimiters {
-    /// Marks of one's own; an empty one stands for the usual one.
+    /// Creates custom marks. An empty mark stands for the usual one.
     pub fn new(left: &str, right: &str) -> Self {
         let or = |mark: &str, usual: &str| {
             let chosen = if mark.is_empty() { usual } else { mark };
@@ -38,19 +38,19 @@ impl Default for Delimiters {
     }
 }
 
-/// How many line breaks a text has.
+/// Returns the number of line breaks in a text.
 #[expect(clippy::naive_bytecount, reason = "a crate for this would not pay")]
 pub(crate) fn count_lines(text: &[u8]) -> usize {
     text.iter().filter(|byte| **byte == b'\n').count()
 }
 
-/// A template's text breaks the language's rules; printed as Go prints it.
+/// The text of a template violates the syntax of the language. The error prints as in Go.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("template: {template}:{line}: {reason}")]
 pub struct ParseError {
     /// The name under which the text was parsed.
     pub template: String,
-    /// The line from 1.
+    /// The line, from 1.
     pub line: usize,
     /// What is wrong, in Go's words.
     pub reason: String,

@@ -1,7 +1,7 @@
 //! The values that templates compute with, as Go's reflection shows them to text/template.
 //!
-//! A [`Value`] is what a Go `interface{}` would hold. Copies are cheap: strings, lists and objects are shared, and a
-//! [`Map`] is a reference, as in Go: what one holder writes, all see.
+//! A [`Value`] is what a Go `interface{}` would hold. Copies are cheap: strings, lists and objects are shared. A [`Map`] is a
+//! reference, as in Go, so all holders see a change.
 //!
 //! ```
 //! use pintle_gotemplate::{List, Map, Type, Value};
@@ -33,13 +33,13 @@ pub use object::Object;
 pub use text::Text;
 pub use types::{IntKind, Kind, Named, Type};
 
-/// The depth of lists and maps inside each other at which whoever walks a value must stop with an error.
+/// The nesting depth of lists and maps at which code that walks a value must stop with an error.
 ///
-/// Maps are references, so a template can put one into itself: every recursive walk needs an end, and in a Wasm guest
-/// the stack is small.
+/// Maps are references, so a template can put one into itself. Every recursive walk therefore needs a limit, and the stack of a
+/// Wasm guest is small.
 pub const MAX_NESTING: usize = 400;
 
-/// What a Go `interface{}` would hold.
+/// A value that a Go `interface{}` would hold.
 #[derive(Clone, Default)]
 pub enum Value {
     /// The untyped nil: no value, or a nil interface.
@@ -49,9 +49,9 @@ pub enum Value {
     Bool(bool),
     /// An integer of one of Go's integer types.
     Int(Int),
-    /// A `float64`: what numbers in YAML and JSON become.
+    /// A `float64`, the type of numbers from YAML and JSON.
     Float(f64),
-    /// A `string`: bytes, mostly but not always UTF-8.
+    /// A `string`: bytes that are usually but not always UTF-8.
     String(Text),
     /// A slice.
     List(List),
@@ -62,27 +62,27 @@ pub enum Value {
 }
 
 impl Value {
-    /// A Go `int`: the type of integers that are written in templates.
+    /// Creates a Go `int`, the type of integers written in templates.
     pub fn int(number: i64) -> Self {
         Self::Int(Int::new(IntKind::Int, number))
     }
 
-    /// A Go `int64`: the type of integers that `--set` makes.
+    /// Creates a Go `int64`, the type of integers from `--set`.
     pub fn int64(number: i64) -> Self {
         Self::Int(Int::new(IntKind::Int64, number))
     }
 
-    /// A Go `uint64`.
+    /// Creates a Go `uint64`.
     pub fn uint64(number: u64) -> Self {
         Self::Int(Int::unsigned(IntKind::Uint64, number))
     }
 
-    /// A string.
+    /// Creates a string.
     pub fn string(text: impl Into<Text>) -> Self {
         Self::String(text.into())
     }
 
-    /// A list of type `[]interface {}`.
+    /// Creates a list of type `[]interface {}`.
     pub fn list(items: Vec<Value>) -> Self {
         Self::List(List::new(items))
     }
@@ -92,7 +92,7 @@ impl Value {
         Self::Object(Rc::new(object))
     }
 
-    /// The Go type of the value inside; the untyped nil has none and gives [`Type::Any`].
+    /// Returns the Go type of the value inside. The untyped nil has none and gives [`Type::Any`].
     ///
     /// `Display` of the result is what Go's `%T` prints, except that `%T` of nil is `<nil>`.
     pub fn go_type(&self) -> Type {
@@ -108,7 +108,7 @@ impl Value {
         }
     }
 
-    /// The Go kind of the value inside; [`Kind::Invalid`] for the untyped nil.
+    /// Returns the Go kind of the value inside; [`Kind::Invalid`] for the untyped nil.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Nil => Kind::Invalid,
@@ -116,7 +116,7 @@ impl Value {
         }
     }
 
-    /// Whether `if` takes the value for true: it is not the zero of its type, and not empty.
+    /// Returns whether `if` considers the value true: it is not the zero of its type, and not empty.
     pub fn is_true(&self) -> bool {
         match self {
             Self::Nil => false,
@@ -130,7 +130,7 @@ impl Value {
         }
     }
 
-    /// Whether this is the untyped nil or a nil slice, map or pointer.
+    /// Returns whether this is the untyped nil or a nil slice, map or pointer.
     pub fn is_nil(&self) -> bool {
         match self {
             Self::Nil => true,
@@ -141,7 +141,7 @@ impl Value {
         }
     }
 
-    /// The string inside, if it is one.
+    /// Returns the string inside, if it is one.
     pub fn as_text(&self) -> Option<&Text> {
         match self {
             Self::String(text) => Some(text),
@@ -149,7 +149,7 @@ impl Value {
         }
     }
 
-    /// The list inside, if it is one.
+    /// Returns the list inside, if it is one.
     pub fn as_list(&self) -> Option<&List> {
         match self {
             Self::List(list) => Some(list),
@@ -157,7 +157,7 @@ impl Value {
         }
     }
 
-    /// The map inside, if it is one, of whatever type.
+    /// Returns the map inside, if it is one, whatever its type.
     pub fn as_map(&self) -> Option<&Map> {
         match self {
             Self::Map(map) => Some(map),
@@ -165,7 +165,7 @@ impl Value {
         }
     }
 
-    /// The object inside, if it is one of the type `T`.
+    /// Returns the object inside, if it is one of the type `T`.
     pub fn downcast<T: Object>(&self) -> Option<&T> {
         match self {
             Self::Object(object) => object.as_any().downcast_ref(),
@@ -173,7 +173,7 @@ impl Value {
         }
     }
 
-    /// The value with objects replaced by what they are made of, for whoever knows only plain values (encoders, `range`).
+    /// Returns the value with an object replaced by its plain data, for code that handles only plain values (encoders, `range`).
     #[must_use]
     pub fn to_plain(&self) -> Value {
         match self {
@@ -182,7 +182,7 @@ impl Value {
         }
     }
 
-    /// The zero value of a type: what a missing key of a map with such elements gives.
+    /// Returns the zero value of a type: the result of a missing key in a map with such elements.
     pub fn zero(of: Type) -> Value {
         match of {
             Type::Any | Type::Error => Self::Nil,
@@ -202,7 +202,8 @@ impl Value {
     }
 }
 
-/// Equality as of Go's `reflect.DeepEqual`: the same types and the same contents; a nil list is not an empty one.
+/// Compares like Go's `reflect.DeepEqual`: equal values have the same types and contents, and a nil list is not equal to an empty
+/// one.
 impl PartialEq for Value {
     fn eq(&self, other: &Self) -> bool {
         deep_equal(self, other)

@@ -1,6 +1,6 @@
-//! Printing against what Go 1.26 printed for the same formats and values (data/print.tsv).
+//! Compares printing with what Go 1.26 printed for the same formats and values (data/print.tsv).
 //!
-//! A line holds the number of a value, the format, and Go's output with backslash escapes; `A`, `P` and `L` stand for the
+//! Each line has the number of a value, the format, and Go's output with backslash escapes. `A`, `P` and `L` stand for the
 //! arguments and calls that [`expected_by_go`] names.
 
 use pintle_gotemplate::{Int, IntKind, List, Map, Type, Value, print};
@@ -42,7 +42,7 @@ fn values() -> Vec<Option<Value>> {
         List::nil(Type::INT_SLICE).into(),
         map.into(),
         List::bytes("hi\0").into(),
-        // Complex numbers come from templates only.
+        // Complex numbers come only from templates.
         Value::Nil,
         Value::int(1 << 40),
         Value::uint64(u64::MAX),

@@ -1,4 +1,4 @@
-//! No text makes the parser or the executor panic, run on, or overflow the stack.
+//! Checks that no text makes the parser or the executor panic, run on, or overflow the stack.
 
 use std::rc::Rc;
 
@@ -55,7 +55,7 @@ fn failure(text: &str) -> Failure {
     }
 }
 
-/// Pieces that together often make a template.
+/// Generates pieces that together often form a template.
 fn piece() -> impl Strategy<Value = String> {
     const WORDS: &[&str] = &[
         "{{",

@@ -1,4 +1,4 @@
-//! Templates against what Go 1.26 gave for them (data/templates.tsv): a template and its output or error in each line,
+//! Compares the output of templates with that of Go 1.26 (data/templates.tsv). Each line has a template and its output or error,
 //! both with backslash escapes.
 
 use std::rc::Rc;

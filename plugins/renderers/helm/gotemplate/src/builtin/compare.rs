@@ -1,4 +1,4 @@
-//! `eq`, `lt` and their relatives.
+//! `eq`, `lt` and related functions.
 
 use std::{cmp::Ordering, mem};
 
@@ -16,11 +16,11 @@ enum Basic<'a> {
     Float(f64),
     String(&'a Text),
     Complex(Complex),
-    /// Everything else, and no value.
+    /// Any other value, or no value.
     Other,
 }
 
-/// The plain value of an object whose Go type is a number or string with a name.
+/// Returns the plain value of an object whose Go type is a named boolean, number or string type.
 fn plain(value: &Value) -> Option<Value> {
     match value {
         Value::Object(object) => match object.go_type().kind() {
@@ -44,7 +44,7 @@ fn basic(value: &Value) -> Basic<'_> {
     }
 }
 
-/// `eq`: whether the first equals any of the others.
+/// Implements `eq`: returns whether the first value equals any of the others.
 pub(super) fn equal_any(first: &Value, others: &[Value]) -> Result<bool, FunctionError> {
     if others.is_empty() {
         return Err(FunctionError::new("missing argument for comparison"));
@@ -117,17 +117,17 @@ fn incompatible(one: &Value, two: &Value) -> FunctionError {
     ))
 }
 
-/// `lt`
+/// Implements `lt`.
 pub(super) fn less(one: &Value, two: &Value) -> Result<bool, FunctionError> {
     order(one, two).map(|order| order == Some(Ordering::Less))
 }
 
-/// `le`
+/// Implements `le`.
 pub(super) fn less_or_equal(one: &Value, two: &Value) -> Result<bool, FunctionError> {
     order(one, two).map(|order| matches!(order, Some(Ordering::Less | Ordering::Equal)))
 }
 
-/// None if neither comes first and they are not equal either.
+/// Compares two values. None if neither comes first and they are not equal either.
 fn order(one: &Value, two: &Value) -> Result<Option<Ordering>, FunctionError> {
     let invalid = || FunctionError::new("invalid type for comparison");
     let plains = (plain(one), plain(two));
@@ -140,7 +140,7 @@ fn order(one: &Value, two: &Value) -> Result<Option<Ordering>, FunctionError> {
         (Basic::Int(one), Basic::Int(two)) => Ok(Some(one.compare(*two))),
         (Basic::Float(one), Basic::Float(two)) => Ok(one.partial_cmp(two)),
         (Basic::String(one), Basic::String(two)) => Ok(Some(one.cmp(two))),
-        // What is left of one group cannot be ordered: booleans and complex numbers.
+        // The remaining pairs of the same group cannot be ordered: booleans and complex numbers.
         (one, two) if mem::discriminant(one) == mem::discriminant(two) => Err(invalid()),
         _ => Err(incompatible(one, two)),
     }

@@ -5,7 +5,7 @@ use crate::{
     value::{Int, IntKind, Kind, Type, Value},
 };
 
-/// The plain value of an object that is a slice or map.
+/// Returns the plain value of an object that is a slice or map.
 fn plain(value: &Value) -> Value {
     match value {
         Value::Object(object)
@@ -71,12 +71,12 @@ pub(super) fn index(item: &Value, indexes: &[Value]) -> Result<Value, FunctionEr
     Ok(item)
 }
 
-/// What Go's reflection panics with for an index that is just behind the end.
+/// Returns the message of the panic in Go's reflection for an index directly after the end.
 fn outside(what: &str) -> FunctionError {
     FunctionError::new(format_args!("reflect: {what} index out of range"))
 }
 
-/// An index from 0 to `end`.
+/// Reads an index from 0 to `end`.
 fn position(index: &Value, end: usize) -> Result<usize, FunctionError> {
     let int = match index {
         Value::Int(int) => int,

@@ -1,4 +1,4 @@
-//! Calls of functions and methods, and what they see of the execution.
+//! Calls of functions and methods, and the part of the execution that they see.
 
 use std::rc::Rc;
 
@@ -13,11 +13,11 @@ use crate::{
     value::{Kind, Text, Type, Value},
 };
 
-/// Calls with up to as many arguments, the receiver included, need no memory of their own.
+/// The largest number of arguments, including the receiver, for which a call needs no allocation.
 const INLINE: usize = 4;
 
 impl Executor<'_> {
-    /// `node` is the whole call, which errors of the function name.
+    /// Evaluates a call. `node` is the whole call, which the function's errors name.
     #[inline(never)]
     pub(super) fn function(
         &mut self,
@@ -35,7 +35,7 @@ impl Executor<'_> {
         }
     }
 
-    /// `and` ends at the first false argument, `or` at the first true one.
+    /// Evaluates `and` until the first false argument, or `or` until the first true one.
     #[inline(never)]
     fn short_circuit(
         &mut self,
@@ -60,7 +60,7 @@ impl Executor<'_> {
         Ok(last.unwrap_or(value))
     }
 
-    /// A call with checked arguments. A method gets its receiver before them.
+    /// Makes a call with checked arguments. A method gets its receiver before them.
     #[inline(never)]
     pub(super) fn call(
         &mut self,
@@ -116,8 +116,8 @@ impl Executor<'_> {
         let result = (function.body())(self, Args::new(values));
         (self.function, self.called_at) = caller;
         let result = result?;
-        // What grows by being put together again and again ends here, whatever function does it. A list is mostly one that
-        // was there before, or that the function has paid for: templates look things up in a long one for each of its items.
+        // This stops values that grow by repeated concatenation, whatever function builds them. A list is usually one that
+        // existed before or that the function has paid for: templates look things up in a long list for each of its items.
         self.charge(match &result {
             Value::String(text) => text.len(),
             Value::List(list) => list.len(),
@@ -138,7 +138,7 @@ impl Executor<'_> {
         }))
     }
 
-    /// The builtin `call`.
+    /// Evaluates the builtin `call`.
     #[inline(never)]
     fn call_value(
         &mut self,
@@ -250,7 +250,7 @@ impl Call for Executor<'_> {
         self.set = caller;
         match result {
             Ok(()) => Ok(text),
-            // Where it was reached says nothing about why.
+            // The place where the limit was reached says nothing about the cause.
             Err(error) => Err(match error.failure {
                 Failure::Limit(limit) => FunctionError::Limit(limit),
                 _ => FunctionError::Template {
@@ -263,7 +263,7 @@ impl Call for Executor<'_> {
 }
 
 impl Executor<'_> {
-    /// Where in its text the present call stands.
+    /// Returns the position of the current call in its text.
     fn call_position(&self) -> usize {
         syntax::find(&self.tree, self.called_at)
             .unwrap_or_default()

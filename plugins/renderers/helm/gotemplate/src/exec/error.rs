@@ -1,78 +1,78 @@
-//! Why a template gave nothing.
+//! The errors of an execution.
 
 use thiserror::Error;
 
 use super::TEMPLATE_LEVELS;
 use crate::function::FunctionError;
 
-/// No template was executed to its end.
+/// A template was not executed to its end.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum ExecuteError {
     /// The set has no such template.
     #[error("template: no template {name:?} associated with template {set:?}")]
     Missing {
-        /// What was asked for.
+        /// The name of the requested template.
         name: String,
-        /// The set's name.
+        /// The name of the set.
         set: String,
     },
-    /// The template has failed.
+    /// The template failed.
     #[error(transparent)]
     Failed(#[from] Box<ExecError>),
 }
 
-/// A template has failed; printed as Go prints it, with what a called template says at the end.
+/// A template failed. The error prints as in Go, with the error of a called template at the end.
 #[derive(Clone, Debug, Error, PartialEq)]
 #[error(
     "template: {source_name}:{line}:{column}: executing {template:?} at <{expression}>: {failure}"
 )]
 pub struct ExecError {
-    /// The name under which the text was parsed: a file, mostly.
+    /// The name under which the text was parsed, usually a file.
     pub source_name: String,
-    /// The line from 1.
+    /// The line, from 1.
     pub line: usize,
-    /// The column in bytes from 0, as Go counts.
+    /// The column in bytes from 0, as in Go.
     pub column: usize,
-    /// The name of the template: that of the text, or of a `define` in it.
+    /// The name of the template: the name of the text, or of a `define` in it.
     pub template: String,
     /// The expression that failed, as Go writes it.
     pub expression: String,
-    /// What happened.
+    /// The cause.
     pub failure: Failure,
 }
 
-/// What happened in a template that failed.
+/// The cause of a template's failure.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum Failure {
-    /// The expression cannot be evaluated; in Go's words.
+    /// The expression cannot be evaluated. The message is Go's.
     #[error("{0}")]
     Expression(String),
-    /// A function or method has failed.
+    /// A function or method failed.
     #[error("error calling {function}: {error}")]
     Call {
-        /// Its name.
+        /// The name of the function.
         function: String,
-        /// What it says.
+        /// The function's error.
         error: FunctionError,
     },
-    /// The execution has used up what it may use.
+    /// The execution exceeded a limit.
     #[error(transparent)]
     Limit(#[from] Limit),
 }
 
-/// What an execution has used up; see [`Limits`](super::Limits).
+/// The limit that an execution exceeded; see [`Limits`](super::Limits).
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Limit {
-    /// Actions and calls.
+    /// The number of actions and calls.
     #[error("the template does not come to an end: too many actions were executed")]
     Steps,
-    /// Bytes of output.
+    /// The bytes of output.
     #[error("the template gives too much output")]
     Output,
-    /// Bytes that functions asked for.
+    /// The bytes that functions requested.
     #[error("a function asks for too much memory")]
     Memory,
-    /// Templates, blocks and parentheses inside each other: more than so many levels.
+    /// The nesting depth of templates, blocks and parentheses, with the limit in levels.
     #[error(
         "exceeded maximum template depth ({0}): templates, each of which counts for {TEMPLATE_LEVELS}, blocks and parentheses stand too deep inside each other, or without end"
     )]

@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl Executor<'_> {
-    /// The value of a pipeline. Variables that it declares stay until the block ends.
+    /// Evaluates a pipeline. The variables that it declares stay until the block ends.
     #[inline(never)]
     pub(super) fn pipeline(&mut self, dot: &Operand, pipe: &Pipe) -> Result<Value> {
         self.at = pipe.id;
@@ -29,7 +29,7 @@ impl Executor<'_> {
         Ok(value)
     }
 
-    /// Gives a variable another value.
+    /// Assigns a value to a variable.
     pub(super) fn assign(&mut self, variable: &Variable, value: Operand) -> Result<()> {
         match self.slot(variable) {
             Some(slot) => {
@@ -48,7 +48,7 @@ impl Executor<'_> {
         found.map(|index| self.frame + index)
     }
 
-    /// `last` is what the command before this one gave.
+    /// Evaluates a command. `last` is the result of the previous command.
     #[inline(never)]
     fn command(&mut self, dot: &Operand, command: &Command, last: Option<Value>) -> Result<Value> {
         self.step()?;
@@ -137,7 +137,7 @@ impl Executor<'_> {
         self.fields(dot, &Operand::concrete(start), fields, expr.id, args, last)
     }
 
-    /// An argument for a parameter of that type.
+    /// Evaluates an argument for a parameter of that type.
     #[inline(never)]
     pub(super) fn argument(&mut self, dot: &Operand, param: Type, expr: &Expr) -> Result<Value> {
         self.at = expr.id;
@@ -157,7 +157,7 @@ impl Executor<'_> {
             }
             ExprKind::Function(callee) => {
                 let value = self.function(dot, *callee, expr.id, &[], None)?;
-                // A function that gives no value gives a nil interface, and here nobody has looked into it yet.
+                // A function without a value returns a nil interface, which has not been unwrapped at this point.
                 let is_interface = matches!(value, Value::Nil);
                 Operand {
                     value,
@@ -185,13 +185,13 @@ impl Executor<'_> {
         }
     }
 
-    /// An expression as Go writes it.
+    /// Returns an expression as Go writes it.
     pub(super) fn text_of(&self, expr: &Expr) -> String {
         crate::syntax::text(expr, &self.tree.source)
     }
 }
 
-/// A name in an error text, as a Go string literal.
+/// Formats a name for an error message, as a Go string literal.
 pub(super) fn quoted(name: &[u8]) -> String {
     String::from_utf8_lossy(&quote(name)).into_owned()
 }

@@ -8,7 +8,7 @@ use crate::{
     value::{Kind, Map, Object, Type, Value},
 };
 
-/// A call of what a name turns out to be.
+/// A use of a name before it is known what the name refers to.
 struct Access<'a> {
     dot: &'a Operand,
     /// The node of the whole expression.
@@ -25,7 +25,7 @@ impl Access<'_> {
 }
 
 impl Executor<'_> {
-    /// One field after the other; only the last one may be a method with arguments.
+    /// Evaluates one field after another. Only the last one may be a method with arguments.
     #[inline(never)]
     pub(super) fn fields(
         &mut self,
@@ -174,7 +174,7 @@ impl Executor<'_> {
     }
 }
 
-/// A method of a list or map of a named type.
+/// Returns a method of a list or map of a named type.
 fn named_method(of: Type, name: &[u8]) -> Option<&'static Function> {
     match of {
         Type::Named(named) => Function::find(named.methods, name),

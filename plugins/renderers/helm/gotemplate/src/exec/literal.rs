@@ -1,4 +1,4 @@
-//! Constants, whose type may depend on the parameter that they are given for.
+//! Constants, whose type may depend on the parameter that receives them.
 
 use super::{Executor, Result};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
 };
 
 impl Executor<'_> {
-    /// A constant where nothing says which type is wanted.
+    /// Evaluates a constant where nothing determines the type.
     pub(super) fn constant(&self, expr: &Expr) -> Result<Value> {
         match &expr.kind {
             ExprKind::Bool(value) => Ok(Value::Bool(*value)),
@@ -26,7 +26,7 @@ impl Executor<'_> {
         }
     }
 
-    /// A constant for a parameter of that type.
+    /// Evaluates a constant for a parameter of that type.
     pub(super) fn literal(&self, param: Type, expr: &Expr) -> Result<Value> {
         let number = match &expr.kind {
             ExprKind::Number { number, .. } => Some(&**number),

@@ -1,11 +1,11 @@
-//! Values as evaluation holds them.
+//! Values during evaluation.
 
 use crate::value::{Type, Value};
 
-/// A value, and whether Go would hold it as an interface: elements of `map[string]interface {}` and the like.
+/// A value, and whether Go would hold it as an interface, such as an element of `map[string]interface {}`.
 ///
-/// It matters for two things: fields of a nil interface are an error while those of no value are no value, and error
-/// texts name the type.
+/// The difference matters in two places. Fields of a nil interface are an error, whereas those of no value are no value. Error
+/// messages name the type.
 #[derive(Clone, Debug)]
 pub(super) struct Operand {
     pub(super) value: Value,
@@ -13,7 +13,7 @@ pub(super) struct Operand {
 }
 
 impl Operand {
-    /// A value of its own type, or no value at all.
+    /// Creates an operand from a value of its own type, or from no value at all.
     pub(super) const fn concrete(value: Value) -> Self {
         Self {
             value,
@@ -21,7 +21,7 @@ impl Operand {
         }
     }
 
-    /// An element of a list or map with elements of that type.
+    /// Creates an operand from an element of a list or map with elements of that type.
     pub(super) fn of(value: Value, of: Type) -> Self {
         Self {
             value,
@@ -29,7 +29,7 @@ impl Operand {
         }
     }
 
-    /// The type that Go's error texts name.
+    /// Returns the type that Go's error messages name.
     pub(super) fn static_type(&self) -> Type {
         if self.is_interface {
             Type::Any
@@ -38,7 +38,7 @@ impl Operand {
         }
     }
 
-    /// Whether it is an interface that holds nothing.
+    /// Returns whether this is an interface that holds nothing.
     pub(super) fn is_nil_interface(&self) -> bool {
         self.is_interface && matches!(self.value, Value::Nil)
     }

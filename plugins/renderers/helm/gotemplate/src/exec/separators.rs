@@ -1,5 +1,5 @@
-//! Where the lines that separate documents come from: without that, nobody could tell from which line of a template the
-//! fifth document of its output is.
+//! The origin of the lines that separate documents. Without it, the template line of the fifth document in the output would be
+//! unknown.
 
 use std::rc::Rc;
 
@@ -11,21 +11,22 @@ use crate::syntax::{
     node::{Id, Source},
 };
 
-/// What a template gave.
+/// The output of a template.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Output {
     /// The output.
     pub bytes: Vec<u8>,
-    /// The lines of it that begin with `---` and that the template's own text has, or an action in it has given, in order.
+    /// The lines of the output that begin with `---`, in order, if they come from the template's own text or from an action in
+    /// it.
     pub separators: Vec<Separator>,
 }
 
 /// A line that begins with `---`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Separator {
-    /// Where in the output, in bytes.
+    /// The position in the output, in bytes.
     pub at: usize,
-    /// The line of the template's text, from 1, at which what follows begins.
+    /// The line of the template's text, from 1, at which the part after the separator begins.
     pub line: usize,
 }
 
@@ -54,19 +55,19 @@ impl Output {
 
 const MARK: &[u8] = b"---";
 
-/// What has written a part of the output.
+/// What wrote a part of the output.
 #[derive(Clone, Copy)]
 pub(super) enum Written {
-    /// A text, which begins there in the template's.
+    /// A text that begins at this position in the template's text.
     Text(usize),
     /// An action.
     Action(Id),
 }
 
 impl Executor<'_> {
-    /// Notes the separators in what was written from `before` on.
+    /// Records the separators in the output from `before` on.
     ///
-    /// What functions get is looked at when it is written, and templates of other texts have no line here.
+    /// Output that functions capture is examined when it is written. Templates from other texts have no line here.
     #[inline(never)]
     pub(super) fn note_separators(&mut self, before: usize, by: Written) {
         if self.captured > 0 || !Rc::ptr_eq(&self.tree.source, &self.source) {
@@ -88,7 +89,7 @@ impl Executor<'_> {
     }
 }
 
-/// The beginning of the next line, if nothing but blanks follows in this one.
+/// Returns the beginning of the next line if only blanks follow on this line, and `pos` itself otherwise.
 fn behind(text: &[u8], pos: usize) -> usize {
     let rest = &text[pos.min(text.len())..];
     let blanks = rest
@@ -107,7 +108,7 @@ mod tests {
     use crate::{Functions, Options, Set, Value};
     use std::rc::Rc;
 
-    /// The line of each separator, and what stands behind it.
+    /// Returns the line of each separator and the text after it.
     fn separators(text: &str) -> Vec<(usize, String)> {
         let mut set = Set::new("test", Functions::default());
         set.parse("a", text).unwrap();

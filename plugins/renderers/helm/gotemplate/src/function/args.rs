@@ -7,49 +7,49 @@ use crate::value::{List, Map, Object, Text, Value};
 
 /// The arguments of a call, which have the types of the signature.
 ///
-/// The accessors for a type return an error only if a body asks for something else than its signature says.
+/// The accessors for a type return an error only if a body asks for something other than its signature declares.
 #[derive(Clone, Copy, Debug)]
 pub struct Args<'a>(&'a [Value]);
 
 impl<'a> Args<'a> {
-    /// Arguments that somebody checked already.
+    /// Wraps arguments that have already been checked.
     pub const fn new(values: &'a [Value]) -> Self {
         Self(values)
     }
 
-    /// How many there are.
+    /// Returns the number of arguments.
     pub const fn len(self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no arguments.
     pub const fn is_empty(self) -> bool {
         self.0.is_empty()
     }
 
-    /// All of them.
+    /// Returns all arguments.
     pub const fn all(self) -> &'a [Value] {
         self.0
     }
 
-    /// The arguments from an index on: those of a variadic parameter.
+    /// Returns the arguments from an index on: those of a variadic parameter.
     pub fn rest(self, from: usize) -> &'a [Value] {
         self.0.get(from..).unwrap_or_default()
     }
 
-    /// The argument, whatever it is; the untyped nil if there is none at that index.
+    /// Returns an argument of any type; the untyped nil if there is none at that index.
     pub fn any(self, index: usize) -> &'a Value {
         self.0.get(index).unwrap_or(&Value::Nil)
     }
 
-    /// A `string` argument.
+    /// Returns a `string` argument.
     pub fn text(self, index: usize) -> Result<&'a Text, FunctionError> {
         self.any(index)
             .as_text()
             .ok_or_else(|| self.mismatch(index, "string"))
     }
 
-    /// An argument of one of the integer types, as Go's conversion `int64(x)` gives it.
+    /// Returns an argument of any integer type, as Go's conversion `int64(x)` gives it.
     pub fn int(self, index: usize) -> Result<i64, FunctionError> {
         match self.any(index) {
             Value::Int(int) => Ok(int.wrapping_i64()),
@@ -57,7 +57,7 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// A `float64` argument.
+    /// Returns a `float64` argument.
     pub fn float(self, index: usize) -> Result<f64, FunctionError> {
         match self.any(index) {
             Value::Float(number) => Ok(*number),
@@ -65,7 +65,7 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// A `bool` argument.
+    /// Returns a `bool` argument.
     pub fn boolean(self, index: usize) -> Result<bool, FunctionError> {
         match self.any(index) {
             Value::Bool(value) => Ok(*value),
@@ -73,28 +73,28 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// A slice argument.
+    /// Returns a slice argument.
     pub fn list(self, index: usize) -> Result<&'a List, FunctionError> {
         self.any(index)
             .as_list()
             .ok_or_else(|| self.mismatch(index, "slice"))
     }
 
-    /// A map argument.
+    /// Returns a map argument.
     pub fn map(self, index: usize) -> Result<&'a Map, FunctionError> {
         self.any(index)
             .as_map()
             .ok_or_else(|| self.mismatch(index, "map"))
     }
 
-    /// An argument that is an object of the type `T`.
+    /// Returns an argument that is an object of the type `T`.
     pub fn object<T: Object>(self, index: usize) -> Result<&'a T, FunctionError> {
         self.any(index)
             .downcast()
             .ok_or_else(|| self.mismatch(index, std::any::type_name::<T>()))
     }
 
-    /// The receiver of a method.
+    /// Returns the receiver of a method.
     pub fn receiver<T: Object>(self) -> Result<&'a T, FunctionError> {
         self.object(0)
     }
@@ -112,7 +112,7 @@ impl Index<usize> for Args<'_> {
 
     /// # Panics
     ///
-    /// If there is no such argument; below the length of the signature there always is.
+    /// Panics if there is no such argument. Below the length of the signature, there always is one.
     fn index(&self, index: usize) -> &Value {
         &self.0[index]
     }

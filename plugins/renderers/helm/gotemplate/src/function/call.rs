@@ -1,4 +1,4 @@
-//! What a function sees of the execution that calls it.
+//! What a function can see of the execution that calls it.
 
 use std::{any::Any, rc::Rc};
 
@@ -9,47 +9,47 @@ use crate::{
     value::{Text, Value},
 };
 
-/// Where in the templates a call stands.
+/// The place of a call in the templates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place<'a> {
-    /// The name of the template that is being rendered, from which all others are called.
+    /// The name of the template that is being rendered and from which all others are called.
     pub root: &'a str,
-    /// The name under which the text around the call was parsed.
+    /// The name under which the text with the call was parsed.
     pub template: &'a str,
-    /// The line from 1.
+    /// The line, from 1.
     pub line: usize,
-    /// The column in bytes from 0, as Go counts.
+    /// The column in bytes from 0, as in Go.
     pub column: usize,
 }
 
 /// The execution that calls a function.
 pub trait Call {
-    /// The name under which the function was called.
+    /// Returns the name under which the function was called.
     fn function(&self) -> &str;
 
-    /// Where the call stands. Together with [`Call::count`] it is unique among the templates of one name space, and the
+    /// Returns the place of the call. Together with [`Call::count`], it is unique among the templates of one namespace, and the
     /// same in the next render.
     fn place(&self) -> Place<'_>;
 
-    /// How many times before this the same place has asked for its count since the root template began: 0 at first.
+    /// Returns how many times the same place asked for its count before, since the root template began; 0 at first.
     fn count(&mut self) -> u64;
 
-    /// What the caller of the render gave its functions.
+    /// Returns the state that the caller of the render provides to its functions.
     fn state(&self) -> &State;
 
-    /// Pays for `bytes` of memory or work beyond what the arguments' size explains, before it is done.
+    /// Pays in advance for `bytes` of memory or work beyond what the size of the arguments explains.
     ///
-    /// Fails when the render's limit is reached: return that error as it is.
+    /// Fails when the render's limit is reached. Return that error unchanged.
     fn charge(&mut self, bytes: usize) -> Result<(), FunctionError>;
 
-    /// The templates among which the call stands; None if no template makes the call.
+    /// Returns the set of templates that the call belongs to; None if no template makes the call.
     fn templates(&self) -> Option<&Rc<Set>>;
 
-    /// What a template of a set gives for some data. Limits are those of the whole execution.
+    /// Executes a template of a set with some data and returns its output. The limits are those of the whole execution.
     fn execute(&mut self, set: &Rc<Set>, name: &str, data: &Value) -> Result<Text, FunctionError>;
 }
 
-/// What functions need besides their arguments, found by type: a seed, the time, a cluster.
+/// What functions need besides their arguments, looked up by type: a seed, the time, a cluster.
 ///
 /// ```
 /// use pintle_gotemplate::State;
@@ -63,31 +63,31 @@ pub trait Call {
 pub struct State(Vec<Rc<dyn Any>>);
 
 impl State {
-    /// The state with one more entry; one of the same type is hidden by it.
+    /// Adds an entry. It hides an existing one of the same type.
     #[must_use]
     pub fn with<T: 'static>(mut self, entry: T) -> Self {
         self.0.insert(0, Rc::new(entry));
         self
     }
 
-    /// The entry of the type `T`.
+    /// Returns the entry of the type `T`.
     pub fn get<T: 'static>(&self) -> Option<&T> {
         self.0.iter().find_map(|entry| entry.downcast_ref())
     }
 }
 
-/// A call that no template makes: for tests, and for whoever calls functions directly.
+/// A call that no template makes, for tests and for code that calls functions directly.
 #[derive(Clone, Debug, Default)]
 pub struct Standalone {
-    /// What [`Call::state`] gives.
+    /// The result of [`Call::state`].
     pub state: State,
-    /// What [`Call::function`] gives.
+    /// The result of [`Call::function`].
     pub function: String,
-    /// What [`Call::place`] gives as template and root.
+    /// The template and the root in the result of [`Call::place`].
     pub template: String,
-    /// What [`Call::count`] gives next.
+    /// The next result of [`Call::count`].
     pub count: u64,
-    /// What is left to [`Call::charge`]; no limit if None.
+    /// The remaining budget for [`Call::charge`]; no limit if None.
     pub budget: Option<usize>,
 }
 

@@ -1,39 +1,39 @@
-//! The functions that a set of templates knows.
+//! The functions available to a set of templates.
 
 use rustc_hash::FxHashMap;
 
 use super::{Args, Call, Function, FunctionError, fit};
 use crate::value::Value;
 
-/// The functions that a set of templates knows besides the language's own.
+/// The functions available to a set of templates, in addition to those of the language itself.
 #[derive(Clone, Debug, Default)]
 pub struct Functions(FxHashMap<&'static str, &'static Function>);
 
 impl Functions {
-    /// All functions of the tables; a later one takes the place of an earlier one with the same name.
+    /// Collects all functions of the tables. A later function replaces an earlier one of the same name.
     pub fn from_tables(tables: &[&'static [Function]]) -> Self {
         let all = tables.iter().flat_map(|table| table.iter());
         Self(all.map(|function| (function.name, function)).collect())
     }
 
-    /// Takes a function out.
+    /// Removes a function.
     pub fn remove(&mut self, name: &str) {
         self.0.remove(name);
     }
 
-    /// The function of that name.
+    /// Returns the function of that name.
     pub fn get(&self, name: &str) -> Option<&'static Function> {
         self.0.get(name).copied()
     }
 
-    /// The names, sorted.
+    /// Returns the names, sorted.
     pub fn names(&self) -> Vec<&'static str> {
         let mut names: Vec<_> = self.0.keys().copied().collect();
         names.sort_unstable();
         names
     }
 
-    /// Calls a function with the checks that a template's call goes through.
+    /// Calls a function with the same checks as a call from a template.
     pub fn call(
         &self,
         name: &str,

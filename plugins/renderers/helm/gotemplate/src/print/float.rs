@@ -2,13 +2,13 @@
 
 use std::fmt::Write;
 
-/// The most digits after the point that differ from 0 in any `f64`.
+/// The largest number of digits after the point, without trailing zeros, in any `f64`.
 const MAX_FRACTION: usize = 1074;
 
-/// A number as text; Go's `strconv.FormatFloat(number, verb, precision, 64)`.
+/// Formats a number like Go's `strconv.FormatFloat(number, verb, precision, 64)`.
 ///
-/// `verb` is one of `e E f g G b x X`; anything else gives `%` and the verb, as in Go. Without a precision the result is
-/// the shortest that reads back as the same number.
+/// `verb` is one of `e E f g G b x X`. Anything else gives `%` and the verb, as in Go. Without a precision, the result is the
+/// shortest text that parses as the same number.
 ///
 /// ```
 /// use pintle_gotemplate::print::format_float;
@@ -47,16 +47,16 @@ pub fn format_float(number: f64, verb: char, precision: Option<usize>) -> String
     out
 }
 
-/// Significant decimal digits without zeros at the end, and where the point stands.
+/// Significant decimal digits without trailing zeros, and the position of the point.
 struct Digits {
     /// ASCII digits; empty for 0.
     digits: Vec<u8>,
-    /// How many of them stand before the point; below 0 if zeros follow the point.
+    /// The number of digits before the point; negative if zeros follow the point.
     point: i32,
 }
 
 impl Digits {
-    /// `precision` digits after the first, or as many as needed.
+    /// Returns `precision` digits after the first, or as many as needed.
     fn scientific(number: f64, precision: Option<usize>) -> Self {
         let text = match precision {
             Some(precision) => format!("{number:.*e}", precision.min(MAX_FRACTION)),
@@ -73,7 +73,7 @@ impl Digits {
     }
 }
 
-/// `d.ddde±dd`
+/// Writes `d.ddde±dd`.
 fn scientific(out: &mut String, number: &Digits, verb: char, precision: Option<usize>) {
     let digit = |index: usize| char::from(number.digits.get(index).copied().unwrap_or(b'0'));
     out.push(digit(0));
@@ -95,7 +95,7 @@ fn push_exponent(out: &mut String, letter: char, exponent: i32) {
     write!(out, "{letter}{sign}{:02}", exponent.unsigned_abs()).expect("memory takes it");
 }
 
-/// `ddd.ddd`
+/// Writes `ddd.ddd`.
 fn fixed(out: &mut String, number: f64, precision: Option<usize>) {
     let Some(precision) = precision else {
         write!(out, "{number}").expect("memory takes it");
@@ -106,13 +106,13 @@ fn fixed(out: &mut String, number: f64, precision: Option<usize>) {
     out.extend(std::iter::repeat_n('0', precision - exact));
 }
 
-/// The shorter of both: `%e` for exponents below -4 or not below the precision.
+/// Writes the shorter of both forms: `%e` for exponents below -4 or not below the precision.
 fn general(out: &mut String, number: f64, verb: char, precision: Option<usize>) {
     let wanted = precision.map(|precision| precision.max(1));
     let digits = Digits::scientific(number, wanted.map(|wanted| wanted - 1));
     let count = digits.digits.len();
     let limit = match wanted {
-        // The shortest form decides as if 6 digits were asked for.
+        // For the shortest form, the choice is made as if 6 digits were requested.
         None => 6,
         Some(wanted) => {
             let whole = usize::try_from(digits.point).unwrap_or(0);
@@ -133,7 +133,7 @@ fn general(out: &mut String, number: f64, verb: char, precision: Option<usize>) 
     }
 }
 
-/// All digits in their places, with no zeros after the last one behind the point.
+/// Writes all digits in their places, without trailing zeros after the point.
 fn positional(out: &mut String, number: &Digits) {
     let whole = usize::try_from(number.point).unwrap_or(0);
     if whole == 0 {
@@ -149,7 +149,7 @@ fn positional(out: &mut String, number: &Digits) {
     }
 }
 
-/// The bits of the fraction with the leading one, and the exponent of the last bit.
+/// Returns the bits of the fraction, including the leading one, and the exponent of the last bit.
 fn mantissa(number: f64) -> (u64, i32) {
     const FRACTION: u64 = (1 << 52) - 1;
     let bits = number.to_bits();
@@ -161,20 +161,20 @@ fn mantissa(number: f64) -> (u64, i32) {
     }
 }
 
-/// `ddddp±ddd`
+/// Writes `ddddp±ddd`.
 fn binary(out: &mut String, number: f64) {
     let (mantissa, exponent) = mantissa(number);
     let sign = if exponent < 0 { '-' } else { '+' };
     write!(out, "{mantissa}p{sign}{}", exponent.unsigned_abs()).expect("memory takes it");
 }
 
-/// `0x1.hhhp±dd`
+/// Writes `0x1.hhhp±dd`.
 fn hexadecimal(out: &mut String, number: f64, verb: char, precision: Option<usize>) {
     let (mut mantissa, mut exponent) = mantissa(number);
     if mantissa == 0 {
         exponent = 0;
     } else {
-        // The leading one goes to bit 60, so that 15 hexadecimal digits follow it.
+        // The leading one moves to bit 60, so that 15 hexadecimal digits follow it.
         let shift = mantissa.leading_zeros() - 3;
         mantissa <<= shift;
         exponent += 60 - i32::try_from(shift).unwrap_or(0);

@@ -9,10 +9,10 @@ use crate::{
     value::Value,
 };
 
-/// The largest width or precision; Go takes a larger one for a mistake.
+/// The largest width or precision. Go treats a larger one as a mistake.
 const MAX_NUMBER: usize = 1_000_000;
 
-/// Appends the arguments as the format says.
+/// Appends the arguments as the format specifies.
 pub(super) fn format(out: &mut Vec<u8>, format: &[u8], args: &[Value]) -> Result<(), PrintError> {
     let mut run = Run {
         printer: Printer::new(out),
@@ -37,23 +37,23 @@ pub(super) fn format(out: &mut Vec<u8>, format: &[u8], args: &[Value]) -> Result
     run.extra()
 }
 
-/// A format on its way from left to right.
+/// A format that is being processed from left to right.
 struct Run<'a, 'o> {
     printer: Printer<'o>,
     rest: &'a [u8],
     args: &'a [Value],
     /// The argument that the next verb prints.
     next: usize,
-    /// An index like `[3]` was seen: arguments that are left over do not matter.
+    /// Whether an index like `[3]` was seen. Leftover arguments then do not matter.
     reordered: bool,
-    /// The index of this directive names an argument that exists.
+    /// Whether the index of this directive names an existing argument.
     good_index: bool,
-    /// The last thing read was an index.
+    /// Whether the last thing read was an index.
     after_index: bool,
 }
 
 impl Run<'_, '_> {
-    /// What follows a `%`.
+    /// Processes what follows a `%`.
     fn directive(&mut self) -> Result<(), PrintError> {
         self.flags();
         self.index();
@@ -99,7 +99,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// `[n]`
+    /// Reads `[n]`.
     fn index(&mut self) {
         self.after_index = false;
         if self.rest.first() != Some(&b'[') {
@@ -146,7 +146,7 @@ impl Run<'_, '_> {
     }
 
     fn precision(&mut self) -> Result<(), PrintError> {
-        // A point at the very end is taken for a verb.
+        // A point at the very end counts as a verb.
         if self.rest.len() < 2 || self.rest[0] != b'.' {
             return Ok(());
         }
@@ -169,7 +169,7 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// The number that an argument gives for `*`.
+    /// Reads the number that an argument provides for `*`.
     fn star(&mut self) -> Option<isize> {
         let value = self.args.get(self.next)?;
         self.next += 1;
@@ -178,7 +178,7 @@ impl Run<'_, '_> {
         (number.unsigned_abs() <= MAX_NUMBER).then_some(number)
     }
 
-    /// Digits, if there are any. So many that Go gives up on them end the whole format.
+    /// Reads digits, if there are any. If there are so many that Go gives up on them, the whole format ends.
     fn number(&mut self) -> Option<usize> {
         let (number, len) = number(self.rest)?;
         self.rest = &self.rest[len..];
@@ -188,7 +188,7 @@ impl Run<'_, '_> {
         number
     }
 
-    /// Arguments that no verb has printed.
+    /// Reports arguments that no verb has printed.
     fn extra(&mut self) -> Result<(), PrintError> {
         if self.reordered || self.next >= self.args.len() {
             return Ok(());
@@ -209,11 +209,11 @@ impl Run<'_, '_> {
     }
 }
 
-/// The number at the start, None if it is far too large, and how many bytes it takes.
+/// Reads the number at the start. Returns the number, None if it is far too large, and its length in bytes.
 fn number(text: &[u8]) -> Option<(Option<usize>, usize)> {
     let len = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let number = text[..len].iter().try_fold(0, |number, digit| {
-        // As in Go only what comes before the last digit is compared.
+        // As in Go, only the part before the last digit is compared.
         (number <= MAX_NUMBER).then(|| number * 10 + usize::from(digit - b'0'))
     });
     (len > 0).then_some((number, len))

@@ -1,4 +1,4 @@
-//! Integers and floating-point numbers with the flags of a verb.
+//! Integers and floating-point numbers, formatted with the flags of a verb.
 
 use super::{format_float, printer::Flags};
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     value::Int,
 };
 
-/// An integer for `%d %b %o %O %x %X`, with sign, prefix and zeros, but without padding by spaces.
+/// Formats an integer for `%d %b %o %O %x %X`, with sign, prefix and zeros, but without padding by spaces.
 pub(super) fn integer(int: Int, verb: char, flags: &Flags) -> String {
     let negative = int.kind().is_signed() && int.wrapping_i64() < 0;
     let size = if negative {
@@ -47,7 +47,7 @@ pub(super) fn integer(int: Int, verb: char, flags: &Flags) -> String {
     [sign, prefix, &zeros, &digits].concat()
 }
 
-/// `U+0041`, and with `#` the character too.
+/// Formats `U+0041`, followed by the character if `#` is set.
 pub(super) fn unicode(int: Int, flags: &Flags) -> String {
     let code = int.wrapping_u64();
     let digits = flags.precision.unwrap_or(0).max(4);
@@ -61,13 +61,13 @@ pub(super) fn unicode(int: Int, flags: &Flags) -> String {
     text
 }
 
-/// The character of a code point; U+FFFD if there is none.
+/// Returns the character of a code point; U+FFFD if there is none.
 pub(super) fn character(int: Int) -> char {
     let code = u32::try_from(int.wrapping_u64()).ok();
     code.and_then(char::from_u32).unwrap_or(Rune::INVALID)
 }
 
-/// A floating-point number with its sign as the flags want it, but without padding.
+/// Formats a floating-point number with its sign as the flags specify, but without padding.
 pub(super) fn float(number: f64, verb: char, flags: &Flags) -> String {
     let (format, default) = match verb {
         'v' => ('g', None),
@@ -95,7 +95,7 @@ pub(super) fn float(number: f64, verb: char, flags: &Flags) -> String {
     [sign, body].concat()
 }
 
-/// What `#` adds: a decimal point always, and for `%g` the zeros at the end.
+/// Adds what `#` requests: always a decimal point, and trailing zeros for `%g`.
 fn with_point(body: &str, format: char, precision: Option<usize>) -> String {
     let exponent = match format {
         'x' | 'X' => body.find(['p', 'P']),

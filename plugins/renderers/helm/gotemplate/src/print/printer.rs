@@ -1,4 +1,4 @@
-//! One argument after the other, with the flags of its verb.
+//! Prints one argument after another with the flags of its verb.
 
 use std::io::Write;
 
@@ -12,7 +12,7 @@ use crate::{
     value::{Int, Kind, List, MAX_NESTING, Map, Object, Type, Value},
 };
 
-/// What stands between `%` and the verb.
+/// The part between `%` and the verb.
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Flags {
@@ -33,7 +33,7 @@ pub(super) struct Flags {
 pub(super) struct Printer<'a> {
     pub(super) out: &'a mut Vec<u8>,
     pub(super) flags: Flags,
-    /// A bad verb is being reported: methods are not asked any more.
+    /// Whether a bad verb is being reported. Methods are then no longer called.
     reporting: bool,
 }
 
@@ -46,13 +46,13 @@ impl<'a> Printer<'a> {
         }
     }
 
-    /// An argument of a print function.
+    /// Prints an argument of a print function.
     pub(super) fn argument(&mut self, value: &Value, verb: char) -> Result<(), PrintError> {
         match (value, verb) {
             (Value::Nil, 'T' | 'v') => self.pad(b"<nil>"),
             (Value::Nil, _) => self.bad_verb(None, verb, 0),
             (_, 'T') => self.text(value.go_type().to_string().as_bytes()),
-            // The address of a value is not part of what a template may know: it differs from run to run.
+            // A template must not learn the address of a value, because it differs from run to run.
             (Value::Map(_) | Value::List(_), 'p') => self.pad(b"0x0"),
             (Value::Object(object), 'p')
                 if !matches!(object.go_type().kind(), Kind::Struct | Kind::Int(_)) =>
@@ -65,7 +65,7 @@ impl<'a> Printer<'a> {
         }
     }
 
-    /// What an action prints. Go's templates follow a pointer, unless its type has a method that gives the text.
+    /// Prints what an action prints. Go's templates follow a pointer, unless its type has a method that returns the text.
     pub(super) fn result(&mut self, value: &Value) -> Result<(), PrintError> {
         match value {
             Value::Object(object)
@@ -107,7 +107,7 @@ impl<'a> Printer<'a> {
         }
     }
 
-    /// `%!verb(type=value)`
+    /// Prints `%!verb(type=value)`.
     fn bad_verb(
         &mut self,
         value: Option<&Value>,
@@ -168,7 +168,7 @@ impl<'a> Printer<'a> {
         self.pad(text.as_bytes())
     }
 
-    /// `(1+2i)`
+    /// Prints `(1+2i)`.
     fn complex(&mut self, number: Complex, verb: char) -> Result<(), PrintError> {
         self.raw(b"(")?;
         self.float(number.real, verb)?;
@@ -178,7 +178,7 @@ impl<'a> Printer<'a> {
         self.raw(b"i)")
     }
 
-    /// A string or the bytes of a `[]byte`.
+    /// Prints a string or the bytes of a `[]byte`.
     fn string(&mut self, text: &[u8], verb: char) -> Result<(), PrintError> {
         match verb {
             'q' => self.quoted(text),
@@ -230,7 +230,7 @@ impl<'a> Printer<'a> {
         self.pad(&printed)
     }
 
-    /// Where a precision ends a text, in bytes.
+    /// Returns the length in bytes to which the precision cuts a text.
     fn cut(&self, text: &[u8]) -> usize {
         match self.flags.precision {
             None => text.len(),
@@ -247,7 +247,7 @@ impl<'a> Printer<'a> {
             return self.string(b"", verb);
         }
         let (open, between, close) = if self.flags.sharp_v {
-            // Go names the type of a byte slice in two ways, depending on how deep it lies.
+            // Go names the type of a byte slice in two ways, depending on its depth.
             let name = match list.go_type() {
                 Type::BYTES if depth == 0 => "[]byte".to_owned(),
                 other => other.to_string(),
@@ -325,10 +325,10 @@ impl<'a> Printer<'a> {
                 'b' | 'd' | 'o' | 'x' | 'X' => self.value(&Value::uint64(0), verb, depth + 1),
                 _ => self.bad_verb(Some(value), verb, depth),
             },
-            // Deeper inside Go prints the address, which differs from run to run.
+            // At deeper levels, Go prints the address, which differs from run to run.
             Kind::Pointer => self.fields(object, "&", verb, depth),
             Kind::Func => self.pad(b"0x0"),
-            // The type that is reported is the named one.
+            // The reported type is the named one.
             Kind::Int(_) if !"vbcdoOqUxX".contains(verb) => self.bad_verb(Some(value), verb, depth),
             _ => self.value(&object.to_plain(), verb, depth + 1),
         }
@@ -360,7 +360,7 @@ impl<'a> Printer<'a> {
         self.raw(b"}")
     }
 
-    /// Text with spaces, or with zeros if the flags say so, up to the width.
+    /// Appends text, padded to the width with spaces, or with zeros if the flags request them.
     fn pad(&mut self, text: &[u8]) -> Result<(), PrintError> {
         let fill = if self.flags.zero && !self.flags.minus {
             b'0'
@@ -370,7 +370,7 @@ impl<'a> Printer<'a> {
         self.pad_with(text, fill)
     }
 
-    /// The same for what has its zeros already.
+    /// Pads like [`Self::pad`], for numbers that already have their zeros.
     fn pad_number(&mut self, text: &[u8]) -> Result<(), PrintError> {
         self.pad_with(text, b' ')
     }

@@ -1,10 +1,10 @@
-//! Go's string literals: strconv.Quote and its relatives.
+//! Go's string literals: strconv.Quote and related functions.
 
 use std::io::Write;
 
 use crate::rune::{decode, is_printable, runes};
 
-/// A text as a Go string literal with double quotes; Go's `strconv.Quote`.
+/// Formats a text as a Go string literal with double quotes, like Go's `strconv.Quote`.
 ///
 /// ```
 /// assert_eq!(pintle_gotemplate::print::quote(b"a\"\xff\n"), b"\"a\\\"\\xff\\n\"");
@@ -13,12 +13,12 @@ pub fn quote(text: &[u8]) -> Vec<u8> {
     quoted(text, b'"', false)
 }
 
-/// The same with all characters above ASCII escaped; Go's `strconv.QuoteToASCII`.
+/// Formats a text like [`quote`], with all non-ASCII characters escaped, like Go's `strconv.QuoteToASCII`.
 pub fn quote_to_ascii(text: &[u8]) -> Vec<u8> {
     quoted(text, b'"', true)
 }
 
-/// A character as a Go character literal.
+/// Formats a character as a Go character literal.
 pub(super) fn quote_char(char: char, ascii_only: bool) -> Vec<u8> {
     let mut out = vec![b'\''];
     push_escaped(&mut out, char, b'\'', ascii_only);
@@ -70,7 +70,7 @@ fn push_hex(out: &mut Vec<u8>, kind: u8, code: u32, digits: usize) {
     write!(out, "{code:0digits$x}").expect("writing to memory does not fail");
 }
 
-/// Whether a text can stand between backquotes on one line; Go's `strconv.CanBackquote`.
+/// Returns whether a text can stand between backquotes on one line, like Go's `strconv.CanBackquote`.
 pub fn can_backquote(text: &[u8]) -> bool {
     runes(text).all(|rune| {
         !rune.is_invalid()

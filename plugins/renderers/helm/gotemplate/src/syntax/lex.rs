@@ -1,4 +1,4 @@
-//! Cuts a template's text into tokens.
+//! Splits the text of a template into tokens.
 
 use std::ops::Range;
 
@@ -10,13 +10,13 @@ use crate::{
     rune::{Rune, decode, is_digit, is_letter, is_printable},
 };
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Its text tells what is wrong.
+    /// An error, which the token's text describes.
     Error,
     Bool,
-    /// A printable character that means nothing by itself; a comma, mostly.
+    /// A printable character that means nothing by itself, usually a comma.
     Char,
     CharConstant,
     Complex,
@@ -72,7 +72,7 @@ impl Kind {
         })
     }
 
-    /// Whether Go's error texts show the token in angle brackets.
+    /// Returns whether Go's error messages show the token in angle brackets.
     fn is_keyword(self) -> bool {
         matches!(
             self,
@@ -96,7 +96,7 @@ impl Kind {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Token {
     pub(crate) kind: Kind,
-    /// Where it stands in the text, in bytes.
+    /// The position in the text, in bytes.
     pub(crate) start: usize,
     pub(crate) end: usize,
 }
@@ -106,7 +106,7 @@ impl Token {
         self.start..self.end
     }
 
-    /// The token as Go's error texts show it; one that is an error has its own text.
+    /// Returns the token as Go's error messages show it. An error token has its own text.
     pub(crate) fn show(&self, text: &[u8]) -> String {
         let own = &text[self.range()];
         match self.kind {
@@ -125,7 +125,7 @@ fn quoted(text: &[u8]) -> String {
     String::from_utf8_lossy(&quote(text)).into_owned()
 }
 
-/// Go's notation for a character that surprises.
+/// Formats an unexpected character in Go's notation.
 fn unicode(rune: Option<Rune>) -> String {
     match rune {
         None => "U+FFFFFFFFFFFFFFFF".to_owned(),
@@ -144,7 +144,7 @@ fn is_alphanumeric(rune: Rune) -> bool {
     rune.char == '_' || is_letter(rune.char) || is_digit(rune.char)
 }
 
-/// Which bytes can be part of a name, by themselves.
+/// The bytes that can be part of a name by themselves.
 const NAME: [bool; 256] = {
     let mut part = [false; 256];
     let mut byte = 0_u8;
@@ -155,11 +155,11 @@ const NAME: [bool; 256] = {
     part
 };
 
-/// Where the mark begins that opens or closes something.
+/// Returns the position of the next opening or closing mark.
 fn find(text: &[u8], mark: &[u8]) -> Option<usize> {
     let first = *mark.first()?;
     let mut from = 0;
-    // The first byte of a mark is rare in manifests: looking for it alone is quicker than looking for all of it.
+    // The first byte of a mark is rare in manifests. Searching for it alone is faster than searching for the whole mark.
     while let Some(found) = memchr(first, &text[from..]) {
         if text[from + found..].starts_with(mark) {
             return Some(from + found);
@@ -169,23 +169,23 @@ fn find(text: &[u8], mark: &[u8]) -> Option<usize> {
     None
 }
 
-/// Whether a text begins with a mark. That is asked of each token, and a mark is too short for a call of what compares
-/// long texts.
+/// Returns whether a text begins with a mark. This is checked for each token, and a mark is too short for a call to a function
+/// that compares long texts.
 fn begins(text: &[u8], mark: &[u8]) -> bool {
     let mut pairs = text.iter().zip(mark);
     text.len() >= mark.len() && pairs.all(|(byte, wanted)| byte == wanted)
 }
 
-/// The text with a place in it up to which tokens were given.
+/// The text, and the position up to which it has been split into tokens.
 pub(crate) struct Lexer<'a> {
     text: &'a [u8],
     marks: &'a Delimiters,
-    /// Where the next token begins.
+    /// The position where the next token begins.
     start: usize,
     pos: usize,
     inside_action: bool,
     parens: usize,
-    /// What is wrong, after a token that is an error.
+    /// The error message, after an error token.
     problem: Option<Box<str>>,
 }
 
@@ -202,7 +202,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// The next token; after the last one, or after an error, always the end.
+    /// Returns the next token. After the last token or after an error, this is always the end.
     pub(crate) fn next(&mut self) -> Token {
         if self.problem.is_some() {
             return self.token(Kind::Eof);
@@ -214,12 +214,12 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// What is wrong, if a token was an error.
+    /// Returns the error message, if a token was an error.
     pub(crate) fn problem(&self) -> Option<&str> {
         self.problem.as_deref()
     }
 
-    /// What lies between `start` and `pos`.
+    /// Returns the token between `start` and `pos`.
     fn token(&mut self, kind: Kind) -> Token {
         let token = Token {
             kind,
@@ -230,7 +230,7 @@ impl<'a> Lexer<'a> {
         token
     }
 
-    /// Begins the next token here.
+    /// Begins the next token at the current position.
     fn skip(&mut self) {
         self.start = self.pos;
     }
@@ -266,7 +266,7 @@ impl<'a> Lexer<'a> {
         while self.accept(set) {}
     }
 
-    /// Text up to an action, or the action's mark.
+    /// Reads text up to an action, or the action's opening mark.
     fn outside(&mut self) -> Token {
         loop {
             let Some(found) = find(self.rest(), &self.marks.left) else {
@@ -306,7 +306,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// The mark that opens an action; None after a comment.
+    /// Reads the mark that opens an action; None after a comment.
     fn left_delimiter(&mut self) -> Option<Token> {
         self.pos += self.marks.left.len();
         let marker = if has_left_trim(self.rest()) { 2 } else { 0 };
@@ -336,7 +336,7 @@ impl<'a> Lexer<'a> {
         None
     }
 
-    /// Whether the mark that closes an action comes next, and if it trims the space after it.
+    /// Returns whether the closing mark of an action comes next and trims the space after it; None if it does not come next.
     fn at_right_delimiter(&self) -> Option<bool> {
         let rest = self.rest();
         if has_right_trim(rest) && begins(&rest[2..], &self.marks.right) {
@@ -345,7 +345,7 @@ impl<'a> Lexer<'a> {
         begins(rest, &self.marks.right).then_some(false)
     }
 
-    /// Skips the mark that closes an action, and the space that it trims.
+    /// Skips the closing mark of an action, and the space that it trims.
     fn leave(&mut self, trim: bool) {
         self.pos += self.marks.right.len() + if trim { 2 } else { 0 };
         self.skip();
@@ -426,7 +426,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// A run of space, without the one that belongs to a trim marker.
+    /// Reads a run of spaces, without the one that belongs to a trim marker.
     fn space(&mut self) -> Token {
         while self.rest().first().is_some_and(|byte| is_space(*byte)) {
             self.pos += 1;
@@ -455,7 +455,7 @@ impl<'a> Lexer<'a> {
         self.token(kind)
     }
 
-    /// Passes letters and digits, of any script.
+    /// Skips letters and digits of any script.
     fn skip_name(&mut self) {
         loop {
             while let Some(byte) = self.text.get(self.pos)
@@ -472,7 +472,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// What follows a `.` or `$`.
+    /// Reads what follows a `.` or `$`.
     fn name(&mut self, kind: Kind) -> Token {
         if self.at_terminator() {
             let kind = if kind == Kind::Field { Kind::Dot } else { kind };
@@ -486,7 +486,7 @@ impl<'a> Lexer<'a> {
         self.token(kind)
     }
 
-    /// Whether what comes next may follow a name.
+    /// Returns whether what comes next may follow a name.
     fn at_terminator(&self) -> bool {
         match self.rest().first() {
             None | Some(b' ' | b'\t' | b'\r' | b'\n' | b'.' | b',' | b'|' | b':' | b')' | b'(') => {

@@ -4,21 +4,21 @@ use std::borrow::Cow;
 
 use crate::rune::decode;
 
-/// What a literal in double quotes or backquotes stands for; None if an escape is wrong.
+/// Returns the text that a literal in double quotes or backquotes stands for; None if an escape is invalid.
 pub(crate) fn unquote(literal: &[u8]) -> Option<Cow<'_, [u8]>> {
     let (mark, inside) = match literal {
         [mark @ (b'"' | b'`'), inside @ .., last] if mark == last => (*mark, inside),
         _ => return None,
     };
     if mark == b'`' {
-        // Carriage returns in raw strings do not count, so that line ends of any system mean the same.
+        // Carriage returns in raw strings are ignored, so line endings mean the same on every system.
         if !inside.contains(&b'\r') {
             return Some(Cow::Borrowed(inside));
         }
         let kept = inside.iter().copied().filter(|byte| *byte != b'\r');
         return Some(Cow::Owned(kept.collect()));
     }
-    // Nearly all stand for themselves.
+    // Nearly all literals stand for themselves.
     if inside.is_ascii() && !inside.iter().any(|&byte| byte == b'\\' || byte == mark) {
         return Some(Cow::Borrowed(inside));
     }
@@ -37,7 +37,7 @@ pub(crate) fn unquote(literal: &[u8]) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Owned(out))
 }
 
-/// The character of a literal in single quotes.
+/// Returns the character of a literal in single quotes.
 pub(crate) fn unquote_constant(literal: &[u8]) -> Result<char, String> {
     const SYNTAX: &str = "invalid syntax";
     let inside = literal.get(1..).ok_or(SYNTAX)?;
@@ -59,7 +59,7 @@ enum Unquoted {
     Char(char),
 }
 
-/// The first character, with its escape resolved, and what follows.
+/// Returns the first character, with its escape resolved, and the text after it.
 fn unquote_char(text: &[u8], mark: u8) -> Option<(Unquoted, &[u8])> {
     let first = *text.first()?;
     if first == mark {

@@ -1,7 +1,7 @@
 //! The trees of templates.
 //!
-//! Each part that an execution error can point to has an [`Id`], unique within its text: the executor notes ids, which
-//! costs nothing, and only an error looks up what they stand for.
+//! Each part that an execution error can point to has an [`Id`], unique within its text. The executor records ids at no cost, and
+//! only an error looks up what they stand for.
 
 use std::{borrow::Cow, ops::Range, rc::Rc};
 
@@ -11,16 +11,16 @@ use crate::{function::Function, value::Text};
 /// The number of a node within its text.
 pub(crate) type Id = u32;
 
-/// A text that was parsed.
+/// A parsed text.
 #[derive(Debug)]
 pub(crate) struct Source {
-    /// The name under which it was parsed.
+    /// The name under which the text was parsed.
     pub(crate) name: Rc<str>,
     pub(crate) text: Text,
 }
 
 impl Source {
-    /// The line from 1 and the column in bytes from 0 of a place in the text.
+    /// Returns the line from 1 and the column in bytes from 0 of a position in the text.
     pub(crate) fn line_and_column(&self, pos: usize) -> (usize, usize) {
         let before = &self.text[..pos.min(self.text.len())];
         let line = 1 + count_lines(before);
@@ -29,7 +29,7 @@ impl Source {
     }
 }
 
-/// A template: a whole text, or what stands in a `define` or `block`.
+/// A template: a whole text, or the content of a `define` or `block`.
 #[derive(Debug)]
 pub(crate) struct Tree {
     pub(crate) name: Rc<str>,
@@ -38,7 +38,7 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// Whether it holds nothing but space: such a template does not replace another one.
+    /// Returns whether the template contains only whitespace. Such a template does not replace another one.
     pub(crate) fn is_empty(&self) -> bool {
         self.root.iter().all(|node| match node {
             Node::Text(range) => {
@@ -87,7 +87,7 @@ pub(crate) struct Loop {
     pub(crate) otherwise: Option<List>,
 }
 
-/// `{{template "name" pipeline}}`, also where a `block` stands.
+/// `{{template "name" pipeline}}`, also in place of a `block`.
 #[derive(Debug)]
 pub(crate) struct Invocation {
     pub(crate) id: Id,
@@ -100,13 +100,13 @@ pub(crate) struct Invocation {
 pub(crate) struct Pipe {
     pub(crate) id: Id,
     pub(crate) pos: usize,
-    /// `=` rather than `:=`
+    /// Whether this is `=`, not `:=`.
     pub(crate) assigns: bool,
     pub(crate) variables: Vec<Variable>,
     pub(crate) commands: Vec<Command>,
 }
 
-/// The name of a variable, with a number that stands for it within its text.
+/// The name of a variable, and a number that represents it within its text.
 #[derive(Clone, Debug)]
 pub(crate) struct Variable {
     pub(crate) symbol: u32,
@@ -117,7 +117,7 @@ pub(crate) struct Variable {
 pub(crate) struct Command {
     pub(crate) id: Id,
     pub(crate) pos: usize,
-    /// At least one.
+    /// The arguments, of which there is at least one.
     pub(crate) args: Vec<Expr>,
 }
 
@@ -157,7 +157,7 @@ pub(crate) enum ExprKind {
     Pipe(Box<Pipe>),
 }
 
-/// Names with a dot before each, `.a.b`, as they stand in the text.
+/// Names with a dot before each, `.a.b`, as written in the text.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Names {
     start: u32,
@@ -165,11 +165,11 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// The names at that place of the text.
+    /// Creates the names at a position of the text.
     ///
     /// # Panics
     ///
-    /// If the text has 4 GiB, which none can have in a component.
+    /// Panics if the text has 4 GiB, which is impossible in a component.
     pub(crate) fn new(start: usize, end: usize) -> Self {
         let place = |at: usize| u32::try_from(at).expect("templates are shorter than 4 GiB");
         Self {
@@ -178,7 +178,7 @@ impl Names {
         }
     }
 
-    /// These and the ones that follow them in the text.
+    /// Extends these names by the ones that follow them in the text.
     pub(crate) fn up_to(self, others: Self) -> Self {
         Self {
             start: self.start,
@@ -186,12 +186,12 @@ impl Names {
         }
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no names.
     pub(crate) fn is_empty(self) -> bool {
         self.start == self.end
     }
 
-    /// The first of them, and the others.
+    /// Returns the first name, and the others.
     pub(crate) fn split_first(self, source: &Source) -> Option<(&[u8], Self)> {
         let (start, end) = (self.start as usize, self.end as usize);
         let (_, text) = source.text.get(start..end)?.split_first()?;
@@ -203,14 +203,14 @@ impl Names {
         Some((name, rest))
     }
 
-    /// All of them with their dots.
+    /// Returns all names with their dots.
     pub(crate) fn text(self, source: &Source) -> Cow<'_, str> {
         let text = source.text.get(self.start as usize..self.end as usize);
         String::from_utf8_lossy(text.unwrap_or_default())
     }
 }
 
-/// A function, found when the text was parsed.
+/// A function, resolved when the text was parsed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Callee {
     /// `and`, which evaluates its arguments until one is false.

@@ -4,19 +4,19 @@ use crate::{complex::Complex, value::Value};
 
 use super::{lex::Kind, literal::unquote_constant};
 
-/// A number constant, which fits several types until it meets a parameter.
+/// A number constant, which fits several types until it is passed to a parameter.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Number {
     pub(crate) int: Option<i64>,
     pub(crate) uint: Option<u64>,
     pub(crate) float: Option<f64>,
     pub(crate) complex: Option<Complex>,
-    /// The value where nothing says which type is wanted; None if it overflows `int`.
+    /// The value where nothing determines the type; None if it overflows `int`.
     pub(crate) ideal: Option<Value>,
 }
 
 impl Number {
-    /// Reads a token; `Err` tells in Go's words what is wrong.
+    /// Parses a token. `Err` explains in Go's words what is wrong.
     pub(crate) fn parse(literal: &[u8], kind: Kind) -> Result<Self, String> {
         let text = String::from_utf8_lossy(literal);
         let mut number = match kind {
@@ -69,7 +69,7 @@ impl Number {
         #[expect(clippy::cast_precision_loss, reason = "Go's conversion rounds as well")]
         match (number.int, number.uint) {
             (Some(0), _) => {
-                // Minus zero is not an unsigned literal, but is 0 all the same.
+                // Minus zero is not an unsigned literal, but is still 0.
                 number.uint = Some(0);
                 number.float = Some(0.0);
             }
@@ -154,7 +154,7 @@ fn parse_uint(text: &str) -> Option<u64> {
     u64::from_str_radix(&digits.replace('_', ""), base).ok()
 }
 
-/// Whether each `_` stands between digits; a prefix like `0x` counts as one.
+/// Returns whether each `_` stands between digits. A prefix like `0x` counts as a digit.
 fn underscores_are_good(text: &str) -> bool {
     if !text.contains('_') {
         return true;
@@ -194,7 +194,7 @@ fn parse_float(text: &str) -> Option<f64> {
     number.is_finite().then_some(number)
 }
 
-/// `hhh.hhhp±dd` without its prefix.
+/// Parses `hhh.hhhp±dd`, without the prefix.
 fn parse_hex_float(text: &str) -> Option<f64> {
     let (mantissa, exponent) = text.split_once(['p', 'P'])?;
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -206,7 +206,7 @@ fn parse_hex_float(text: &str) -> Option<f64> {
     let mut sticky = false;
     for (index, digit) in whole.chars().chain(fraction.chars()).enumerate() {
         let digit = u64::from(digit.to_digit(16)?);
-        // Digits beyond what a mantissa can hold count only for rounding.
+        // Digits beyond what a mantissa can hold affect only the rounding.
         if bits >> 59 == 0 {
             bits = bits << 4 | digit;
             if index >= whole.len() {
@@ -227,7 +227,7 @@ fn parse_hex_float(text: &str) -> Option<f64> {
     number.is_finite().then_some(number)
 }
 
-/// `bits` times two to the `exponent`, rounded once.
+/// Returns `bits` times two to the `exponent`, rounded once.
 fn scale(bits: u64, exponent: i32) -> f64 {
     let top = 63 - i32::try_from(bits.leading_zeros()).unwrap_or(0);
     let lowest = (top.saturating_add(exponent) - 52).max(-1074);
@@ -248,12 +248,12 @@ fn scale(bits: u64, exponent: i32) -> f64 {
 
 #[expect(clippy::cast_precision_loss, reason = "at most 53 bits are set")]
 fn exact_product(bits: u64, exponent: i32) -> f64 {
-    // In two steps, since two to the exponent alone may be below what is representable.
+    // In two steps, because two to the exponent alone may be too small to represent.
     let half = exponent / 2;
     bits as f64 * 2_f64.powi(half) * 2_f64.powi(exponent - half)
 }
 
-/// `1+2i`
+/// Parses `1+2i`.
 fn parse_complex(text: &str) -> Option<Complex> {
     let body = text.strip_suffix('i')?;
     let split = body.char_indices().rev().find(|(index, char)| {
@@ -306,7 +306,7 @@ mod tests {
         assert_eq!(ideal("18446744073709551616"), Err(overflow.to_owned()));
         for bad in ["1__0", "0x", "089", "1e", "0x1.8", "1_", "1e999"] {
             let expected = format!("illegal number syntax: \"{bad}\"");
-            // A leading 0 makes an octal number, which 089 is not; as a float it has no point.
+            // The leading 0 marks an octal number, which 089 is not. As a float, it has no point.
             let expected = if bad == "089" {
                 "integer overflow: \"089\"".to_owned()
             } else {

@@ -12,11 +12,11 @@ use super::{
 };
 use crate::{function::Functions, value::Text};
 
-/// How many blocks and parentheses may stand inside each other. Go allows 1000 parentheses in Wasm, where stacks are
-/// small, and any number of blocks; no template comes near.
+/// The maximum nesting depth of blocks and parentheses. Go allows 1000 parentheses in Wasm, where stacks are small, and any
+/// number of blocks. No template comes near the limit.
 pub(crate) const MAX_DEPTH: usize = 150;
 
-/// All templates that a text defines; the one of the text itself comes last.
+/// Parses all templates that a text defines. The template of the text itself comes last.
 pub(crate) fn parse(
     name: &Rc<str>,
     text: Text,
@@ -48,7 +48,7 @@ pub(crate) fn parse(
 
 type Result<T, E = ParseError> = std::result::Result<T, E>;
 
-/// How many tokens are read too early at most.
+/// The maximum number of tokens to push back.
 const MAX_BACK: usize = 3;
 
 const NOTHING: Token = Token {
@@ -61,17 +61,17 @@ struct Parser<'a> {
     source: &'a Rc<Source>,
     functions: &'a Functions,
     lexer: Lexer<'a>,
-    /// Tokens that were read too early, the next one last, and how many there are.
+    /// The pushed-back tokens, the next one last, and their number.
     pushed_back: [Token; MAX_BACK],
     backed: usize,
-    /// Where the last token that was read begins: errors name its line.
+    /// The start of the last token that was read. Errors name its line.
     last: usize,
-    /// Where the present action begins; None outside.
+    /// The start of the current action; None outside an action.
     action: Option<usize>,
     ids: Id,
-    /// The names of the variables; their places are the numbers that stand for them.
+    /// The names of the variables. A name's index is the number that represents the variable.
     symbols: Vec<Rc<str>>,
-    /// The variables that are defined here.
+    /// The variables in scope.
     variables: Vec<Variable>,
     range_depth: usize,
     depth: usize,
@@ -84,7 +84,7 @@ enum End {
     Else,
 }
 
-/// Why the body of a `define` or `block` is none.
+/// Why the body of a `define` or `block` is invalid.
 enum Body {
     /// It ends with an `else`.
     Else,
@@ -98,7 +98,7 @@ impl From<ParseError> for Body {
     }
 }
 
-/// What stands in the text: a node, or the end of the list it would be in.
+/// An element of the text: a node, or the end of the enclosing list.
 enum Item {
     Node(Node),
     End(End),
@@ -156,7 +156,7 @@ impl Parser<'_> {
 
     // Errors
 
-    /// The line from 1 of a place in the text.
+    /// Returns the line of a position in the text, from 1.
     fn line(&self, pos: usize) -> usize {
         self.source.line_and_column(pos).0
     }
@@ -182,7 +182,7 @@ impl Parser<'_> {
         let began = self.action.map(|action| self.line(action));
         let started = match began {
             Some(line) if line != self.line(token.start) => {
-                // No "action in action".
+                // Avoids "action in action".
                 let words = if shown.ends_with(" action") {
                     ""
                 } else {
@@ -195,7 +195,7 @@ impl Parser<'_> {
         self.error(format!("{shown}{started}"))
     }
 
-    // Small things
+    // Helpers
 
     fn id(&mut self) -> Id {
         self.ids += 1;
@@ -233,7 +233,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Runs with one more level of nesting, or refuses.
+    /// Runs a function with one more level of nesting, or refuses.
     fn deeper<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         if self.depth >= MAX_DEPTH {
             return Err(self.error("max expression depth exceeded"));
@@ -298,7 +298,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// What follows `{{define`.
+    /// Parses what follows `{{define`.
     fn definition(&mut self) -> Result<()> {
         const CONTEXT: &str = "define clause";
         let token = self.next_non_space();
@@ -313,7 +313,7 @@ impl Parser<'_> {
         })
     }
 
-    /// The body of a `define` or `block`, which sees no variables from outside.
+    /// Parses the body of a `define` or `block`, which sees no variables from outside.
     fn template(&mut self, name: Rc<str>) -> Result<(), Body> {
         let dollar = self.symbol(b"$");
         let variables = std::mem::replace(&mut self.variables, vec![dollar]);
@@ -407,7 +407,7 @@ impl Parser<'_> {
     }
 
     fn otherwise(&mut self) -> Result<Item> {
-        // `else if` and `else with` are told apart by who asked for the list.
+        // The caller that asked for the list distinguishes `else if` from `else with`.
         if !matches!(self.peek_non_space().0, Kind::If | Kind::With) {
             self.expect(Kind::RightDelim, "else")?;
         }
@@ -434,7 +434,7 @@ impl Parser<'_> {
         Ok(Choice { arms, otherwise })
     }
 
-    /// What follows an `else` without a condition.
+    /// Parses what follows an `else` without a condition.
     fn last_list(&mut self) -> Result<List> {
         match self.deeper(Self::list)? {
             (list, End::End) => Ok(list),
@@ -466,7 +466,7 @@ impl Parser<'_> {
         let name = self.template_name(&token, CONTEXT)?;
         let pipe = Some(self.pipeline(CONTEXT, Kind::RightDelim)?);
         let opened = self.last;
-        // Go's parser reads the body with another parser, and tells of an `else` by the line that itself came to.
+        // Go parses the body with a second parser, and reports an `else` at the line that the first one has reached.
         self.template(name.clone()).map_err(|error| match error {
             Body::Else => ParseError {
                 line: self.line(opened),

@@ -1,4 +1,4 @@
-//! Nodes as text, in the form that Go's errors quote; and nodes by their number.
+//! Formats nodes as Go's errors quote them, and finds nodes by their number.
 
 use std::fmt::{self, Write};
 
@@ -7,7 +7,7 @@ use super::node::{
 };
 use crate::print::quote;
 
-/// Where the node of that number stands, and its text.
+/// Returns the position and the text of the node with that number.
 pub(crate) fn find(tree: &Tree, id: Id) -> Option<(usize, String)> {
     let search = Search {
         source: &tree.source,
@@ -81,7 +81,7 @@ impl Search<'_> {
     }
 }
 
-/// The text of an operand.
+/// Returns the text of an operand.
 pub(crate) fn text(expr: &Expr, source: &Source) -> String {
     let mut text = String::new();
     expr.show(source, &mut text)

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::{List, MAX_NESTING, Map, Value};
 
-/// Whether both have the same type and the same contents, as Go's `reflect.DeepEqual` tells.
+/// Returns whether both values have the same type and the same contents, like Go's `reflect.DeepEqual`.
 ///
 /// Values nested deeper than [`MAX_NESTING`] are equal only if they are one and the same.
 pub fn deep_equal(one: &Value, two: &Value) -> bool {

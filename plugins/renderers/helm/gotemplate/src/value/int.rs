@@ -1,4 +1,4 @@
-//! Integers that know which of Go's integer types they have.
+//! Integers of Go's integer types.
 
 use std::{cmp::Ordering, fmt};
 
@@ -13,7 +13,7 @@ pub struct Int {
 }
 
 impl Int {
-    /// A number converted to the type as Go's conversion does: what does not fit is cut.
+    /// Converts a number to the type like Go's conversion, which truncates a number that does not fit.
     #[expect(
         clippy::cast_sign_loss,
         reason = "two's complement is the point: unsigned() reads the bits back"
@@ -22,7 +22,7 @@ impl Int {
         Self::unsigned(kind, number as u64)
     }
 
-    /// The same for numbers that need all 64 bits.
+    /// Converts like [`Self::new`], for numbers that need all 64 bits.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -43,17 +43,17 @@ impl Int {
         Self { kind, bits }
     }
 
-    /// Which integer type it is.
+    /// Returns the integer type.
     pub const fn kind(self) -> IntKind {
         self.kind
     }
 
-    /// Whether it is 0.
+    /// Returns whether the number is 0.
     pub const fn is_zero(self) -> bool {
         self.bits == 0
     }
 
-    /// The number if it fits an `i64`: always for signed types.
+    /// Returns the number if it fits an `i64`, which is always the case for signed types.
     pub const fn as_i64(self) -> Option<i64> {
         let number = self.wrapping_i64();
         if self.kind.is_signed() || number >= 0 {
@@ -63,7 +63,7 @@ impl Int {
         }
     }
 
-    /// The number if it is not negative.
+    /// Returns the number if it is not negative.
     pub const fn as_u64(self) -> Option<u64> {
         if self.kind.is_signed() && self.wrapping_i64() < 0 {
             None
@@ -72,7 +72,7 @@ impl Int {
         }
     }
 
-    /// What Go's conversion `int64(x)` gives: unsigned numbers above the limit become negative.
+    /// Returns the result of Go's conversion `int64(x)`: unsigned numbers above the limit become negative.
     #[expect(
         clippy::cast_possible_wrap,
         reason = "two's complement, as Go converts"
@@ -81,12 +81,12 @@ impl Int {
         self.bits as i64
     }
 
-    /// What Go's conversion `uint64(x)` gives: negative numbers become large ones.
+    /// Returns the result of Go's conversion `uint64(x)`: negative numbers become large ones.
     pub const fn wrapping_u64(self) -> u64 {
         self.bits
     }
 
-    /// What Go's conversion `float64(x)` gives.
+    /// Returns the result of Go's conversion `float64(x)`.
     #[expect(clippy::cast_precision_loss, reason = "Go's conversion rounds as well")]
     pub const fn to_f64(self) -> f64 {
         if self.kind.is_signed() {
@@ -123,15 +123,15 @@ impl fmt::Debug for Int {
     }
 }
 
-/// A number as a length or an index: 0 if it is negative, and the largest one if it is too large for one.
+/// Converts a number to a length or an index: 0 if it is negative, and the largest possible one if it is too large.
 ///
-/// Go's `int` has 64 bits. Lengths in a component have 32, so that a number of a template may be too large for one
-/// although it is none for Go, which means "more than there is" by it.
+/// Go's `int` has 64 bits, but lengths in a component have 32. A template's number may therefore be too large for a length
+/// although Go accepts it and takes it to mean "more than there is".
 pub fn clamp_to_usize(number: i64) -> usize {
     clamped(number, usize::MAX)
 }
 
-/// [`clamp_to_usize`] for lengths of whatever width.
+/// Does what [`clamp_to_usize`] does for lengths of any width.
 fn clamped<T: TryFrom<u64>>(number: i64, largest: T) -> T {
     let number = u64::try_from(number).unwrap_or(0);
     T::try_from(number).unwrap_or(largest)

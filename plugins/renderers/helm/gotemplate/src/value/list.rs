@@ -14,7 +14,7 @@ use super::{
     types::{IntKind, Type},
 };
 
-/// A Go slice: shared, and never changed in place but by [`List::sort_texts`], since no other template function does so.
+/// A Go slice. It is shared, and only [`List::sort_texts`] changes it in place, because no other template function does so.
 #[derive(Clone)]
 pub struct List(Rc<Data>);
 
@@ -26,9 +26,9 @@ struct Data {
 
 enum Items {
     Values(Vec<Value>),
-    /// `[]byte`, for which one [`Value`] for each byte would be a waste.
+    /// `[]byte`. Using one [`Value`] per byte would be a waste.
     Bytes(Text),
-    /// `[]string`: a part of an array that slices of it share, since it can be sorted.
+    /// `[]string`: a part of an array that its slices share, because it can be sorted.
     Texts {
         array: Rc<RefCell<Vec<Text>>>,
         range: Range<usize>,
@@ -36,12 +36,12 @@ enum Items {
 }
 
 impl List {
-    /// A list of type `[]interface {}`.
+    /// Creates a list of type `[]interface {}`.
     pub fn new(items: Vec<Value>) -> Self {
         Self::values(Type::ANY_SLICE, items)
     }
 
-    /// A list of the slice type `of`, whose items must have its element type: nobody checks.
+    /// Creates a list of the slice type `of`. The items must have its element type, which is not checked.
     pub fn typed(of: Type, items: Vec<Value>) -> Self {
         if of == Type::STRING_SLICE {
             return Self::strings(items.iter().filter_map(Value::as_text).cloned());
@@ -57,7 +57,7 @@ impl List {
         }))
     }
 
-    /// A `[]string`.
+    /// Creates a `[]string`.
     pub fn strings<T: Into<Text>>(items: impl IntoIterator<Item = T>) -> Self {
         let texts: Vec<Text> = items.into_iter().map(Into::into).collect();
         let range = 0..texts.len();
@@ -71,12 +71,12 @@ impl List {
         }))
     }
 
-    /// An `[]int`.
+    /// Creates an `[]int`.
     pub fn ints(items: impl IntoIterator<Item = i64>) -> Self {
         Self::typed(Type::INT_SLICE, items.into_iter().map(Value::int).collect())
     }
 
-    /// A `[]byte`.
+    /// Creates a `[]byte`.
     pub fn bytes(bytes: impl Into<Text>) -> Self {
         Self(Rc::new(Data {
             of: Type::BYTES,
@@ -85,7 +85,7 @@ impl List {
         }))
     }
 
-    /// The nil slice of the type `of`: empty, but `null` in JSON.
+    /// Creates the nil slice of the type `of`. It is empty, but `null` in JSON.
     pub fn nil(of: Type) -> Self {
         Self(Rc::new(Data {
             of,
@@ -94,17 +94,17 @@ impl List {
         }))
     }
 
-    /// Whether it is a nil slice.
+    /// Returns whether this is a nil slice.
     pub fn is_nil(&self) -> bool {
         self.0.nil
     }
 
-    /// The slice type.
+    /// Returns the slice type.
     pub fn go_type(&self) -> Type {
         self.0.of
     }
 
-    /// How many items there are.
+    /// Returns the number of items.
     pub fn len(&self) -> usize {
         match &self.0.items {
             Items::Values(items) => items.len(),
@@ -113,12 +113,12 @@ impl List {
         }
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no items.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The item at an index from 0.
+    /// Returns the item at an index from 0.
     pub fn get(&self, index: usize) -> Option<Value> {
         match &self.0.items {
             Items::Values(items) => items.get(index).cloned(),
@@ -130,7 +130,7 @@ impl List {
         }
     }
 
-    /// All items: borrowed, except that those of a `[]byte` and of a `[]string` are made for the occasion.
+    /// Returns all items. They are borrowed, except that those of a `[]byte` and of a `[]string` are created for the call.
     pub fn items(&self) -> Cow<'_, [Value]> {
         match &self.0.items {
             Items::Values(items) => Cow::Borrowed(items),
@@ -139,12 +139,12 @@ impl List {
         }
     }
 
-    /// The items one after the other.
+    /// Returns an iterator over the items.
     pub fn iter(&self) -> impl Iterator<Item = Value> + '_ {
         (0..self.len()).filter_map(|index| self.get(index))
     }
 
-    /// The bytes, if it is a `[]byte`.
+    /// Returns the bytes, if this is a `[]byte`.
     pub fn as_bytes(&self) -> Option<&Text> {
         match &self.0.items {
             Items::Bytes(bytes) => Some(bytes),
@@ -152,7 +152,7 @@ impl List {
         }
     }
 
-    /// Go's `list[range]`, of the same type; None if the range is not inside.
+    /// Returns Go's `list[range]`, of the same type; None if the range is out of bounds.
     pub fn slice(&self, range: Range<usize>) -> Option<Self> {
         let items = match &self.0.items {
             Items::Values(items) => Items::Values(items.get(range)?.to_vec()),
@@ -172,7 +172,7 @@ impl List {
         })))
     }
 
-    /// Sorts a `[]string` for all who have it or a slice of it; another list stays as it is.
+    /// Sorts a `[]string` for all holders of it or of a slice of it. Other lists stay as they are.
     pub fn sort_texts(&self) {
         if let Items::Texts { array, range } = &self.0.items
             && let Some(texts) = array.borrow_mut().get_mut(range.clone())
@@ -181,12 +181,12 @@ impl List {
         }
     }
 
-    /// Whether both are one and the same slice in memory.
+    /// Returns whether both are the same slice in memory.
     pub fn same(&self, other: &Self) -> bool {
         Rc::ptr_eq(&self.0, &other.0)
     }
 
-    /// The items if nobody else holds this list.
+    /// Returns the items if there is no other holder of this list.
     pub(super) fn into_items(self) -> Option<Vec<Value>> {
         let mut data = Rc::into_inner(self.0)?;
         match &mut data.items {
@@ -211,15 +211,16 @@ impl Drop for Data {
     }
 }
 
-/// How deep lists and maps in each other are dropped by recursion, which is the fast way.
+/// The nesting depth up to which lists and maps are dropped by recursion, which is the fast way.
 const MAX_RECURSION: u32 = 32;
 
 thread_local! {
-    /// How many drops of lists and maps are under way in each other.
+    /// The current number of nested drops of lists and maps.
     static DROPS: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Drops the values of a list or map, by `unnest` if they are deep: a template can nest lists as deep as memory allows.
+/// Drops the values of a list or map, with `unnest` if they are nested deeply. A template can nest lists as deep as memory
+/// allows.
 pub(super) fn nested<T>(values: T, unnest: impl FnOnce(T)) {
     let depth = DROPS.get();
     if depth >= MAX_RECURSION {

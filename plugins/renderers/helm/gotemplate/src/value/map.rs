@@ -15,10 +15,10 @@ use super::{
     types::Type,
 };
 
-/// The contents of a map, in the order of the keys' bytes: the order in which Go's templates and printing show them.
+/// The contents of a map, in byte order of the keys: the order in which Go's templates and printing show them.
 pub type Entries = BTreeMap<Text, Value>;
 
-/// A Go map with string keys: a reference, so that clones share their contents.
+/// A Go map with string keys. It is a reference, so clones share their contents.
 #[derive(Clone)]
 pub struct Map(Rc<Data>);
 
@@ -28,10 +28,10 @@ struct Data {
     contents: Contents,
 }
 
-/// Where the entries are.
+/// Where the entries are stored.
 enum Contents {
     Own(RefCell<Entries>),
-    /// In the map that this one was converted from, which was itself not converted.
+    /// In the map that this one was converted from, which was not itself converted.
     Of(Rc<Data>),
 }
 
@@ -43,7 +43,7 @@ impl Data {
         }
     }
 
-    /// Takes the entries out if nobody else holds them, those of the map that this one was converted from as well.
+    /// Takes the entries if there is no other holder, including those of the map that this one was converted from.
     fn take_entries(&mut self) -> Option<Entries> {
         match mem::replace(&mut self.contents, Contents::Own(RefCell::default())) {
             Contents::Own(entries) => Some(entries.into_inner()),
@@ -52,23 +52,23 @@ impl Data {
     }
 }
 
-/// Something was to be put into a nil map; Go panics with the same text.
+/// A write to a nil map was attempted. Go panics with the same message.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("assignment to entry in nil map")]
 pub struct NilMapError;
 
 impl Map {
-    /// An empty `map[string]interface {}`.
+    /// Creates an empty `map[string]interface {}`.
     pub fn new() -> Self {
         Self::typed(Type::ANY_MAP)
     }
 
-    /// An empty map of the map type `of`, whose values must have its element type: nobody checks.
+    /// Creates an empty map of the map type `of`. The values must have its element type, which is not checked.
     pub fn typed(of: Type) -> Self {
         Self::with_entries(of, Entries::new())
     }
 
-    /// A map of the map type `of` with contents.
+    /// Creates a map of the map type `of` with contents.
     pub fn with_entries(of: Type, entries: Entries) -> Self {
         Self(Rc::new(Data {
             of,
@@ -77,7 +77,7 @@ impl Map {
         }))
     }
 
-    /// The nil map of the type `of`: empty, and nothing can be put into it.
+    /// Creates the nil map of the type `of`. It is empty, and nothing can be stored in it.
     pub fn nil(of: Type) -> Self {
         Self(Rc::new(Data {
             of,
@@ -86,41 +86,41 @@ impl Map {
         }))
     }
 
-    /// Whether it is a nil map.
+    /// Returns whether this is a nil map.
     pub fn is_nil(&self) -> bool {
         self.0.nil
     }
 
-    /// The map type.
+    /// Returns the map type.
     pub fn go_type(&self) -> Type {
         self.0.of
     }
 
-    /// How many entries there are.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.borrow().len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.borrow().is_empty()
     }
 
-    /// The value of a key.
+    /// Returns the value of a key.
     pub fn get(&self, key: &[u8]) -> Option<Value> {
         self.borrow().get(key).cloned()
     }
 
-    /// Whether there is such a key.
+    /// Returns whether there is such a key.
     pub fn contains(&self, key: &[u8]) -> bool {
         self.borrow().contains_key(key)
     }
 
-    /// Puts a value at a key; everybody who holds the map sees it.
+    /// Stores a value at a key. All holders of the map see it.
     ///
     /// # Panics
     ///
-    /// While the result of [`Map::borrow`] is alive.
+    /// Panics while the result of [`Map::borrow`] is alive.
     pub fn insert(&self, key: impl Into<Text>, value: Value) -> Result<(), NilMapError> {
         if self.0.nil {
             return Err(NilMapError);
@@ -131,21 +131,21 @@ impl Map {
         Ok(())
     }
 
-    /// Takes a key out, and gives the value that it had.
+    /// Removes a key and returns its value.
     ///
     /// # Panics
     ///
-    /// While the result of [`Map::borrow`] is alive.
+    /// Panics while the result of [`Map::borrow`] is alive.
     pub fn remove(&self, key: &[u8]) -> Option<Value> {
         self.0.cell().borrow_mut().remove(key)
     }
 
-    /// The contents, to read in place; do not change the map, nor call a template function, while you hold them.
+    /// Borrows the contents. While you hold the result, do not change the map or call a template function.
     pub fn borrow(&self) -> Ref<'_, Entries> {
         self.0.cell().borrow()
     }
 
-    /// A copy of the contents, in the order of the keys; safe to hold while the map changes.
+    /// Returns a copy of the contents, in the order of the keys. It is safe to hold while the map changes.
     pub fn entries(&self) -> Vec<(Text, Value)> {
         let entries = self.borrow();
         entries
@@ -154,12 +154,12 @@ impl Map {
             .collect()
     }
 
-    /// The keys, in order.
+    /// Returns the keys, in order.
     pub fn keys(&self) -> Vec<Text> {
         self.borrow().keys().cloned().collect()
     }
 
-    /// Another map of the same type with the same entries (which are shared).
+    /// Returns another map of the same type with the same entries (which are shared).
     #[must_use]
     pub fn shallow_copy(&self) -> Self {
         Self(Rc::new(Data {
@@ -169,7 +169,7 @@ impl Map {
         }))
     }
 
-    /// The same map as another map type: Go's conversion. Both share their contents.
+    /// Returns the same map as another map type, like Go's conversion. Both share their contents.
     #[must_use]
     pub fn converted(&self, of: Type) -> Self {
         if self.0.of == of {
@@ -186,12 +186,12 @@ impl Map {
         }))
     }
 
-    /// Whether both are one and the same map.
+    /// Returns whether both are the same map.
     pub fn same(&self, other: &Self) -> bool {
         std::ptr::eq(self.0.cell(), other.0.cell())
     }
 
-    /// The values if nobody else holds this map.
+    /// Returns the values if there is no other holder of this map.
     pub(super) fn into_values(self) -> Option<Vec<Value>> {
         let entries = Rc::into_inner(self.0)?.take_entries()?;
         Some(entries.into_values().collect())
@@ -221,7 +221,7 @@ impl From<Entries> for Map {
     }
 }
 
-/// Makes a `map[string]interface {}`.
+/// Collects a `map[string]interface {}`.
 impl<K: Into<Text>> FromIterator<(K, Value)> for Map {
     fn from_iter<T: IntoIterator<Item = (K, Value)>>(entries: T) -> Self {
         let entries = entries.into_iter();

@@ -5,10 +5,10 @@ use std::{any::Any, fmt::Debug};
 use super::{Kind, Text, Type, Value};
 use crate::function::Function;
 
-/// A Go value that has a name and perhaps methods: `time.Time`, `*common.Capabilities`, a certificate.
+/// A Go value of a named type, perhaps with methods: `time.Time`, `*common.Capabilities`, a certificate.
 ///
-/// Named slices and maps need no object: a [`List`](super::List) or [`Map`](super::Map) of a [`Named`](super::Named)
-/// type has that type's methods.
+/// Named slices and maps need no object: a [`List`](super::List) or [`Map`](super::Map) of a [`Named`](super::Named) type has
+/// that type's methods.
 ///
 /// ```
 /// use std::any::Any;
@@ -32,54 +32,54 @@ use crate::function::Function;
 /// }
 /// ```
 pub trait Object: Debug + 'static {
-    /// The Go type; its kind tells how templates treat the object.
+    /// Returns the Go type. Its kind determines how templates treat the object.
     fn go_type(&self) -> Type;
 
-    /// The method of that name. Its body gets the object as argument 0, before those of the call.
+    /// Returns the method of that name. Its body gets the object as argument 0, before those of the call.
     fn method(&self, _name: &[u8]) -> Option<&'static Function> {
         None
     }
 
-    /// The exported field of that name, for structs and pointers to structs.
+    /// Returns the exported field of that name, for structs and pointers to structs.
     fn field(&self, _name: &[u8]) -> Option<Value> {
         None
     }
 
-    /// The fields that printing shows, in the order of their declaration.
+    /// Returns the fields that printing shows, in the order of their declaration.
     fn fields(&self) -> Vec<(&'static str, Value)> {
         Vec::new()
     }
 
-    /// The function that the object is, for values of Go's func types. Its body gets the object as argument 0.
+    /// Returns the object as a function, for values of Go's func types. The body gets the object as argument 0.
     fn function(&self) -> Option<&'static Function> {
         None
     }
 
-    /// What `String()` or `Error()` gives, if the Go type has one of them; then printing uses it.
+    /// Returns the result of `String()` or `Error()`, if the Go type has one of them. Printing then uses it.
     fn string(&self) -> Option<Text> {
         None
     }
 
-    /// The object as plain data: what encoders write, and what `range`, `len` and `index` work on.
+    /// Returns the object as plain data, which encoders write and on which `range`, `len` and `index` operate.
     fn to_plain(&self) -> Value;
 
-    /// What JSON has of a struct, in its order; the plain data, sorted by key, unless overridden.
+    /// Returns the fields of a struct in JSON, in their order. Unless overridden, JSON has the plain data, sorted by key.
     fn json_fields(&self) -> Option<Vec<(&'static str, Value)>> {
         None
     }
 
-    /// What a function gets instead of the object: Go copies a struct into the argument, and the copy has no methods of
-    /// its pointer.
+    /// Returns what a function gets instead of the object. Go copies a struct into the argument, and the copy lacks the methods
+    /// of its pointer.
     fn copied(&self) -> Option<Value> {
         None
     }
 
-    /// What a deep copy is in place of the object itself: Go's reflection sets no field of it that is not exported.
+    /// Returns what a deep copy has in place of the object itself. Go's reflection does not set unexported fields.
     fn deep_copied(&self) -> Option<Value> {
         None
     }
 
-    /// Whether `if` takes it for true.
+    /// Returns whether `if` considers the object true.
     fn is_true(&self) -> bool {
         match self.go_type().kind() {
             Kind::Struct => true,
@@ -88,16 +88,16 @@ pub trait Object: Debug + 'static {
         }
     }
 
-    /// Whether it is a nil pointer or function.
+    /// Returns whether this is a nil pointer or function.
     fn is_nil(&self) -> bool {
         false
     }
 
-    /// Whether it is the same as another object; Go's `==` of structs, or the same pointer.
+    /// Returns whether this equals another object: Go's `==` for structs, or the same pointer.
     fn equals(&self, other: &dyn Object) -> bool {
         self.go_type() == other.go_type() && self.to_plain() == other.to_plain()
     }
 
-    /// The object itself, for [`Value::downcast`].
+    /// Returns the object itself, for [`Value::downcast`].
     fn as_any(&self) -> &dyn Any;
 }

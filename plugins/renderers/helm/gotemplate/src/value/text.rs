@@ -1,4 +1,4 @@
-//! Go strings: bytes that are mostly, but not always, UTF-8.
+//! Go strings: bytes that are usually, but not always, UTF-8.
 
 use std::{
     borrow::{Borrow, Cow},
@@ -10,23 +10,23 @@ use std::{
 
 /// A shared, immutable byte string.
 ///
-/// Go strings may hold any bytes (`trunc` can cut a character in two), and whoever prints or compares them sees bytes.
-/// `Deref` gives the bytes; the order is that of bytes, as Go's.
+/// Go strings may hold any bytes (`trunc` can cut a character in two), and code that prints or compares them sees bytes. `Deref`
+/// gives the bytes. The order is that of bytes, as in Go.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Text(Rc<[u8]>);
 
 impl Text {
-    /// The bytes.
+    /// Returns the bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The text if it is valid UTF-8.
+    /// Returns the text if it is valid UTF-8.
     pub fn as_str(&self) -> Result<&str, Utf8Error> {
         std::str::from_utf8(&self.0)
     }
 
-    /// The text with each invalid byte sequence replaced by U+FFFD.
+    /// Returns the text with each invalid byte sequence replaced by U+FFFD.
     pub fn to_str_lossy(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.0)
     }

@@ -1,4 +1,4 @@
-//! Go's types and kinds, as far as templates meet them.
+//! Go's types and kinds, as far as templates encounter them.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ pub enum IntKind {
 }
 
 impl IntKind {
-    /// Whether the type holds negative numbers.
+    /// Returns whether the type can hold negative numbers.
     pub const fn is_signed(self) -> bool {
         matches!(
             self,
@@ -30,7 +30,7 @@ impl IntKind {
         )
     }
 
-    /// The size in bits; `int` and `uint` have 64.
+    /// Returns the size in bits; 64 for `int` and `uint`.
     pub const fn bits(self) -> u32 {
         match self {
             Self::Int8 | Self::Uint8 => 8,
@@ -40,7 +40,7 @@ impl IntKind {
         }
     }
 
-    /// Go's name.
+    /// Returns Go's name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Int => "int",
@@ -118,20 +118,20 @@ pub enum Type {
     Named(&'static Named),
 }
 
-/// A type that Go code gave a name, or a pointer to one.
+/// A named Go type, or a pointer to one.
 #[derive(Debug)]
 pub struct Named {
-    /// As `%T` prints it, with the package and, for a pointer, the star.
+    /// The name as `%T` prints it, with the package and, for a pointer, the star.
     pub name: &'static str,
-    /// Its kind.
+    /// The kind of the type.
     pub kind: Kind,
-    /// The unnamed type that it is made of, for maps, slices, strings and numbers. None for structs and pointers.
+    /// The unnamed underlying type of maps, slices, strings and numbers. None for structs and pointers.
     pub underlying: Option<Type>,
-    /// The methods of lists and maps of that type. An [`Object`](super::Object) has its own way to name its methods.
+    /// The methods of lists and maps of that type. An [`Object`](super::Object) provides its methods in its own way.
     pub methods: &'static [Function],
 }
 
-/// Types of the same name are the same: a program has one of each.
+/// Types with the same name are the same, because a program has one of each.
 impl PartialEq for Named {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
@@ -158,7 +158,7 @@ impl Type {
     /// `map[string]string`
     pub const STRING_MAP: Self = Self::Map(&Self::String);
 
-    /// The kind of the type.
+    /// Returns the kind of the type.
     pub const fn kind(self) -> Kind {
         match self {
             Self::Any | Self::Error => Kind::Interface,
@@ -172,7 +172,7 @@ impl Type {
         }
     }
 
-    /// The type without its name, as far as that is known.
+    /// Returns the type without its name, as far as that is known.
     #[must_use]
     pub const fn underlying(self) -> Self {
         match self {
@@ -184,7 +184,7 @@ impl Type {
         }
     }
 
-    /// The element type of a slice or map; [`Type::Any`] for all others.
+    /// Returns the element type of a slice or map; [`Type::Any`] for all others.
     #[must_use]
     pub const fn elem(self) -> Self {
         match self.underlying() {
@@ -193,7 +193,7 @@ impl Type {
         }
     }
 
-    /// Whether nil is a value of the type.
+    /// Returns whether nil is a value of the type.
     pub const fn can_be_nil(self) -> bool {
         matches!(
             self.kind(),
@@ -201,7 +201,7 @@ impl Type {
         )
     }
 
-    /// Whether Go lets a value of this type be given where `target` is expected (the language's assignability).
+    /// Returns whether Go allows a value of this type where `target` is expected (the language's assignability).
     pub fn assignable_to(self, target: Self) -> bool {
         if self == target || target == Self::Any {
             return true;

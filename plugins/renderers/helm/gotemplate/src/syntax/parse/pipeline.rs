@@ -13,7 +13,7 @@ impl Parser<'_> {
         let id = self.id();
         let pos = self.peek_non_space().1;
         let (variables, assigns) = self.declarations(context)?;
-        // Most have one command, of one word.
+        // Most pipelines have one command of one word.
         let mut commands = Vec::with_capacity(1);
         loop {
             let token = self.next_non_space();
@@ -48,7 +48,7 @@ impl Parser<'_> {
         })
     }
 
-    /// `$a :=`, `$a =`, or `$a, $b :=` in a range.
+    /// Parses `$a :=`, `$a =`, or `$a, $b :=` in a range.
     fn declarations(&mut self, context: &str) -> Result<(Vec<Variable>, bool)> {
         let mut variables = Vec::new();
         loop {
@@ -57,7 +57,7 @@ impl Parser<'_> {
                 self.back(token);
                 return Ok((variables, false));
             }
-            // A space after the variable matters: it divides arguments, and a field follows without.
+            // A space after the variable matters: it separates arguments, whereas a field follows without one.
             let space = self.next();
             let next = if space.kind == Kind::Space {
                 self.next_non_space()
@@ -133,7 +133,7 @@ impl Parser<'_> {
         Ok(Command { id, pos, args })
     }
 
-    /// A term and the fields that follow it.
+    /// Parses a term and the fields that follow it.
     fn operand(&mut self) -> Result<Option<Expr>> {
         let Some(mut start) = self.term()? else {
             return Ok(None);
@@ -146,7 +146,7 @@ impl Parser<'_> {
         while self.peek().0 == Kind::Field {
             end = self.next().end;
         }
-        // Nothing stands between them.
+        // There is nothing between the fields.
         let fields = Names::new(pos, end);
         if is_constant(&start) {
             let shown = quoted(show::text(&start, self.source).as_bytes());
@@ -168,7 +168,7 @@ impl Parser<'_> {
                 }));
             }
         };
-        // As in Go the whole is where its second part stands.
+        // As in Go, the position of the whole is that of its second part.
         let id = start.id;
         Ok(Some(Expr { id, pos, kind }))
     }
