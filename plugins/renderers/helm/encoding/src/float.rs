@@ -1,4 +1,4 @@
-//! Floats as Go's `strconv.FormatFloat` writes them with the fewest digits that read back the same.
+//! Floats as Go's `strconv.FormatFloat` writes them: with the fewest digits that parse as the same number.
 
 use std::io::Write as _;
 
@@ -12,7 +12,7 @@ struct Digits {
 }
 
 impl Digits {
-    /// Takes apart what the standard library prints, which is the shortest form as well: `-1.2345e-7`.
+    /// Parses the output of the standard library, which is also the shortest form: `-1.2345e-7`.
     fn parse(scientific: &[u8]) -> Self {
         let mut this = Self {
             negative: false,
@@ -60,7 +60,7 @@ impl Digits {
         &self.shortest[..self.len]
     }
 
-    /// `123.45` or `0.0012`
+    /// Writes `123.45` or `0.0012`.
     fn write_fixed(&self, out: &mut Vec<u8>) {
         if self.negative {
             out.push(b'-');
@@ -85,7 +85,7 @@ impl Digits {
         }
     }
 
-    /// `1.2345e+06`; at least `width` digits in the exponent.
+    /// Writes `1.2345e+06`, with at least `width` digits in the exponent.
     fn write_exponent(&self, width: usize, out: &mut Vec<u8>) {
         if self.negative {
             out.push(b'-');
@@ -107,7 +107,7 @@ impl Digits {
     }
 
     fn write_general(&self, out: &mut Vec<u8>) {
-        // Package fmt moves the upper limit to 21; strconv by itself has it at 6 digits.
+        // Package fmt moves the upper limit to 21. In strconv itself, it is 6 digits.
         if (-4..6).contains(&(self.point - 1)) {
             self.write_fixed(out);
         } else {
@@ -116,7 +116,7 @@ impl Digits {
     }
 }
 
-/// Writes what `FormatFloat(number, 'g', -1, 64)` gives: `1e+06`, `0.5`; `NaN`, `+Inf` and `-Inf`.
+/// Writes the result of `FormatFloat(number, 'g', -1, 64)`: `1e+06`, `0.5`; `NaN`, `+Inf` and `-Inf`.
 pub fn write_general(number: f64, out: &mut Vec<u8>) {
     if let Some(word) = special(number) {
         out.extend_from_slice(word.as_bytes());
@@ -125,7 +125,7 @@ pub fn write_general(number: f64, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes what `FormatFloat(number, 'g', -1, 32)` gives: rounded to a `float32` first, as keys of YAML maps are.
+/// Writes the result of `FormatFloat(number, 'g', -1, 32)`. The number is first rounded to a `float32`, as keys of YAML maps are.
 #[expect(clippy::cast_possible_truncation, reason = "the rounding is the point")]
 pub fn write_general_32(number: f64, out: &mut Vec<u8>) {
     let number = number as f32;
@@ -136,7 +136,7 @@ pub fn write_general_32(number: f64, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes a finite number as `encoding/json` does: without exponent from 1e-6 up to below 1e21.
+/// Writes a finite number as `encoding/json` does: without an exponent from 1e-6 to below 1e21.
 pub(crate) fn write_json(number: f64, out: &mut Vec<u8>) {
     let size = number.abs();
     let digits = Digits::f64(number);

@@ -1,7 +1,7 @@
-//! What Helm's and sprig's template functions of these names give, as plain functions.
+//! The template functions of Helm and sprig with these names, as plain functions.
 //!
-//! Helm's `toX` give something in nearly any case, even if that is an empty string; `mustToX` stop the template. Times and
-//! objects are written as their plain form, but by `toYamlPretty` as their fields.
+//! Helm's `toX` return something in nearly every case, even if that is an empty string. `mustToX` stop the template. Times and
+//! objects are written in their plain form, except that `toYamlPretty` writes their fields.
 
 use pintle_gotemplate::{List, Map, Text, Type, Value};
 use thiserror::Error;
@@ -13,17 +13,18 @@ use crate::{
     yaml::{self, Document, Flavor, Numbers, YamlError},
 };
 
-/// `toYaml`: an empty string for what cannot be written.
+/// Implements `toYaml`. Returns an empty string for a value that cannot be written.
 pub fn to_yaml(value: &Value) -> Text {
     must_to_yaml(value).unwrap_or_default()
 }
 
-/// `mustToYaml`.
+/// Implements `mustToYaml`.
 pub fn must_to_yaml(value: &Value) -> Result<Text, WriteError> {
     yaml(value, Flavor::Plain)
 }
 
-/// `toYamlPretty`: an empty string for what cannot be written, but functions and the like stop the template.
+/// Implements `toYamlPretty`. Returns an empty string for a value that cannot be written, except that functions and the like stop
+/// the template.
 pub fn to_yaml_pretty(value: &Value) -> Result<Text, WriteError> {
     match yaml(value, Flavor::Pretty) {
         Err(error @ WriteError::Marshal { .. }) => Err(error),
@@ -38,22 +39,22 @@ fn yaml(value: &Value, flavor: Flavor) -> Result<Text, WriteError> {
     Ok(out.into())
 }
 
-/// Helm's `toJson`: an empty string for what cannot be written.
+/// Implements Helm's `toJson`. Returns an empty string for a value that cannot be written.
 pub fn to_json(value: &Value) -> Text {
     must_to_json(value).unwrap_or_default()
 }
 
-/// `mustToJson`.
+/// Implements `mustToJson`.
 pub fn must_to_json(value: &Value) -> Result<Text, WriteError> {
     json(value, Layout::default())
 }
 
-/// sprig's `toPrettyJson`: an empty string for what cannot be written.
+/// Implements sprig's `toPrettyJson`. Returns an empty string for a value that cannot be written.
 pub fn to_pretty_json(value: &Value) -> Text {
     must_to_pretty_json(value).unwrap_or_default()
 }
 
-/// sprig's `mustToPrettyJson`.
+/// Implements sprig's `mustToPrettyJson`.
 pub fn must_to_pretty_json(value: &Value) -> Result<Text, WriteError> {
     json(
         value,
@@ -64,7 +65,7 @@ pub fn must_to_pretty_json(value: &Value) -> Result<Text, WriteError> {
     )
 }
 
-/// sprig's `toRawJson` and `mustToRawJson`; both stop the template.
+/// Implements sprig's `toRawJson` and `mustToRawJson`, which both stop the template on an error.
 pub fn must_to_raw_json(value: &Value) -> Result<Text, WriteError> {
     json(
         value,
@@ -81,7 +82,7 @@ fn json(value: &Value, layout: Layout) -> Result<Text, WriteError> {
     Ok(out.into())
 }
 
-/// Helm's `fromJson`: what is wrong with the text is told under the key `Error`.
+/// Implements Helm's `fromJson`, which stores an error in the text under the key `Error`.
 pub fn from_json(text: &[u8]) -> Map {
     match json::read_as(text, Type::ANY_MAP) {
         Ok(Partial {
@@ -96,7 +97,7 @@ pub fn from_json(text: &[u8]) -> Map {
     }
 }
 
-/// Helm's `fromJsonArray`: what is wrong with the text is the only item.
+/// Implements Helm's `fromJsonArray`, which returns an error in the text as the only item.
 pub fn from_json_array(text: &[u8]) -> List {
     match json::read_as(text, Type::ANY_SLICE) {
         Ok(Partial {
@@ -111,12 +112,12 @@ pub fn from_json_array(text: &[u8]) -> List {
     }
 }
 
-/// sprig's `mustFromJson`.
+/// Implements sprig's `mustFromJson`.
 pub fn must_from_json(text: &[u8]) -> Result<Value, JsonError> {
     json::read(text)
 }
 
-/// Helm's `fromYaml`: what is wrong with the text is told under the key `Error`.
+/// Implements Helm's `fromYaml`, which stores an error in the text under the key `Error`.
 pub fn from_yaml(text: &[u8]) -> Map {
     match read_yaml(text, Type::ANY_MAP) {
         Ok(Value::Map(map)) => map,
@@ -125,7 +126,7 @@ pub fn from_yaml(text: &[u8]) -> Map {
     }
 }
 
-/// Helm's `fromYamlArray`: what is wrong with the text is the only item.
+/// Implements Helm's `fromYamlArray`, which returns an error in the text as the only item.
 pub fn from_yaml_array(text: &[u8]) -> List {
     match read_yaml(text, Type::ANY_SLICE) {
         Ok(Value::List(list)) => list,
@@ -134,7 +135,7 @@ pub fn from_yaml_array(text: &[u8]) -> List {
     }
 }
 
-/// Helm's `toToml`: what is wrong is given in place of the text, but no value at all stops the template.
+/// Implements Helm's `toToml`, which returns the error message in place of the text. Only a missing value stops the template.
 pub fn to_toml(value: &Value) -> Result<Text, WriteError> {
     match must_to_toml(value) {
         Err(error) if error != WriteError::NoValue => Ok(error.to_string().into()),
@@ -142,14 +143,14 @@ pub fn to_toml(value: &Value) -> Result<Text, WriteError> {
     }
 }
 
-/// Helm's `mustToToml`.
+/// Implements Helm's `mustToToml`.
 pub fn must_to_toml(value: &Value) -> Result<Text, WriteError> {
     let mut out = Vec::new();
     toml::write(value, &mut out)?;
     Ok(out.into())
 }
 
-/// Helm's `fromToml`: what is wrong with the text is told under the key `Error`. Times become what `time` makes of them.
+/// Implements Helm's `fromToml`, which stores an error in the text under the key `Error`. `time` converts times to values.
 pub fn from_toml(text: &[u8], time: &dyn Fn(&DateTime) -> Value) -> Map {
     match toml::read(text, time) {
         Ok(Value::Map(map)) => map,
@@ -158,18 +159,18 @@ pub fn from_toml(text: &[u8], time: &dyn Fn(&DateTime) -> Value) -> Map {
     }
 }
 
-/// Why YAML is not what it is read as; the texts are those of `sigs.k8s.io/yaml`.
+/// Why YAML does not have the expected type. The messages are those of `sigs.k8s.io/yaml`.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ReadYamlError {
-    /// No YAML, or nothing that JSON can hold.
+    /// The text is not YAML, or contains something that JSON cannot hold.
     #[error("error converting YAML to JSON: {0}")]
     Yaml(YamlError),
-    /// Something else than what is asked for.
+    /// The value does not have the requested type.
     #[error("error unmarshaling JSON: while decoding JSON: {0}")]
     Type(JsonError),
 }
 
-/// Reads the first document as `yaml.Unmarshal` into a map or list of type `expected`; nil if it is empty or null.
+/// Reads the first document like `yaml.Unmarshal` into a map or list of type `expected`. Returns nil if it is empty or null.
 ///
 /// Numbers become `float64`.
 pub fn read_yaml(text: &[u8], expected: Type) -> Result<Value, ReadYamlError> {
@@ -181,7 +182,7 @@ pub fn read_yaml(text: &[u8], expected: Type) -> Result<Value, ReadYamlError> {
 }
 
 fn with_error(map: Map, error: &dyn std::error::Error) -> Map {
-    // The maps given here are never nil.
+    // The maps passed here are never nil.
     map.insert("Error", error.to_string().into()).ok();
     map
 }

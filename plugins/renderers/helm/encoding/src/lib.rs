@@ -1,8 +1,8 @@
 //! YAML, JSON and TOML as the Go libraries that Helm uses read and write them.
 //!
-//! [`functions`] has what templates call; [`yaml`] and [`json`] are the formats themselves. All is byte for byte what the
-//! libraries give at the versions that Helm 4.3.1 uses (`sigs.k8s.io/yaml` 1.6 on go-yaml 2.4.4, go-yaml 3.0.5,
-//! `encoding/json` of Go 1.26, `BurntSushi/toml` 1.6): charts compare and hash such texts. Differential tests hold it to that.
+//! [`functions`] has what templates call; [`yaml`] and [`json`] are the formats themselves. The output is identical, byte for
+//! byte, to that of the library versions in Helm 4.3.1 (`sigs.k8s.io/yaml` 1.6 on go-yaml 2.4.4, go-yaml 3.0.5, `encoding/json`
+//! of Go 1.26, `BurntSushi/toml` 1.6), because charts compare and hash such texts. Differential tests verify this.
 //!
 //! To read YAML, make a [`yaml::Document`] of its bytes:
 //!
@@ -25,16 +25,16 @@
 //! # Ok::<(), pintle_goencoding::yaml::YamlError>(())
 //! ```
 //!
-//! Of a stream only the first document is read: whoever has more splits it first, as Helm does.
-//! [`functions::read_yaml`] also checks that there is a map or list, with the texts of `sigs.k8s.io/yaml`.
+//! Only the first document of a stream is read. A caller with more than one splits the stream first, as Helm does.
+//! [`functions::read_yaml`] also checks that the document is a map or list, with the messages of `sigs.k8s.io/yaml`.
 //!
 //! # Where the results are not Go's
 //!
-//! - Lists and maps nest 400 deep at most
-//!   ([`MAX_NESTING`](pintle_gotemplate::value::MAX_NESTING)), in TOML 100; Go stops at 10,000 or not at all.
-//! - Aliases repeat 32 MiB of text at most, besides the limit of the library on what they multiply.
-//! - Of several keys and numbers that JSON cannot hold, the first is named; Go's choice is random.
-//! - After two byte order marks, go-yaml loses the first character of each line; here the second is text.
+//! - Lists and maps nest at most 400 deep ([`MAX_NESTING`](pintle_gotemplate::value::MAX_NESTING)), in TOML 100. Go stops at
+//!   10,000 or not at all.
+//! - Aliases repeat at most 32 MiB of text, in addition to the library's limit on what they multiply.
+//! - Of several keys and numbers that JSON cannot hold, the error names the first. Go's choice is random.
+//! - After two byte order marks, go-yaml loses the first character of each line. Here, the second mark is text.
 
 pub mod error;
 pub mod float;

@@ -1,27 +1,27 @@
-//! Eight bytes at a time: which of them are some byte, by arithmetic of one word.
+//! Searches eight bytes at a time for certain bytes, with arithmetic on one word.
 //!
-//! The words are in little endian, so that the lowest byte is the first of a text.
+//! The words are little endian, so the lowest byte comes first in the text.
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 
-/// Sets the high bit of the first byte that is less than `least`, which is at most 0x80, and perhaps of others behind it; that
-/// of none if there is no such byte. Other bits say nothing.
+/// Sets the high bit of the first byte that is less than `least`, which is at most 0x80. It may also set the high bits of bytes
+/// after that one. If there is no such byte, it sets none. The other bits have no meaning.
 pub(crate) fn below(word: u64, least: u8) -> u64 {
     // A byte that is less borrows from its high bit.
     word.wrapping_sub(ONES * u64::from(least)) & !word
 }
 
-/// The same for the first byte that is this one.
+/// Does the same for the first byte that equals `byte`.
 pub(crate) fn equal(word: u64, byte: u8) -> u64 {
     below(word ^ (ONES * u64::from(byte)), 1)
 }
 
-/// The same for the first byte that is this one, with that bit or without.
+/// Does the same for the first byte that equals `byte`, with or without that bit.
 pub(crate) fn either(word: u64, byte: u8, bit: u8) -> u64 {
     equal(word | (ONES * u64::from(bit)), byte | bit)
 }
 
-/// Where the first byte is that `marks` marks, which is made of the functions of this module.
+/// Returns the index of the first byte that `marks` marks. `marks` must be built from the functions of this module.
 pub(crate) fn find(text: &[u8], marks: impl Fn(u64) -> u64) -> Option<usize> {
     let (words, rest) = text.as_chunks();
     for (index, word) in words.iter().enumerate() {
@@ -29,7 +29,7 @@ pub(crate) fn find(text: &[u8], marks: impl Fn(u64) -> u64) -> Option<usize> {
             return Some(8 * index + found);
         }
     }
-    // How often a loop over single bytes would run is what a processor cannot guess: most texts that are read are short.
+    // Most texts are short, and a processor cannot predict how often a loop over single bytes would run.
     first(marks(ending(text)?))?;
     let found = rest
         .iter()
@@ -37,7 +37,7 @@ pub(crate) fn find(text: &[u8], marks: impl Fn(u64) -> u64) -> Option<usize> {
     found.map(|found| text.len() - rest.len() + found)
 }
 
-/// The last eight bytes of a text, or all that there are, some of them twice; None if there is none.
+/// Returns the last eight bytes of a text. A shorter text gives all its bytes, some of them twice. None if it is empty.
 fn ending(text: &[u8]) -> Option<u64> {
     if let Some(word) = text.last_chunk() {
         return Some(u64::from_le_bytes(*word));
@@ -56,7 +56,7 @@ fn ending(text: &[u8]) -> Option<u64> {
     Some(all | all << 32)
 }
 
-/// Where the first byte is of which the functions of this module have set the high bit.
+/// Returns the index of the first byte whose high bit the functions of this module have set.
 fn first(marks: u64) -> Option<usize> {
     const HIGH: u64 = ONES << 7;
     match marks & HIGH {
@@ -69,7 +69,7 @@ fn first(marks: u64) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// Compares what is found in words with one byte among equal ones with what each byte is by itself.
+    /// Compares the result for words with one byte among equal ones with the result for each byte by itself.
     fn check(marks: impl Fn(u64) -> u64, is_meant: impl Fn(u8) -> bool) {
         for byte in 0..=u8::MAX {
             for around in [b' ', b'a', 0x7f, 0x80, 0xff] {
@@ -79,7 +79,7 @@ mod tests {
                     word[at] = byte;
                     let found = first(marks(u64::from_le_bytes(word)));
                     assert_eq!(found, is_meant(byte).then_some(at), "{word:?}");
-                    // What is behind the first does not matter.
+                    // Bytes after the first match do not matter.
                     word[at..].fill(byte);
                     let found = first(marks(u64::from_le_bytes(word)));
                     assert_eq!(found, is_meant(byte).then_some(at), "{word:?}");

@@ -1,10 +1,10 @@
-//! What any bytes may cost.
+//! Tests how much arbitrary bytes may cost.
 
 use std::fmt::Write;
 
 use pintle_goencoding::yaml::{Document, Numbers};
 
-/// Lists and maps inside each other, in each notation.
+/// Tests nested lists and maps in each notation.
 #[test]
 fn nesting() {
     let deep = 100_000;
@@ -28,11 +28,11 @@ fn nesting() {
     }
 }
 
-/// What anchors multiply, and what they nest.
+/// Tests what anchors multiply and nest.
 #[test]
 fn aliases() {
     let chain = |count: usize| {
-        // Nodes without aliases, for the share that may have some.
+        // Nodes without aliases, so that a share of all nodes may come from aliases.
         let mut text = format!("plain: [{}]\na0: &a0 [x]\n", "x, ".repeat(10_000));
         for n in 1..count {
             writeln!(text, "a{n}: &a{n} [*a{}]", n - 1).unwrap();
@@ -67,7 +67,7 @@ fn aliases() {
     );
 }
 
-/// The error is the first of the document, however it is read.
+/// The reported error is the first one in the document, whichever way it is read.
 #[test]
 fn the_first_error_is_told() {
     let document = Document::new(b"b: .inf\na: -.inf\n");

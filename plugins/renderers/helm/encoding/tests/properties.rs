@@ -1,4 +1,4 @@
-//! What holds for any bytes and any values.
+//! Properties that hold for any bytes and any values.
 
 #![cfg(test)]
 
@@ -9,7 +9,7 @@ use pintle_goencoding::{
 use pintle_gotemplate::{Map, Value};
 use proptest::prelude::*;
 
-/// Bytes that get past the first character of a reader now and then.
+/// Generates bytes that sometimes get past the first character of a reader.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     const PIECES: &[&[u8]] = &[
         b"a",
@@ -78,7 +78,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
 }
 
-/// Strings that all formats can hold as they are.
+/// Generates strings that all formats can hold unchanged.
 fn string() -> impl Strategy<Value = String> {
     const PIECES: &[&str] = &[
         "",
@@ -166,7 +166,7 @@ fn value(nil: bool) -> impl Strategy<Value = Value> {
 }
 
 fn map(inner: impl Strategy<Value = Value>) -> impl Strategy<Value = Map> {
-    // An empty key inside an inline table loses what is beside it, in the library as well.
+    // An empty key inside an inline table loses its neighbors, in the library as well.
     let key = prop_oneof!["[a-c]{1,2}", string().prop_map(|key| format!("k{key}"))];
     proptest::collection::vec((key, inner), 0..6).prop_map(|entries| entries.into_iter().collect())
 }
@@ -193,7 +193,7 @@ proptest! {
             let lines = text.split(|&b| b == b'\n' || b == b'\r' || b == 0x85 || b == 0xa8 || b == 0xa9).count();
             prop_assert!(error.place().is_none_or(|place| place.line <= lines + 1), "{error}: {:?}", error.place());
         }
-        // What is read is what the JSON says.
+        // The value equals what the JSON says.
         if let Ok(value) = value {
             prop_assert_eq!(json::read(&json).unwrap(), value);
         }

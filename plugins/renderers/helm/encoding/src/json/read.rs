@@ -1,4 +1,4 @@
-//! Reads JSON: numbers become `float64`, the last of equal keys wins, what is no UTF-8 becomes U+FFFD.
+//! Reads JSON. Numbers become `float64`, the last of several equal keys wins, and invalid UTF-8 becomes U+FFFD.
 
 use std::fmt::Write as _;
 
@@ -8,29 +8,29 @@ use pintle_gotemplate::{
 };
 use thiserror::Error;
 
-/// Why a text is not read; the texts are Go's.
+/// Why a text cannot be read. The messages are Go's.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum JsonError {
-    /// The text stops in the middle.
+    /// The text ends prematurely.
     #[error("unexpected end of JSON input")]
     End,
-    /// A character where there can be no such.
+    /// An unexpected character.
     #[error("invalid character {found} {context}")]
     Character {
-        /// In Go's quotes.
+        /// The character in Go's quotes.
         found: String,
-        /// What was expected, or where it stands.
+        /// What was expected, or where the character is.
         context: &'static str,
-        /// The byte that it is, from 0.
+        /// The offset of the character in bytes, from 0.
         offset: usize,
     },
-    /// Lists and maps within each other.
+    /// Lists and maps are nested too deeply.
     #[error("exceeded max depth")]
     Depth,
-    /// A number beyond what a `float64` holds.
+    /// A number is too large for a `float64`.
     #[error("json: cannot unmarshal number {0} into Go value of type float64")]
     Number(String),
-    /// The text holds something else than what is asked for.
+    /// The text does not contain the requested type.
     #[error("json: cannot unmarshal {found} into Go value of type {expected}")]
     Type {
         /// `array`, `object`, `string`, `number` or `bool`.
@@ -40,19 +40,19 @@ pub enum JsonError {
     },
 }
 
-/// What was read, even if there is something wrong with it: numbers that are too large are left out.
+/// The value that was read, even if there is an error in it. Numbers that are too large are left out.
 pub(crate) struct Partial {
     pub(crate) value: Value,
     pub(crate) error: Option<JsonError>,
 }
 
-/// Reads a value, as `json.Unmarshal` into an `interface{}`.
+/// Reads a value like `json.Unmarshal` into an `interface{}`.
 pub fn read(text: &[u8]) -> Result<Value, JsonError> {
     let Partial { value, error } = read_partial(text)?;
     error.map_or(Ok(value), Err)
 }
 
-/// Reads the value that a text begins with, as `json.Decoder` does, whatever follows; gives where it ends, too.
+/// Reads the value at the start of a text like `json.Decoder`, whatever follows. Also returns where the value ends.
 pub fn read_first(text: &[u8]) -> Result<(Value, usize), JsonError> {
     let mut reader = Reader {
         text,
@@ -66,7 +66,7 @@ pub fn read_first(text: &[u8]) -> Result<(Value, usize), JsonError> {
     }
 }
 
-/// Reads a map or a list, as `json.Unmarshal` into one of type `expected`; `null` gives a nil one.
+/// Reads a map or a list like `json.Unmarshal` into one of type `expected`. `null` gives a nil one.
 pub(crate) fn read_as(text: &[u8], expected: Type) -> Result<Partial, JsonError> {
     let partial = read_partial(text)?;
     expect(&partial.value, expected)?;
@@ -79,7 +79,7 @@ pub(crate) fn read_as(text: &[u8], expected: Type) -> Result<Partial, JsonError>
     })
 }
 
-/// Refuses what is neither nil nor of the kind of the expected map or list.
+/// Refuses a value that is neither nil nor of the kind of the expected map or list.
 pub(crate) fn expect(value: &Value, expected: Type) -> Result<(), JsonError> {
     let found = match value {
         Value::Nil => return Ok(()),
@@ -114,7 +114,7 @@ fn read_partial(text: &[u8]) -> Result<Partial, JsonError> {
 struct Reader<'a> {
     text: &'a [u8],
     at: usize,
-    /// The first number that is too large; the rest is read on.
+    /// The first number that is too large. Reading continues after it.
     error: Option<JsonError>,
 }
 
@@ -129,9 +129,10 @@ impl Reader<'_> {
         }
     }
 
-    /// The error for the character here, or for the end.
+    /// Returns the error for the character at the current position, or for the end.
     fn unexpected(&self, context: &'static str) -> JsonError {
-        // Go looks whether the text could go on with a space, and inside a word or a number that is the wrong character.
+        // At the end, Go checks whether a space could continue the text. Inside a word or a number, the space is the wrong
+        // character.
         let inside = (context.starts_with("in ") || context.starts_with("after decimal"))
             && context != "in string literal";
         match self.peek() {
@@ -273,7 +274,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads a string from its first quote.
+    /// Reads a string from its opening quote.
     fn string(&mut self) -> Result<Vec<u8>, JsonError> {
         self.at += 1;
         let mut out = Vec::new();
@@ -322,7 +323,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The character of a `\u` escape: two of them make one beyond U+FFFF; one alone of such a pair is replaced.
+    /// Returns the character of a `\u` escape. A surrogate pair makes one character beyond U+FFFF; a lone surrogate is replaced.
     fn character(&mut self, code: u32) -> Result<char, JsonError> {
         if let Some(character) = char::from_u32(code) {
             return Ok(character);
@@ -383,7 +384,7 @@ fn push(out: &mut Vec<u8>, character: char) {
     out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
-/// A byte as Go shows it in errors: as if it were the character of that number.
+/// Formats a byte as Go shows it in errors: as the character with that number.
 fn quote(byte: u8) -> String {
     let mut text = String::from("'");
     match byte {

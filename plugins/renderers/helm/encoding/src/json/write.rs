@@ -1,4 +1,4 @@
-//! Writes JSON: sorted keys, Go's escapes and Go's numbers.
+//! Writes JSON with sorted keys, Go's escapes and Go's numbers.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use pintle_gotemplate::{Kind, List, Map, Value, value::MAX_NESTING};
@@ -9,18 +9,18 @@ use crate::{
     words::{below, equal, find},
 };
 
-/// How JSON is laid out.
+/// The layout of JSON.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
-    /// Whether `<`, `>` and `&` stay as they are; `json.Marshal` escapes them.
+    /// Whether `<`, `>` and `&` stay as they are. `json.Marshal` escapes them.
     pub raw: bool,
-    /// Whether each value gets a line of its own, indented by two spaces a level.
+    /// Whether each value gets its own line, indented by two spaces per level.
     pub pretty: bool,
 }
 
 /// Appends a value as `json.Marshal` writes it.
 ///
-/// Objects are written as their plain form. On an error, `out` holds a part of the text.
+/// Objects are written in their plain form. On an error, `out` contains a part of the text.
 pub fn write(value: &Value, layout: Layout, out: &mut Vec<u8>) -> Result<(), WriteError> {
     Writer { layout, out }.value(value, 0)
 }
@@ -141,7 +141,7 @@ impl Writer<'_> {
     }
 }
 
-/// The error for a number that JSON does not have.
+/// Returns the error for a number that JSON does not have.
 pub(crate) fn not_a_number(number: f64) -> Option<WriteError> {
     if number.is_finite() {
         return None;
@@ -157,7 +157,7 @@ pub(crate) fn not_a_number(number: f64) -> Option<WriteError> {
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// Appends a string in quotes: each byte that is not part of a character becomes `\ufffd`.
+/// Appends a string in quotes. Each byte that is not part of a character becomes `\ufffd`.
 pub(crate) fn write_string(text: &[u8], raw: bool, out: &mut Vec<u8>) {
     if std::str::from_utf8(text).is_ok() {
         return write_valid_string(text, raw, out);
@@ -179,7 +179,7 @@ pub(crate) fn write_valid_string(text: &[u8], raw: bool, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Where the first byte is that may need an escape.
+/// Returns the index of the first byte that may need an escape.
 fn special(text: &[u8], raw: bool) -> Option<usize> {
     let special =
         |word| below(word, b' ') | equal(word, b'"') | equal(word, b'\\') | equal(word, 0xe2);
@@ -191,7 +191,7 @@ fn special(text: &[u8], raw: bool) -> Option<usize> {
     })
 }
 
-/// Appends what is valid UTF-8, copying runs of bytes that need no escape.
+/// Appends valid UTF-8, copying runs of bytes that need no escape.
 fn write_valid(text: &[u8], raw: bool, out: &mut Vec<u8>) {
     let (mut done, mut next) = (0, 0);
     while let Some(found) = special(&text[next..], raw) {

@@ -1,9 +1,9 @@
-//! Dates and times of TOML.
+//! Dates and times in TOML.
 
 /// A date, a time, or both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DateTime {
-    /// The year, 0 for a time alone.
+    /// The year; 0 for a time without a date.
     pub year: u16,
     /// The month, from 1.
     pub month: u8,
@@ -13,29 +13,29 @@ pub struct DateTime {
     pub hour: u8,
     /// The minute, from 0.
     pub minute: u8,
-    /// The second, from 0; there are no leap seconds.
+    /// The second, from 0. There are no leap seconds.
     pub second: u8,
     /// The nanoseconds.
     pub nanos: u32,
-    /// What the text says of the zone.
+    /// The time zone information in the text.
     pub offset: Offset,
 }
 
-/// What a text says of the zone.
+/// The time zone information in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offset {
-    /// So many seconds east of UTC.
+    /// The offset in seconds east of UTC.
     Known(i32),
-    /// None, for a date and a time.
+    /// No offset: a local date and time.
     LocalDateTime,
-    /// None, for a date.
+    /// No offset: a date.
     LocalDate,
-    /// None, for a time.
+    /// No offset: a time.
     LocalTime,
 }
 
 impl Offset {
-    /// The name that Go's library gives the location of times without an offset.
+    /// Returns the name that Go's library gives the location of times without an offset.
     pub fn location(self) -> Option<&'static str> {
         match self {
             Self::Known(_) => None,
@@ -46,7 +46,7 @@ impl Offset {
     }
 }
 
-/// Reads a date or time; `T` stands between the two, and `Z` for UTC.
+/// Reads a date or time. `T` separates the two, and `Z` stands for UTC.
 pub(super) fn parse(text: &[u8]) -> Option<DateTime> {
     let mut time = DateTime {
         year: 0,
@@ -85,7 +85,7 @@ pub(super) fn parse(text: &[u8]) -> Option<DateTime> {
     Some(time)
 }
 
-/// A number of so many digits, and what follows.
+/// Reads a number with this many digits. Also returns the text after it.
 fn number<const DIGITS: usize>(text: &[u8]) -> Option<(u16, &[u8])> {
     let (digits, rest) = text.split_at_checked(DIGITS)?;
     let mut number = 0;
@@ -98,7 +98,7 @@ fn number<const DIGITS: usize>(text: &[u8]) -> Option<(u16, &[u8])> {
     Some((number, rest))
 }
 
-/// Two digits within a range.
+/// Reads a two-digit number within a range.
 fn two(text: &[u8], range: std::ops::RangeInclusive<u8>) -> Option<(u8, &[u8])> {
     let (number, rest) = number::<2>(text)?;
     let number = u8::try_from(number).ok()?;
@@ -124,7 +124,7 @@ fn days(year: u16, month: u8) -> u8 {
     }
 }
 
-/// Hours and minutes, and perhaps seconds with a fraction, of which nine digits count.
+/// Reads hours and minutes, optionally followed by seconds with a fraction. Nine digits of the fraction count.
 fn clock<'t>(text: &'t [u8], time: &mut DateTime) -> Option<&'t [u8]> {
     let (hour, rest) = two(text, 0..=23)?;
     let (minute, rest) = two(rest.strip_prefix(b":")?, 0..=59)?;

@@ -1,7 +1,7 @@
 //! Reads TOML: the tables, and what may be defined twice.
 //!
-//! What is implicit or an array is remembered by path, and the rules are the library's, which takes some texts that the
-//! specification does not.
+//! The reader remembers by path which tables are implicit and which values are arrays. The rules are the library's, which accepts
+//! some texts that the specification does not allow.
 
 mod error;
 mod scan;
@@ -16,11 +16,11 @@ use super::DateTime;
 use scan::Scanner;
 use tree::Tree;
 
-/// How deep tables and arrays may be within each other; the library has no limit.
+/// The maximum nesting depth of tables and arrays. The library has no limit.
 const MAX_DEPTH: usize = 100;
 
-/// Reads a document; always a map. Integers become `int64`, arrays of tables `[]map[string]interface{}`, and times what
-/// `time` makes of them.
+/// Reads a document, which is always a map. Integers become `int64`, arrays of tables become `[]map[string]interface{}`, and
+/// `time` converts times to values.
 pub fn read(text: &[u8], time: &dyn Fn(&DateTime) -> Value) -> Result<Value, TomlError> {
     let text = match text {
         [0xff, 0xfe, rest @ ..] | [0xfe, 0xff, rest @ ..] | [0xef, 0xbb, 0xbf, rest @ ..] => rest,
@@ -45,7 +45,7 @@ pub fn read(text: &[u8], time: &dyn Fn(&DateTime) -> Value) -> Result<Value, Tom
     }
 }
 
-/// What is wrong, and in which line if it is not the one of the last key.
+/// The error, and its line if that is not the line of the last key.
 struct Problem {
     line: Option<usize>,
     text: String,
@@ -86,7 +86,7 @@ impl Reader<'_> {
         }
     }
 
-    /// `[a.b]` or `[[a.b]]`
+    /// Reads `[a.b]` or `[[a.b]]`.
     fn header(&mut self) -> Result<(), Problem> {
         self.scanner.at += 1;
         let array = self.scanner.peek() == Some(b'[');
@@ -100,7 +100,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Makes a path the context: a new table, or the next of an array.
+    /// Makes a path the context: a new table, or the next one of an array.
     fn enter(&mut self, path: &[Text], array: bool) -> Result<(), Problem> {
         if path.len() > MAX_DEPTH {
             return Err(defined("exceeded max depth".to_owned()));
@@ -119,12 +119,12 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Defines a key of the context; as a new table without a value.
+    /// Defines a key of the context, as a new table if there is no value.
     fn set(&mut self, key: &Text, value: Option<Value>) -> Result<(), Problem> {
         self.tree.set(&self.context, key, value).map_err(defined)
     }
 
-    /// `a.b = value`; gives all of the key, and the value. The context is left where the key put it.
+    /// Reads `a.b = value`. Returns the whole key and the value. The context stays where the key put it.
     fn pair(&mut self) -> Result<(Vec<Text>, Value), Problem> {
         self.scanner.skip_blanks();
         self.key_line = self.scanner.line();
@@ -146,8 +146,8 @@ impl Reader<'_> {
         Ok((path, value))
     }
 
-    /// The path by which the type of a key's value is remembered; for an empty key, that is the one of the table
-    /// unless it is the whole document.
+    /// Returns the path under which the type of a key's value is remembered. For an empty key, this is the path of the table,
+    /// unless the table is the whole document.
     fn typed_path(&self, key: &Text) -> Vec<Text> {
         let mut path = self.context.clone();
         if !key.is_empty() || path.is_empty() {

@@ -1,6 +1,6 @@
-//! Keys and strings as TOML has them.
+//! Keys and strings in TOML notation.
 
-/// Whether a key may have the character without quotes.
+/// Returns whether a key may contain the character without quotes.
 pub(super) fn is_bare(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
 }
@@ -24,7 +24,7 @@ pub(super) fn write_path<T: AsRef<[u8]>>(path: &[T], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a string in double quotes; bytes beyond ASCII stay as they are, even if they are no characters.
+/// Appends a string in double quotes. Non-ASCII bytes stay as they are, even if they are not valid characters.
 pub(super) fn write_string(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     for &byte in text {

@@ -1,5 +1,5 @@
-//! Writes TOML: keys sorted, or the fields of a struct in their order; those without tables before those with tables, which
-//! are indented by two spaces a level.
+//! Writes TOML. Keys are sorted, and the fields of a struct keep their order. Entries without tables come before those with
+//! tables, which are indented by two spaces per level.
 
 use std::borrow::Cow;
 
@@ -10,8 +10,8 @@ use crate::{error::WriteError, float};
 
 /// Appends a value as the encoder of `BurntSushi/toml` writes it.
 ///
-/// A value that is no table is written alone, which is no TOML, as the library does it. Objects are written as their
-/// plain form. On an error, `out` holds a part of the text.
+/// A value that is not a table is written by itself. That is not valid TOML, but the library does the same. Objects are written
+/// in their plain form. On an error, `out` contains a part of the text.
 pub fn write(value: &Value, out: &mut Vec<u8>) -> Result<(), WriteError> {
     let value = plain(value).map_err(|error| match error {
         WriteError::Kind(kind) => WriteError::Document(kind),
@@ -29,13 +29,13 @@ pub fn write(value: &Value, out: &mut Vec<u8>) -> Result<(), WriteError> {
     .encode(&value)
 }
 
-/// What a value is in TOML.
+/// The shape of a value in TOML.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shape {
-    /// Nothing, which no array may hold.
+    /// Null, which no array may contain.
     Nil,
     Table,
-    /// An array of tables and nothing else.
+    /// An array that contains only tables.
     Tables,
     Other,
 }
@@ -117,7 +117,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Appends a value in one line.
+    /// Appends a value on one line.
     fn element(&mut self, value: &Value, depth: usize) -> Result<(), WriteError> {
         if depth > MAX_NESTING {
             return Err(WriteError::Depth);
@@ -179,7 +179,7 @@ impl Writer<'_> {
                 write_key(key, self.out);
                 self.out.extend_from_slice(b" = ");
                 self.element(value, depth + 1)?;
-                // What is left out counts here, so that a comma can be the last: the library does so.
+                // Omitted entries count here, so the last character can be a comma. The library does the same.
                 if more || index + 1 < group.len() {
                     self.out.extend_from_slice(b", ");
                 }
@@ -208,7 +208,7 @@ fn is_table(shape: Shape) -> bool {
 
 type Entries = Vec<(Text, Value, Shape)>;
 
-/// The entries of a map in the order of their keys, or the fields of a struct in theirs, with what they are.
+/// Returns the entries of a map in key order, or the fields of a struct in their own order, with their shapes.
 fn plain_entries(table: &Value) -> Result<Entries, WriteError> {
     let entry = |(key, value): (Text, &Value)| {
         let value = plain(value)?.into_owned();
@@ -230,19 +230,19 @@ fn plain_entries(table: &Value) -> Result<Entries, WriteError> {
     }
 }
 
-/// Whether an object is a struct whose fields have an order.
+/// Returns whether an object is a struct whose fields have an order.
 fn is_struct(object: &dyn Object) -> bool {
     object.json_fields().is_some()
 }
 
-/// The fields of a struct by their names in Go: the library knows no tags of JSON.
+/// Returns the fields of a struct under their names in Go. The library ignores JSON tags.
 fn exported(object: &dyn Object) -> Vec<(&'static str, Value)> {
     let mut fields = object.fields();
     fields.retain(|(name, _)| name.starts_with(|first: char| first.is_ascii_uppercase()));
     fields
 }
 
-/// What a value is; an error if it has an array with nothing in one of its places.
+/// Returns the shape of a value, or an error if it contains an array with a null item.
 fn shape(value: &Value, depth: usize) -> Result<Shape, WriteError> {
     if depth > MAX_NESTING {
         return Err(WriteError::Depth);
@@ -268,7 +268,7 @@ fn shape(value: &Value, depth: usize) -> Result<Shape, WriteError> {
     Ok(if all { Shape::Tables } else { Shape::Other })
 }
 
-/// The value, or the plain form of an object that is neither a time nor a struct.
+/// Returns the value, or the plain form of an object that is neither a time nor a struct.
 fn plain(value: &Value) -> Result<Cow<'_, Value>, WriteError> {
     match value {
         Value::Object(object) if is_struct(&**object) => Ok(Cow::Borrowed(value)),
@@ -288,7 +288,7 @@ fn unsupported(object: &dyn Object) -> WriteError {
     WriteError::Kind(object.go_type().kind())
 }
 
-/// A time as TOML has it: those that were read without an offset have none.
+/// Formats a time for TOML. Times that were read without an offset have none.
 fn time(object: &dyn Object) -> Option<Vec<u8>> {
     if object.go_type().to_string() != "time.Time" {
         return None;

@@ -1,4 +1,4 @@
-//! The order in which the Go libraries write keys: numbers inside of them count as numbers.
+//! The order in which the Go libraries write keys: numbers inside keys are compared as numbers.
 
 use std::cmp::Ordering;
 
@@ -7,12 +7,12 @@ use super::{
     letters::{is_digit, is_letter},
 };
 
-/// Sorts keys as the library of that version does.
+/// Sorts keys as that version of the library does.
 ///
-/// The order is not always a consistent one: `a10`, `a1b`, `a9` and again `a10` each come before the next. Go's own
-/// result is then left to chance. The standard library's sort, which may panic on such, is no choice.
+/// The order is not always consistent: `a10`, `a1b`, `a9` and again `a10` each come before the next. Go's own result is then left
+/// to chance. The standard library's sort may panic on such an order, so it cannot be used.
 pub(crate) fn sort<T: AsRef<[u8]>>(keys: &mut [T], flavor: Flavor) {
-    // Keys come in the order of their bytes, which is the right one nearly always: each moves a short way, if at all.
+    // Keys arrive in byte order, which is nearly always the right one. Each key moves a short way, if at all.
     for end in 1..keys.len() {
         let mut place = end;
         while place > 0 && less(keys[place].as_ref(), keys[place - 1].as_ref(), flavor) {
@@ -25,7 +25,7 @@ pub(crate) fn sort<T: AsRef<[u8]>>(keys: &mut [T], flavor: Flavor) {
     }
 }
 
-/// How far a key moves before sorting by merging is the better choice.
+/// The distance of a key's move from which merge sort is the better choice.
 const INSERTION_LIMIT: usize = 64;
 
 fn merge_sort<T: AsRef<[u8]>>(keys: &mut [T], flavor: Flavor) {
@@ -53,7 +53,7 @@ fn merge_sort<T: AsRef<[u8]>>(keys: &mut [T], flavor: Flavor) {
         std::mem::swap(&mut order, &mut merged);
         width *= 2;
     }
-    // order[i] is the key that belongs to place i; follow the cycles.
+    // order[i] is the key that belongs to place i. Follow the cycles.
     for place in 0..order.len() {
         let mut from = order[place];
         while from < place {
@@ -63,7 +63,7 @@ fn merge_sort<T: AsRef<[u8]>>(keys: &mut [T], flavor: Flavor) {
     }
 }
 
-/// Whether one key comes before the other.
+/// Returns whether one key comes before the other.
 fn less(one: &[u8], two: &[u8], flavor: Flavor) -> bool {
     if one.is_ascii() && two.is_ascii() {
         compare(one, two, flavor)
@@ -73,7 +73,7 @@ fn less(one: &[u8], two: &[u8], flavor: Flavor) -> bool {
     .is_lt()
 }
 
-/// The characters as Go's conversion to `[]rune` gives them.
+/// Returns the characters that Go's conversion to `[]rune` gives.
 fn characters(text: &[u8]) -> Vec<u32> {
     let mut all = Vec::with_capacity(text.len());
     for chunk in text.utf8_chunks() {
@@ -107,7 +107,7 @@ fn compare<C: Copy + Into<u32>>(one: &[C], two: &[C], flavor: Flavor) -> Orderin
             };
         }
     }
-    // Zeros count as leading ones unless another digit is before them.
+    // Zeros count as leading zeros unless another digit precedes them.
     let zero = u32::from('0');
     let inside = (first == zero || second == zero)
         && one[..same]
@@ -124,7 +124,7 @@ fn compare<C: Copy + Into<u32>>(one: &[C], two: &[C], flavor: Flavor) -> Orderin
         .then(first.cmp(&second))
 }
 
-/// The number at the front, which overflows as Go's does, and how many digits it has.
+/// Reads the number at the front, which overflows as in Go. Also returns the number of its digits.
 fn number<C: Copy + Into<u32>>(text: &[C], inside: bool) -> (i64, usize) {
     let mut number = i64::from(inside);
     let mut len = 0;

@@ -1,6 +1,6 @@
-//! Which characters Go takes for letters and digits: `unicode.IsLetter` and `unicode.IsDigit` of Go 1.26 (Unicode 15).
+//! The characters that Go considers letters and digits: `unicode.IsLetter` and `unicode.IsDigit` of Go 1.26 (Unicode 15).
 
-/// Whether the character is a letter (category L).
+/// Returns whether the character is a letter (category L).
 pub(crate) fn is_letter(character: u32) -> bool {
     if character < 0x80 {
         return (character | 0x20).wrapping_sub(0x61) < 26;
@@ -22,7 +22,7 @@ pub(crate) fn is_letter(character: u32) -> bool {
     }
 }
 
-/// Whether the character is a decimal digit (category Nd).
+/// Returns whether the character is a decimal digit (category Nd).
 pub(crate) fn is_digit(character: u32) -> bool {
     if character < 0x80 {
         return character.wrapping_sub(0x30) < 10;
@@ -31,7 +31,7 @@ pub(crate) fn is_digit(character: u32) -> bool {
     after > 0 && character - DIGITS[after - 1] < 10
 }
 
-/// Takes a number off the table: seven bits a byte, lowest first, the eighth says that more follow.
+/// Reads a number from the table: seven bits per byte, lowest first. The eighth bit marks that more bytes follow.
 fn number(bytes: &mut std::slice::Iter<'_, u8>) -> Option<u32> {
     let mut number = 0;
     for shift in (0..28).step_by(7) {
@@ -44,7 +44,7 @@ fn number(bytes: &mut std::slice::Iter<'_, u8>) -> Option<u32> {
     Some(number)
 }
 
-/// The zeros of the decimal digits beyond ASCII; each is followed by its nine others.
+/// The zeros of the non-ASCII decimal digits. The nine other digits follow each zero.
 #[rustfmt::skip]
 const DIGITS: [u32; 67] = [
     0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66,
@@ -56,7 +56,7 @@ const DIGITS: [u32; 67] = [
     0x1d7ec, 0x1d7f6, 0x1e140, 0x1e2f0, 0x1e4f0, 0x1e950, 0x1fbf0,
 ];
 
-/// The letters beyond ASCII: how many characters are none, then how many are letters, from U+0080 on.
+/// The non-ASCII letters, from U+0080 on: alternating counts of characters that are not letters and of letters.
 #[rustfmt::skip]
 const LETTERS: [u8; 1383] = [
     42, 1, 10, 1, 4, 1, 5, 23, 1, 31, 1, 202, 3, 4, 12, 14, 5, 7, 1, 1, 1, 129, 1, 5, 1, 2,

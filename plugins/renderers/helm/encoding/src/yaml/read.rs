@@ -1,7 +1,7 @@
 //! Reads YAML 1.1 as go-yaml 2 does.
 //!
-//! The stages: [`input`] takes bytes for text, [`scan`] makes tokens of it, [`parse`] a tree of nodes, [`decode`] values of
-//! that, and [`write_json`] JSON. Only the first document of a stream is read, as by Go's `Unmarshal`.
+//! The stages: [`input`] turns bytes into text, [`scan`] turns it into tokens, [`parse`] builds a tree of nodes, [`decode`]
+//! produces values from it, and [`write_json`] JSON. Only the first document of a stream is read, as in Go's `Unmarshal`.
 
 mod aliases;
 mod decode;

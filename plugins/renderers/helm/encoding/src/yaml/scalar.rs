@@ -1,8 +1,8 @@
-//! What plain scalars mean: YAML 1.1 with the changes of the Go library.
+//! The meaning of plain scalars: YAML 1.1 with the changes of the Go library.
 
 use super::time::is_timestamp;
 
-/// What a plain scalar without a tag means.
+/// The meaning of a plain scalar without a tag.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Scalar {
     Null,
@@ -11,12 +11,12 @@ pub(crate) enum Scalar {
     /// A whole number above `i64::MAX`.
     Uint(u64),
     Float(f64),
-    /// Looks like a date; read as a string, but written in quotes.
+    /// A text that looks like a date. It is read as a string, but written in quotes.
     Timestamp,
     Text,
 }
 
-/// Resolves a scalar; `timestamps` says whether what looks like a date is one (it is not under a number's tag).
+/// Resolves a scalar. `timestamps` determines whether a text that looks like a date is one. Under the tag of a number, it is not.
 pub(crate) fn resolve(text: &[u8], timestamps: bool) -> Scalar {
     let Some(&first) = text.first() else {
         return Scalar::Null;
@@ -32,7 +32,7 @@ pub(crate) fn resolve(text: &[u8], timestamps: bool) -> Scalar {
     }
 }
 
-/// The words for booleans and null.
+/// Resolves the words for booleans and null.
 fn word(text: &[u8]) -> Scalar {
     if text.len() > 5 {
         return Scalar::Text;
@@ -56,7 +56,7 @@ fn special_float(text: &[u8]) -> Option<f64> {
     }
 }
 
-/// What begins with a digit or a sign.
+/// Resolves a text that begins with a digit or a sign.
 fn number(text: &[u8], timestamps: bool) -> Scalar {
     // Most numbers are short and decimal.
     if text.len() < 19 && text[0] != b'0' && text.iter().all(u8::is_ascii_digit) {
@@ -68,7 +68,7 @@ fn number(text: &[u8], timestamps: bool) -> Scalar {
     if timestamps && is_timestamp(text) {
         return Scalar::Timestamp;
     }
-    // Every form has only these characters; most texts that begin like a number are found out here.
+    // All forms consist of these characters. This rules out most other texts that begin like a number.
     if !text.iter().all(|b| {
         b.is_ascii_hexdigit() || matches!(b, b'+' | b'-' | b'.' | b'_' | b'x' | b'X' | b'o' | b'O')
     }) {
@@ -96,7 +96,7 @@ fn number(text: &[u8], timestamps: bool) -> Scalar {
     odd_binary(plain)
 }
 
-/// What Go's `ParseInt` and `ParseUint` take with base 0: a prefix or a leading zero tells the base.
+/// Parses what Go's `ParseInt` and `ParseUint` accept with base 0: a prefix or a leading zero determines the base.
 fn integer(text: &[u8]) -> Option<Scalar> {
     let (negative, signed, digits) = match text {
         [b'-', rest @ ..] => (true, true, rest),
@@ -121,7 +121,7 @@ fn integer(text: &[u8]) -> Option<Scalar> {
     }
 }
 
-/// A number of digits only.
+/// Parses a number that consists only of digits.
 fn magnitude(digits: &[u8], base: u32) -> Option<u64> {
     if digits.is_empty() {
         return None;
@@ -134,7 +134,7 @@ fn magnitude(digits: &[u8], base: u32) -> Option<u64> {
     })
 }
 
-/// `0b` with a sign behind it: what is left of an older way to read binary numbers.
+/// Parses `0b` followed by a sign, a remnant of an older way to read binary numbers.
 fn odd_binary(text: &[u8]) -> Scalar {
     let Some(digits) = text.strip_prefix(b"0b") else {
         return Scalar::Text;
@@ -157,7 +157,7 @@ fn odd_binary(text: &[u8]) -> Scalar {
     }
 }
 
-/// Whether version 3 of the library reads it as one more kind of octal number: `0o+7`.
+/// Returns whether version 3 of the library reads the text as an additional kind of octal number: `0o+7`.
 pub(crate) fn is_odd_octal(text: &[u8]) -> bool {
     let digits = text
         .iter()
@@ -170,7 +170,7 @@ pub(crate) fn is_odd_octal(text: &[u8]) -> bool {
     magnitude(digits, 8).is_some_and(|n| i64::try_from(n).is_ok())
 }
 
-/// `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`
+/// Matches `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`.
 fn is_float(text: &[u8]) -> bool {
     let digits = |text: &[u8]| text.iter().take_while(|b| b.is_ascii_digit()).count();
     let text = match text {
@@ -197,7 +197,7 @@ fn is_float(text: &[u8]) -> bool {
     }
 }
 
-/// What Go's `ParseFloat` takes of what begins with a dot: underscores may stand between digits.
+/// Parses what Go's `ParseFloat` accepts in a text that begins with a dot. Underscores may separate digits.
 fn fraction(text: &[u8]) -> Option<f64> {
     if !text.contains(&b'_') {
         return is_float(text).then(|| parse_float(text))?;
@@ -212,13 +212,13 @@ fn fraction(text: &[u8]) -> Option<f64> {
     (between_digits && is_float(&plain)).then(|| parse_float(&plain))?
 }
 
-/// The number; none if it is too large, which Go takes for an error.
+/// Parses a number; None if it is too large, which Go considers an error.
 pub(crate) fn parse_float(text: &[u8]) -> Option<f64> {
     let number: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     number.is_finite().then_some(number)
 }
 
-/// `[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?`: numbers to the base of 60, which other readers know.
+/// Matches `[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?`: base-60 numbers, which other readers support.
 pub(crate) fn is_base_60(text: &[u8]) -> bool {
     let mut rest = match text {
         [b'+' | b'-', rest @ ..] => rest,

@@ -1,11 +1,11 @@
-//! How a string can be written: plain, in quotes, or as a block.
+//! The styles in which a string can be written: plain, in quotes, or as a block.
 
 use super::{
     Flavor,
     scalar::{Scalar, is_base_60, is_odd_octal, resolve},
 };
 
-/// A style of writing a scalar.
+/// A style of a scalar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
     Plain,
@@ -14,14 +14,14 @@ pub(crate) enum Style {
     Literal,
 }
 
-/// What decides on the style of a scalar.
+/// The facts that determine the style of a scalar.
 #[derive(Clone, Copy, Debug)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a fact about the text by itself"
 )]
 pub(crate) struct Analysis {
-    /// Has line breaks, also those of Unicode.
+    /// Whether the text has line breaks, including those of Unicode.
     pub(crate) multiline: bool,
     has_line_feed: bool,
     plain_allowed: bool,
@@ -38,7 +38,7 @@ impl Analysis {
         block_allowed: true,
     };
 
-    /// Looks at each character of a text in UTF-8.
+    /// Examines each character of a UTF-8 text.
     pub(crate) fn of(text: &[u8], flavor: Flavor) -> Self {
         if is_harmless(text) {
             return Self::HARMLESS;
@@ -52,7 +52,7 @@ impl Analysis {
         Scan::default().run(text, flavor)
     }
 
-    /// The style of a string without a tag.
+    /// Returns the style of a string without a tag.
     pub(crate) fn string_style(self, text: &[u8], flavor: Flavor, simple_key: bool) -> Style {
         let wanted = if self.has_line_feed {
             Style::Literal
@@ -64,7 +64,7 @@ impl Analysis {
         self.allowed_style(wanted, simple_key)
     }
 
-    /// The style nearest to the wanted one that can hold the text.
+    /// Returns the style nearest to the wanted one that can hold the text.
     pub(crate) fn allowed_style(self, wanted: Style, simple_key: bool) -> Style {
         let mut style = wanted;
         if simple_key && self.multiline {
@@ -83,9 +83,9 @@ impl Analysis {
     }
 }
 
-/// Whether the text without quotes would be read as a string.
+/// Returns whether the text without quotes would be read as a string.
 fn is_string_when_plain(text: &[u8], flavor: Flavor) -> bool {
-    // Version 3 reads the old words for booleans as strings, but quotes them as well.
+    // Version 3 reads the old words for booleans as strings, but also quotes them.
     resolve(text, true) == Scalar::Text
         && !(text
             .first()
@@ -93,9 +93,9 @@ fn is_string_when_plain(text: &[u8], flavor: Flavor) -> bool {
             && (is_base_60(text) || (flavor == Flavor::Pretty && is_odd_octal(text))))
 }
 
-/// A byte that says nothing, at the start and elsewhere.
+/// A byte without special meaning, at the start and elsewhere.
 const HARMLESS_ANYWHERE: u8 = 0;
-/// A byte that says nothing, except at the start.
+/// A byte without special meaning, except at the start.
 const HARMLESS_INSIDE: u8 = 1;
 const NEEDS_A_LOOK: u8 = 2;
 
@@ -114,7 +114,7 @@ const CLASSES: [u8; 256] = {
     classes
 };
 
-/// Whether a text is one line of ASCII without anything that means something to YAML: nearly all are.
+/// Returns whether a text is one line of ASCII without special meaning in YAML. Nearly all texts are.
 fn is_harmless(text: &[u8]) -> bool {
     let (Some(first), Some(last)) = (text.first(), text.last()) else {
         return false;
@@ -134,7 +134,7 @@ fn is_harmless(text: &[u8]) -> bool {
     })
 }
 
-/// How many bytes the character has that begins with this byte.
+/// Returns the number of bytes of a character that begins with this byte.
 pub(crate) fn width(first: u8) -> usize {
     match first {
         0..0x80 => 1,
@@ -144,7 +144,7 @@ pub(crate) fn width(first: u8) -> usize {
     }
 }
 
-/// The length of the line break at the front of the text, 0 if there is none.
+/// Returns the length of the line break at the front of the text; 0 if there is none.
 pub(crate) fn line_break(text: &[u8]) -> usize {
     match text {
         [b'\n' | b'\r', ..] => 1,
@@ -154,7 +154,7 @@ pub(crate) fn line_break(text: &[u8]) -> usize {
     }
 }
 
-/// Whether the character at the front is written as it is; the byte order mark and what is beyond U+FFFF are not.
+/// Returns whether the character at the front is written as it is. The byte order mark and characters beyond U+FFFF are not.
 pub(crate) fn is_printable(text: &[u8]) -> bool {
     match text {
         [b'\n' | 0x20..=0x7e | 0xc3..=0xec | 0xee, ..] => true,
@@ -180,9 +180,9 @@ struct Scan {
     leading_break: bool,
     trailing_space: bool,
     trailing_break: bool,
-    /// A space after a line break.
+    /// Whether a space follows a line break.
     break_space: bool,
-    /// A line break after a space.
+    /// Whether a line break follows a space.
     space_break: bool,
 }
 

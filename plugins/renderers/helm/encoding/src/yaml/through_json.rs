@@ -1,13 +1,13 @@
-//! What strings become on their way through JSON: `sigs.k8s.io/yaml` marshals to JSON, and reads that as YAML.
+//! The effect of JSON on strings: `sigs.k8s.io/yaml` marshals to JSON, and reads the result as YAML.
 //!
-//! Nearly all stay as they are. Bytes that are no characters become U+FFFD, some characters are refused, and a line
-//! break that JSON knows nothing of (U+0085) is folded.
+//! Nearly all strings stay as they are. Invalid UTF-8 becomes U+FFFD, some characters are refused, and a line break that JSON
+//! does not recognize (U+0085) is folded.
 
 use std::borrow::Cow;
 
 use crate::{error::WriteError, json};
 
-/// A string as value.
+/// Returns a string in value position.
 pub(crate) fn value(text: &[u8]) -> Result<Cow<'_, [u8]>, WriteError> {
     if text.iter().all(|&b| b < 0x7f) {
         return Ok(Cow::Borrowed(text));
@@ -30,9 +30,9 @@ pub(crate) fn value(text: &[u8]) -> Result<Cow<'_, [u8]>, WriteError> {
     })
 }
 
-/// A string as key: it must be short, and without line breaks.
+/// Returns a string in key position, where it must be short and without line breaks.
 pub(crate) fn key(text: &[u8]) -> Result<Cow<'_, [u8]>, WriteError> {
-    // Each byte has six characters at most, and there are two quotes.
+    // Each byte gives at most six characters, and there are two quotes.
     if text.len() > (MAX_KEY - 2) / 6 {
         let mut quoted = Vec::with_capacity(text.len() + 2);
         json::write_string(text, false, &mut quoted);
@@ -47,10 +47,10 @@ pub(crate) fn key(text: &[u8]) -> Result<Cow<'_, [u8]>, WriteError> {
     value(text)
 }
 
-/// A simple key of YAML has at most so many characters.
+/// The maximum number of characters in a simple key of YAML.
 const MAX_KEY: usize = 1024;
 
-/// The text with each byte that is not part of a character replaced.
+/// Returns the text with each byte replaced that is not part of a character.
 fn valid(text: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(text) {
         return Cow::Borrowed(text);
@@ -63,7 +63,7 @@ fn valid(text: &[u8]) -> Cow<'_, str> {
     Cow::Owned(all)
 }
 
-/// Folds the line breaks U+0085 as YAML does inside double quotes; all other white space but spaces is escaped in JSON.
+/// Folds the line breaks U+0085 as YAML does inside double quotes. JSON escapes all other white space except spaces.
 fn fold(text: &str) -> Result<String, WriteError> {
     let mut lines = text.split('\u{85}');
     let mut folded = String::with_capacity(text.len());

@@ -1,6 +1,6 @@
-//! Which scalars the Go library takes for timestamps: those that `time.Parse` takes with one of its four layouts.
+//! Detects the scalars that the Go library considers timestamps: those that `time.Parse` accepts with one of its four layouts.
 
-/// Whether a scalar looks like a timestamp.
+/// Returns whether a scalar looks like a timestamp.
 pub(crate) fn is_timestamp(text: &[u8]) -> bool {
     // Each layout begins with four digits and a dash.
     match text {
@@ -35,7 +35,7 @@ fn is_date_time(year: u32, text: &[u8]) -> bool {
     }
 }
 
-/// One or two digits within a range, and what follows.
+/// Reads one or two digits within a range. Also returns the text after them.
 fn number(text: &[u8], range: std::ops::RangeInclusive<u32>) -> Option<(u32, &[u8])> {
     let (number, rest) = match text {
         [a @ b'0'..=b'9', b @ b'0'..=b'9', rest @ ..] => {
@@ -47,7 +47,7 @@ fn number(text: &[u8], range: std::ops::RangeInclusive<u32>) -> Option<(u32, &[u
     range.contains(&number).then_some((number, rest))
 }
 
-/// `15:4:5.999`, with any number of decimals and a comma as good as a dot; gives what follows.
+/// Reads `15:4:5.999`, with any number of decimals after a dot or a comma. Returns the text after it.
 fn time(text: &[u8]) -> Option<&[u8]> {
     let (_, text) = number(text, 0..=23)?;
     let (_, text) = number(text.strip_prefix(b":")?, 0..=59)?;
@@ -60,7 +60,7 @@ fn time(text: &[u8]) -> Option<&[u8]> {
     })
 }
 
-/// `Z` or `+07:00`; Go allows 24 hours and 60 minutes.
+/// Matches `Z` or `+07:00`. Go allows 24 hours and 60 minutes.
 fn is_zone(text: &[u8]) -> bool {
     match text {
         b"Z" => true,

@@ -1,4 +1,4 @@
-//! Writes YAML in blocks, as the Go libraries do.
+//! Writes YAML in block style, as the Go libraries do.
 
 mod object;
 
@@ -14,19 +14,19 @@ use super::{
 };
 use crate::{error::WriteError, float, json::not_a_number};
 
-/// Which library writes.
+/// The library whose output is reproduced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavor {
-    /// `sigs.k8s.io/yaml`: through JSON, then by go-yaml 2. Lists in maps are not indented, long lines are folded at 80
-    /// characters. What `toYaml` uses.
+    /// `sigs.k8s.io/yaml`: through JSON, then by go-yaml 2. Lists in maps are not indented, and long lines are folded at 80
+    /// characters. `toYaml` uses this.
     Plain,
-    /// go-yaml 3 with an indent of two: lists in maps are indented, lines are not folded. What `toYamlPretty` uses.
+    /// go-yaml 3 with an indent of two: lists in maps are indented, and lines are not folded. `toYamlPretty` uses this.
     Pretty,
 }
 
 /// Appends a value as YAML, with a line feed at the end.
 ///
-/// On an error, `out` holds a part of the text.
+/// On an error, `out` contains a part of the text.
 pub fn write(value: &Value, flavor: Flavor, out: &mut Vec<u8>) -> Result<(), WriteError> {
     let mut writer = Writer {
         out,
@@ -46,12 +46,12 @@ pub fn write(value: &Value, flavor: Flavor, out: &mut Vec<u8>) -> Result<(), Wri
     Ok(())
 }
 
-/// Where a node stands.
+/// The position of a node.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// A key without `?`, which must fit in its line.
+    /// A key without `?`, which must fit on its line.
     SimpleKey,
-    /// A key behind `?`, or the value of a key.
+    /// A key after `?`, or the value of a key.
     InMap,
     Elsewhere,
 }
@@ -61,13 +61,13 @@ struct Writer<'a> {
     flavor: Flavor,
     /// The column after which a space becomes a line break.
     fold_after: usize,
-    /// Characters in the line so far.
+    /// The number of characters in the line so far.
     column: usize,
-    /// The columns that the current block is indented; none outside of all blocks.
+    /// The indentation of the current block in columns; None outside all blocks.
     indent: Option<usize>,
-    /// Whether what was written last separates as a space does.
+    /// Whether the last output separates like a space.
     whitespace: bool,
-    /// Whether the line holds nothing but indentation and `-`, `?`, `:` so far.
+    /// Whether the line contains only indentation and `-`, `?`, `:` so far.
     indention: bool,
 }
 
@@ -117,7 +117,7 @@ impl Writer<'_> {
         self.mapping(&sorted, depth)
     }
 
-    /// Keys and values in the order in which they are given.
+    /// Writes keys and values in the given order.
     fn mapping(&mut self, entries: &[Entry<'_>], depth: usize) -> Result<(), WriteError> {
         if entries.is_empty() {
             self.indicator(b"{}", false);
@@ -142,7 +142,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Writes a key, and says whether it is a simple one.
+    /// Writes a key. Returns whether it is a simple one.
     fn key(&mut self, name: &[u8]) -> bool {
         let valid = std::str::from_utf8(name).is_ok();
         let (text, tag) = if valid {
@@ -198,8 +198,8 @@ impl Writer<'_> {
         match (self.flavor, not_a_number(number)) {
             (Flavor::Plain, Some(error)) => return Err(error),
             (Flavor::Plain, None) => {
-                // What JSON writes as a whole number is read as an integer if it fits one. The digits of the lowest one
-                // are rounded, and so are lower than it.
+                // What JSON writes as a whole number is read as an integer if it fits one. The digits of the lowest integer are
+                // rounded, and therefore lower than it.
                 float::write_json(number, &mut text);
                 let digits = text.strip_prefix(b"-").unwrap_or(&text);
                 let whole = digits.iter().all(u8::is_ascii_digit);
@@ -230,7 +230,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Writes a string as value.
+    /// Writes a string in value position.
     fn text(&mut self, text: &[u8], place: Place) -> Result<(), WriteError> {
         if self.flavor == Flavor::Plain {
             let text = through_json::value(text)?;
@@ -272,7 +272,7 @@ impl Writer<'_> {
         self.indent = outer;
     }
 
-    /// Writes a plain scalar that has no spaces.
+    /// Writes a plain scalar without spaces.
     fn word(&mut self, text: &[u8]) {
         self.separate();
         self.put_all(text);
@@ -302,9 +302,9 @@ impl Writer<'_> {
         self.indention = false;
     }
 
-    /// Writes text of one line, and breaks it at single spaces where it gets too long.
+    /// Writes text on one line, and breaks the line at single spaces where it gets too long.
     fn folded(&mut self, text: &[u8], may_fold: bool, quoted: bool) {
-        // No line gets too long if the text, one column for each byte at most, fits.
+        // No line gets too long if the text fits with at most one column per byte.
         if !may_fold || self.column.saturating_add(text.len()) <= self.fold_after {
             self.indention = false;
             return self.put_all(text);
@@ -372,7 +372,7 @@ impl Writer<'_> {
         self.put_all(b"\"");
         self.whitespace = false;
         self.indention = false;
-        // The library looks for the mark at the start of the text instead of at the character.
+        // The library looks for the mark at the start of the text, not at the character.
         let marked = text.starts_with(b"\xef\xbb\xbf");
         let mut after_space = false;
         let mut at = 0;
@@ -476,7 +476,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Begins a line and indents it, unless the line is still at or before that column.
+    /// Begins a new line and indents it, unless the current line has not passed that column.
     fn new_line(&mut self) {
         let indent = self.indent.unwrap_or(0);
         if !self.indention || self.column > indent || (self.column == indent && !self.whitespace) {
@@ -527,15 +527,15 @@ impl AsRef<[u8]> for Entry<'_> {
     }
 }
 
-/// Removes all but the last of entries with the same name.
+/// Removes all entries with the same name except the last.
 fn only_last(entries: &mut Vec<Entry<'_>>) {
-    // A stable sort keeps those of the same name in their order, so that the last comes first when reversed.
+    // A stable sort keeps entries with the same name in order, so after the reversal the last one comes first.
     entries.reverse();
     entries.sort_by(|one, two| one.name.cmp(&two.name));
     entries.dedup_by(|later, kept| later.name == kept.name);
 }
 
-/// How the end of a block scalar is to be read: without a line break, with one, or with all.
+/// Returns the indicator for the end of a block scalar: read without a line break, with one, or with all.
 fn chomping(text: &[u8]) -> &'static [u8] {
     let last_break = |text: &[u8]| {
         [1, 2, 3]
@@ -551,7 +551,7 @@ fn chomping(text: &[u8]) -> &'static [u8] {
     }
 }
 
-/// Base64 in lines of 70 characters, if it needs more than one.
+/// Encodes base64 in lines of 70 characters, if it needs more than one.
 fn binary(bytes: &[u8]) -> Vec<u8> {
     const LINE: usize = 70;
     let encoded = STANDARD.encode(bytes).into_bytes();

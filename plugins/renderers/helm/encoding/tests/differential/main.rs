@@ -1,6 +1,6 @@
 //! Compares with the Go libraries: the same bytes out, the same values in.
 //!
-//! Needs Go 1.25 or newer.
+//! Requires Go 1.25 or newer.
 
 #![cfg(test)]
 

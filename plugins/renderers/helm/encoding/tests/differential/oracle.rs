@@ -1,4 +1,4 @@
-//! The Go libraries, and values on their way to them and back.
+//! Runs the Go libraries, and converts values on the way to them and back.
 
 use std::{
     fmt,
@@ -16,7 +16,7 @@ use proptest::{
 };
 use serde_json::{Value as Json, json};
 
-/// Values of a kind; always the same ones.
+/// Generates values of a kind; always the same ones.
 pub(crate) fn sample<T>(strategy: impl Strategy<Value = T>, count: usize) -> Vec<T> {
     let mut runner = TestRunner::new_with_rng(
         Config::default(),
@@ -29,7 +29,7 @@ pub(crate) fn sample<T>(strategy: impl Strategy<Value = T>, count: usize) -> Vec
         .collect()
 }
 
-/// Bytes that are mostly readable, and shown so.
+/// Bytes that are mostly readable, and are displayed that way.
 #[derive(Clone)]
 pub(crate) struct Text(pub(crate) Vec<u8>);
 
@@ -39,7 +39,7 @@ impl fmt::Debug for Text {
     }
 }
 
-/// What the library gave.
+/// The library's answer.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
     Text(Text),

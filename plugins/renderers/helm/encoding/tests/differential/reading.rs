@@ -1,4 +1,4 @@
-//! What is read: the same values, or refused by both with the same text.
+//! Compares reading: both sides return the same values, or refuse with the same message.
 
 use std::fmt::Debug;
 
@@ -11,7 +11,8 @@ use proptest::prelude::*;
 
 use crate::oracle::{self, Answer, Text, sample};
 
-/// Compares what is read; gives how many texts were read at all. `same` says whether a result of ours is the library's.
+/// Compares the results of reading. Returns the number of texts that could be read. `same` determines whether our result equals
+/// the library's.
 pub(crate) fn compare<T: Debug>(
     op: &str,
     read: fn(&[u8]) -> Result<T, String>,
@@ -51,7 +52,7 @@ fn same_value(ours: &Result<Value, String>, answer: &Answer) -> bool {
     }
 }
 
-/// Texts that are nearly JSON.
+/// Generates texts that are nearly JSON.
 fn jsonish() -> impl Strategy<Value = Vec<u8>> {
     const PIECES: &[&str] = &[
         "{",
@@ -147,7 +148,7 @@ fn json_texts() {
 
 fn from_yaml(text: &[u8]) -> Result<Value, String> {
     let value = functions::read_yaml(text, Type::ANY_MAP).map_err(|error| error.to_string())?;
-    // The library leaves the map that it is given alone.
+    // The library leaves the given map untouched.
     Ok(if value == Value::Nil {
         Map::new().into()
     } else {
@@ -163,7 +164,7 @@ fn yaml_to_json(text: &[u8]) -> Result<Text, String> {
     Ok(Text(out))
 }
 
-/// JSON of the library without its escapes of `<`, `>` and `&`.
+/// Returns the library's JSON without its escapes of `<`, `>` and `&`.
 fn without_html_escapes(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -189,7 +190,7 @@ fn without_html_escapes(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Whether the library names one of several keys and numbers that JSON cannot hold, in Go's order of map entries.
+/// Returns whether the library names one of several keys and numbers that JSON cannot hold, in Go's order of map entries.
 fn by_chance(ours: &str, theirs: &str) -> bool {
     let is_json = |text: &str| {
         text.contains("unsupported map key of type") || text.contains("json: unsupported value")
@@ -197,7 +198,7 @@ fn by_chance(ours: &str, theirs: &str) -> bool {
     is_json(ours) && is_json(theirs)
 }
 
-/// Compares JSON of YAML; gives how many texts were read at all.
+/// Compares JSON from YAML. Returns the number of texts that could be read.
 fn compare_json(texts: &[Vec<u8>]) -> usize {
     let same = |ours: &Result<Text, String>, answer: &Answer| match (ours, answer) {
         (Ok(ours), Answer::Text(theirs)) => ours.0 == without_html_escapes(&theirs.0),
@@ -207,7 +208,7 @@ fn compare_json(texts: &[Vec<u8>]) -> usize {
     compare("yamlToJson", yaml_to_json, same, texts)
 }
 
-/// Texts that are nearly YAML.
+/// Generates texts that are nearly YAML.
 fn yamlish() -> impl Strategy<Value = Vec<u8>> {
     const PIECES: &[&str] = &[
         "a",
@@ -345,7 +346,7 @@ fn yaml_texts() {
     compare("fromYaml", from_yaml, same_value, &texts[..8_000]);
 }
 
-/// The YAML files of Helm and of Kubernetes' tools; none if there is no module cache.
+/// Reads the YAML files of Helm and of Kubernetes' tools; none if there is no module cache.
 #[test]
 fn yaml_files() {
     let Ok(output) = std::process::Command::new("go")
@@ -379,11 +380,11 @@ fn yaml_files() {
     }
     texts.sort();
     texts.dedup();
-    // No value may be so deep; the tests of JSON parsers in some modules are.
+    // No value may be that deep, but the JSON parser tests in some modules are.
     texts.retain(|text| {
         !yaml_to_json(text).is_err_and(|error| error.contains("exceeded max depth"))
     });
-    // A thousand of them tell as much as all.
+    // A thousand of them reveal as much as all.
     let texts: Vec<_> = texts
         .iter()
         .step_by(texts.len() / 1000 + 1)

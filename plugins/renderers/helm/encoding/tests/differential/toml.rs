@@ -1,4 +1,4 @@
-//! TOML in both directions.
+//! Compares TOML in both directions.
 
 use pintle_goencoding::toml::{self, DateTime, Offset};
 use pintle_gotemplate::Value;
@@ -9,7 +9,7 @@ use crate::{
     values,
 };
 
-/// A time as the oracle tells it.
+/// Returns a time in the oracle's form.
 fn time(time: &DateTime) -> Value {
     let DateTime {
         year,
@@ -50,7 +50,7 @@ fn read(text: &[u8]) -> Result<Value, String> {
     toml::read(text, &time).map_err(|error| error.to_string())
 }
 
-/// Whether two errors are the same but for the line: the library may name the one before or after a line break.
+/// Returns whether two errors are the same except for the line. The library may name the one before or after a line break.
 fn in_next_line(ours: &str, theirs: &str) -> bool {
     fn split(text: &str) -> Option<(i64, &str)> {
         let text = text.strip_prefix("toml: line ")?;
@@ -70,14 +70,14 @@ fn same(ours: &Result<Value, String>, answer: &Answer) -> bool {
             ours == theirs
                 || in_next_line(ours, theirs)
                 || theirs.starts_with("panic: ")
-                // The library looks at these only when a string is at its end.
+                // The library checks these only at the end of a string.
                 || ours.contains("is not valid UTF-8")
         }
         _ => false,
     }
 }
 
-/// Texts that are nearly TOML.
+/// Generates texts that are nearly TOML.
 fn tomlish() -> impl Strategy<Value = Vec<u8>> {
     const PIECES: &[&str] = &[
         "a",

@@ -1,9 +1,9 @@
-//! Values that try the writers.
+//! Generates values that challenge the writers.
 
 use pintle_gotemplate::{Int, IntKind, List, Map, Type, Value};
 use proptest::prelude::*;
 
-/// Pieces that mean something to YAML, JSON or TOML somewhere.
+/// Pieces that have a special meaning somewhere in YAML, JSON or TOML.
 const PIECES: &[&str] = &[
     "",
     " ",
@@ -198,7 +198,7 @@ fn map_of(inner: impl Strategy<Value = Value>) -> impl Strategy<Value = Value> {
         .prop_map(|entries| entries.into_iter().collect::<Map>().into())
 }
 
-/// Values as charts have them: a map at the top.
+/// Generates values as in charts: a map at the top.
 pub(crate) fn map() -> impl Strategy<Value = Value> {
     map_of(value())
 }

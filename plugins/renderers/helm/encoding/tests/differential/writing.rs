@@ -1,4 +1,4 @@
-//! What is written, byte for byte.
+//! Compares the written output, byte for byte.
 
 use pintle_goencoding::{error::WriteError, json, yaml};
 use pintle_gotemplate::Value;
@@ -49,7 +49,7 @@ pub(crate) fn compare(op: &str, write: Write, values: &[Value]) {
     );
 }
 
-/// Whether the library itself has more than one answer: its order of keys is not always a consistent one.
+/// Returns whether the library itself has more than one answer, because its key order is not always consistent.
 fn left_to_chance(op: &str, value: &Value) -> bool {
     let again: Vec<_> = std::iter::repeat_n(oracle::writing(op, value), 50).collect();
     let mut answers = oracle::ask(&again)
@@ -59,7 +59,7 @@ fn left_to_chance(op: &str, value: &Value) -> bool {
     answers.any(|answer| Some(answer) != first)
 }
 
-/// Of several reasons to refuse a value, each may name another one.
+/// If there are several reasons to refuse a value, each side may name a different one.
 fn same_refusal(theirs: &str, _ours: &WriteError) -> bool {
     theirs.contains("yaml: ") || theirs.contains("json: unsupported value")
 }

@@ -1,17 +1,17 @@
-//! Why a text is no TOML.
+//! Errors of reading TOML.
 
 use pintle_gotemplate::{Text, print};
 use thiserror::Error;
 
 use crate::toml::text::write_path;
 
-/// Why a text is not read; `Display` gives the text of the library.
+/// Why a text cannot be read. `Display` gives the library's message.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("toml: line {line}{last_key}: {problem}")]
 pub struct TomlError {
     /// The line, from 1.
     line: usize,
-    /// ` (last key "a.b")`, or nothing.
+    /// ` (last key "a.b")`, or empty.
     last_key: String,
     problem: String,
 }
@@ -39,7 +39,7 @@ impl TomlError {
         }
     }
 
-    /// The line, from 1.
+    /// Returns the line, from 1.
     pub fn line(&self) -> usize {
         self.line
     }

@@ -1,4 +1,4 @@
-//! White space, comments, keys and strings.
+//! Scans white space, comments, keys and strings.
 
 use pintle_gotemplate::{Text, print};
 
@@ -6,16 +6,16 @@ use super::{MAX_DEPTH, Problem};
 use crate::toml::text::is_bare;
 
 pub(super) struct Scanner<'a> {
-    /// Up to what no text may have.
+    /// The text up to the first byte that is not allowed in any text.
     pub(super) text: &'a [u8],
     pub(super) at: usize,
     /// Why the text ends before the bytes do.
     cut: Option<String>,
-    /// How many arrays and inline tables are around the current place.
+    /// The number of arrays and inline tables around the current position.
     pub(super) depth: usize,
 }
 
-/// The first byte that no text may have: no character, or a control character.
+/// Finds the first byte that is not allowed in any text: invalid UTF-8, or a control character.
 fn check(text: &[u8]) -> Option<(usize, String)> {
     let end = match std::str::from_utf8(text) {
         Ok(_) => text.len(),
@@ -54,7 +54,7 @@ impl<'a> Scanner<'a> {
         self.text.get(self.at).copied()
     }
 
-    /// The line of the current place, from 1.
+    /// Returns the line of the current position, from 1.
     pub(super) fn line(&self) -> usize {
         self.line_of(self.at)
     }
@@ -64,7 +64,7 @@ impl<'a> Scanner<'a> {
         before.split(|&b| b == b'\n').count()
     }
 
-    /// A problem in the current line.
+    /// Reports a problem in the current line.
     pub(super) fn problem(&self, text: impl Into<String>) -> Problem {
         self.problem_at(self.at, text.into())
     }
@@ -73,7 +73,7 @@ impl<'a> Scanner<'a> {
         let at_end = at >= self.text.len();
         let (line, text) = match &self.cut {
             Some(cut) if at_end => (self.line(), cut.clone()),
-            // The last line break does not begin a line that can be wrong.
+            // No error can be in the line after the last line break.
             None if at_end && self.text.ends_with(b"\n") => (self.line() - 1, text),
             _ => (self.line_of(at), text),
         };
@@ -83,12 +83,12 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The problem that here is another character than expected; the text has it in place of `{}`.
+    /// Reports an unexpected character, which replaces `{}` in the text.
     pub(super) fn unexpected(&self, text: &str) -> Problem {
         self.problem(text.replace("{}", &quoted(self.character())))
     }
 
-    /// A problem for which the library has read the character here: a line break counts.
+    /// Adjusts a problem at which the library has already read the current character. A line break therefore counts.
     fn after_break(&self, problem: Problem) -> Problem {
         match self.peek() {
             Some(b'\n') => Problem {
@@ -99,7 +99,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The problem that here is something else than the next item of a collection.
+    /// Reports that the current character is not the next item of a collection.
     pub(super) fn unexpected_item(&self, text: &str) -> Problem {
         let found = match self.character() {
             '\0' => "end of file".to_owned(),
@@ -108,14 +108,14 @@ impl<'a> Scanner<'a> {
         self.problem(text.replace("{}", &found))
     }
 
-    /// The character here; NUL at the end.
+    /// Returns the current character; NUL at the end.
     pub(super) fn character(&self) -> char {
         let rest = &self.text[self.at.min(self.text.len())..];
         let valid = std::str::from_utf8(rest).unwrap_or_default();
         valid.chars().next().unwrap_or('\0')
     }
 
-    /// Refuses a text that is cut off here.
+    /// Refuses a text that is cut off at the current position.
     pub(super) fn check_end(&self) -> Result<(), Problem> {
         match self.cut {
             Some(_) if self.at >= self.text.len() => Err(self.problem("")),
@@ -129,7 +129,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Passes white space, comments and line breaks.
+    /// Skips white space, comments and line breaks.
     pub(super) fn skip_lines(&mut self) -> Result<(), Problem> {
         loop {
             match self.peek() {
@@ -147,7 +147,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Passes the rest of a line, in which there can be only a comment.
+    /// Skips the rest of a line, which may contain only a comment.
     pub(super) fn end_of_line(&mut self) -> Result<(), Problem> {
         self.skip_blanks();
         match self.peek() {
@@ -162,13 +162,13 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Whether an array is the next value.
+    /// Returns whether the next value is an array.
     pub(super) fn is_array(&mut self) -> bool {
         self.skip_blanks();
         self.peek() == Some(b'[')
     }
 
-    /// A key up to its `=`.
+    /// Reads a key up to its `=`.
     pub(super) fn key(&mut self) -> Result<Vec<Text>, Problem> {
         self.skip_blanks();
         match self.peek() {
@@ -212,7 +212,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// The name of a table, up to the brackets behind it.
+    /// Reads the name of a table, up to the brackets after it.
     pub(super) fn table_name(&mut self, array: bool) -> Result<Vec<Text>, Problem> {
         let mut path = Vec::new();
         loop {
@@ -253,7 +253,7 @@ impl<'a> Scanner<'a> {
         Ok(path)
     }
 
-    /// A part of a key; without quotes it may turn out to be empty, and then what follows is wrong.
+    /// Reads a part of a key. Without quotes, it may turn out to be empty, and what follows is then wrong.
     fn name(&mut self) -> Result<Text, Problem> {
         match self.peek() {
             Some(b'"') => self.string(),
@@ -268,7 +268,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A string in double quotes.
+    /// Reads a string in double quotes.
     pub(super) fn string(&mut self) -> Result<Text, Problem> {
         self.at += 1;
         let start = self.at;
@@ -292,7 +292,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A string in single quotes.
+    /// Reads a string in single quotes.
     pub(super) fn raw_string(&mut self) -> Result<Text, Problem> {
         self.at += 1;
         let start = self.at;
@@ -312,7 +312,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A string between three quotes of that kind, which may have line breaks, the first of which does not count.
+    /// Reads a string between three quotes of that kind. It may contain line breaks; one at the start is ignored.
     pub(super) fn long_string(&mut self, quote: u8) -> Result<Text, Problem> {
         self.at += 3;
         let start = self.at;
@@ -338,7 +338,7 @@ impl<'a> Scanner<'a> {
                         out.resize(out.len() + short, quote);
                         self.at += short;
                     }
-                    // Up to two quotes before the last three belong to the string.
+                    // Up to two quotes before the closing three belong to the string.
                     end @ 3..=5 => {
                         out.resize(out.len() + end - 3, quote);
                         self.at += end;
@@ -364,7 +364,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Passes a backslash at the end of a line, and all white space after it.
+    /// Skips a backslash at the end of a line, and all white space after it.
     fn skip_escaped_lines(&mut self) -> bool {
         let rest = &self.text[self.at + 1..];
         let blank = |b: &&u8| matches!(b, b' ' | b'\t' | b'\r' | b'\n');
@@ -376,7 +376,7 @@ impl<'a> Scanner<'a> {
         found
     }
 
-    /// What follows a backslash, in a string that starts there.
+    /// Reads what follows a backslash in a string that begins at `start`.
     fn escape(&mut self, start: usize, out: &mut Vec<u8>) -> Result<(), Problem> {
         self.at += 1;
         let digits = match self.peek() {
@@ -443,7 +443,7 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// A character as Go's `%q` prints it.
+/// Formats a character as Go's `%q` prints it.
 fn quoted(character: char) -> String {
     match character {
         '\0' => "'\\x00'".to_owned(),

@@ -1,4 +1,4 @@
-//! The tables of a document while it is read.
+//! The tables of a document during reading.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ type Table = BTreeMap<Text, Node>;
 enum Node {
     Value(Value),
     Table(Table),
-    /// Of an array of tables, the last is the current one.
+    /// An array of tables, where the last one is current.
     Tables(Vec<Table>),
 }
 
@@ -20,7 +20,7 @@ pub(super) struct Tree {
     root: Table,
     /// The paths of tables that no header and no value has defined yet.
     implicit: BTreeSet<Vec<Text>>,
-    /// The paths of arrays that are values.
+    /// The paths of values that are arrays.
     arrays: BTreeSet<Vec<Text>>,
 }
 
@@ -41,7 +41,7 @@ impl Tree {
         }
     }
 
-    /// Makes sure that there are tables at a path and above it.
+    /// Ensures that there are tables at a path and above it.
     pub(super) fn add_parents(&mut self, path: &[Text]) -> Result<(), String> {
         let mut table = &mut self.root;
         for (index, key) in path.iter().enumerate() {
@@ -59,7 +59,7 @@ impl Tree {
         Ok(())
     }
 
-    /// The table at a path, which is there.
+    /// Returns the table at a path, which must exist.
     fn table(&mut self, path: &[Text]) -> Result<&mut Table, String> {
         let mut table = &mut self.root;
         for (index, key) in path.iter().enumerate() {
@@ -88,7 +88,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Defines a key of the table at a path; as a new table without a value.
+    /// Defines a key of the table at a path, as a new table if there is no value.
     pub(super) fn set(
         &mut self,
         context: &[Text],
@@ -105,7 +105,7 @@ impl Tree {
         if !self.implicit.remove(&path) {
             return Err(already(&path));
         }
-        // What is there already stays, but an array is complete only now.
+        // Existing content stays, but an array is complete only now.
         if self.arrays.contains(&path) {
             self.table(context)?.insert(key.clone(), node);
         }
@@ -118,7 +118,7 @@ impl Tree {
 }
 
 impl Node {
-    /// The table that a key stands for, if it does.
+    /// Returns the table that a key stands for, if it stands for one.
     fn table(&mut self) -> Option<&mut Table> {
         match self {
             Self::Table(table) => Some(table),

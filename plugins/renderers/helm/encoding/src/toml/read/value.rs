@@ -1,4 +1,4 @@
-//! Values: numbers, times, arrays and inline tables.
+//! Reads values: numbers, times, arrays and inline tables.
 
 use pintle_gotemplate::{Map, Text, Value, print};
 
@@ -6,7 +6,7 @@ use super::{MAX_DEPTH, Problem, Reader, scan::Scanner};
 use crate::toml::datetime;
 
 impl Reader<'_> {
-    /// Reads a value; those of arrays are tables of their own.
+    /// Reads a value. Inside an array, tables are independent of each other.
     pub(super) fn value(&mut self, in_array: bool) -> Result<Value, Problem> {
         self.scanner.skip_blanks();
         let start = self.scanner.at;
@@ -122,7 +122,7 @@ impl Reader<'_> {
         Ok(table.into())
     }
 
-    /// Puts a value into an inline table, and the tables of a dotted key around it.
+    /// Inserts a value into an inline table, together with the tables that a dotted key implies.
     fn insert(&self, table: &Map, names: &[Text], value: Value) -> Result<(), Problem> {
         let Some((last, parents)) = names.split_last() else {
             return Ok(());
@@ -146,7 +146,7 @@ impl Reader<'_> {
     }
 }
 
-/// What a text that begins with a digit may be, by its characters.
+/// What a text that begins with a digit may be, judged by its characters.
 pub(super) enum Token {
     Integer,
     Float,
@@ -195,7 +195,7 @@ impl Scanner<'_> {
             return Ok(Token::Integer);
         }
         self.skip_while(|byte| byte.is_ascii_digit());
-        // After a zero alone there is no date: its year or hour has more digits.
+        // A single zero does not begin a date or time, because a year or hour has more digits.
         let zero = self.at == start + 1 && self.text[start] == b'0';
         match self.peek() {
             Some(b'-' | b':') if !zero => {
@@ -212,7 +212,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// The rest of a decimal number.
+    /// Scans the rest of a decimal number.
     fn decimal(&mut self) -> Token {
         self.skip_while(|byte| byte.is_ascii_digit() || byte == b'_');
         if !matches!(self.peek(), Some(b'.' | b'e' | b'E')) {
@@ -224,7 +224,7 @@ impl Scanner<'_> {
         Token::Float
     }
 
-    /// A number with a sign.
+    /// Scans a number with a sign.
     fn signed(&mut self) -> Result<Token, Problem> {
         let start = self.at;
         self.at += 1;
@@ -317,7 +317,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// `true`, `false`, `inf` or `nan`.
+    /// Reads `true`, `false`, `inf` or `nan`.
     fn word(&mut self) -> Result<Value, Problem> {
         let words: [(&[u8], Value); 2] = [
             (b"inf", Value::Float(f64::INFINITY)),
@@ -374,7 +374,7 @@ fn underscores_between_digits(text: &[u8]) -> bool {
     digit
 }
 
-/// Whether there is a zero before the first digit, after a sign but not before a base.
+/// Returns whether there is a zero before the first digit. The zero may follow a sign, and does not count before a base.
 fn has_leading_zero(text: &[u8]) -> bool {
     match text {
         [b'0', next, ..] => !matches!(next, b'b' | b'o' | b'x'),

@@ -1,11 +1,11 @@
-//! What aliases make of a document: a short text can stand for a huge one.
+//! Checks the effect of aliases in a document, because a short text can stand for a huge one.
 
 use pintle_gotemplate::value::MAX_NESTING;
 
 use super::{decode::Decoder, error::YamlError, parse::Kind};
 
-/// Refuses a document whose aliases multiply, repeat or nest too much, or contain themselves, before anything is made
-/// of it. What they may multiply is the library's rule.
+/// Refuses a document whose aliases multiply, repeat or nest too much, or contain themselves, before it is decoded. The limit on
+/// multiplication is the library's rule.
 pub(super) fn check(decoder: &Decoder<'_>) -> Result<(), YamlError> {
     Census::default().run(decoder)
 }
@@ -14,19 +14,19 @@ pub(super) fn check(decoder: &Decoder<'_>) -> Result<(), YamlError> {
 struct Census {
     nodes: usize,
     aliased: usize,
-    /// Bytes of text that aliases repeat.
+    /// The bytes of text that aliases repeat.
     aliased_bytes: usize,
-    /// How many aliases are around the current node.
+    /// The number of aliases around the current node.
     depth: usize,
-    /// How many lists and maps are around it.
+    /// The number of lists and maps around the current node.
     nesting: usize,
     work: Vec<Work>,
 }
 
-/// What aliases may add to a document at most, in bytes of text. The library has no such limit: it shares strings.
+/// The most text that aliases may add to a document, in bytes. The library has no such limit, because it shares strings.
 const MAX_ALIASED_BYTES: usize = 32 << 20;
 
-/// What is still to be done, the next at the end.
+/// The remaining work, the next item last.
 enum Work {
     Node(usize),
     LeaveAlias,
@@ -46,7 +46,7 @@ impl Census {
         Ok(())
     }
 
-    /// Counts a node; what is in it comes next.
+    /// Counts a node. Its contents come next.
     fn node(&mut self, decoder: &Decoder<'_>, node: usize) -> Result<(), YamlError> {
         self.count(decoder, node)?;
         match &decoder.tree.nodes[node].kind {
@@ -86,7 +86,7 @@ impl Census {
         Ok(())
     }
 
-    /// Enters a collection; gives where the work on what is in it begins.
+    /// Enters a collection. Returns the index at which the work on its contents begins.
     fn enter(&mut self, decoder: &Decoder<'_>, node: usize) -> Result<usize, YamlError> {
         self.nesting += 1;
         if self.nesting > MAX_NESTING {
@@ -115,7 +115,7 @@ impl Census {
         self.aliased as f64 / self.nodes as f64
     }
 
-    /// The share of nodes that may come from aliases: less in large documents.
+    /// Returns the share of nodes that may come from aliases, which is smaller in large documents.
     #[expect(clippy::cast_precision_loss, reason = "the numbers are far below 2^52")]
     fn allowed(&self) -> f64 {
         const LOW: usize = 400_000;

@@ -1,4 +1,4 @@
-//! Values of a tree: scalars resolved, aliases followed, maps merged.
+//! Converts a tree to values: resolves scalars, follows aliases and merges maps.
 
 use std::borrow::Cow;
 
@@ -23,19 +23,20 @@ use crate::{
     yaml::scalar::{Scalar, resolve},
 };
 
-/// What numbers become.
+/// The types of numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Numbers {
-    /// `float64`, as for `json.Unmarshal` into an `interface{}`: what values and `fromYaml` have.
+    /// `float64`, as with `json.Unmarshal` into an `interface{}`. Values and `fromYaml` have these.
     Float,
-    /// `int64` or `uint64` where the JSON form is a whole number that fits: what the API server makes of manifests.
+    /// `int64` or `uint64` where the JSON form is a whole number that fits. The API server reads manifests this way.
     Exact,
-    /// `int64` or `uint64` where it is written as an integer, else `float64`: what becomes a text in a field for texts.
+    /// `int64` or `uint64` where the number is written as an integer, otherwise `float64`. Used for a number that becomes a
+    /// string in a string field.
     AsWritten,
 }
 
 impl Document<'_> {
-    /// Gives the first document as a value; nil if there is none. The last of equal keys wins.
+    /// Returns the first document as a value; nil if there is none. The last of several equal keys wins.
     pub fn to_value(&self, numbers: Numbers) -> Result<Value, YamlError> {
         let tree = self.tree()?;
         let decoder = self.decoder(&tree)?;
@@ -47,7 +48,7 @@ impl Document<'_> {
             .map_err(|error| decoder.first_error(error))
     }
 
-    /// Appends the first document as JSON without white space, keys sorted, and `<`, `>` and `&` as they are; `null` if
+    /// Appends the first document as JSON without white space, with sorted keys, and with `<`, `>` and `&` as they are; `null` if
     /// there is none.
     pub fn write_json(&self, out: &mut Vec<u8>) -> Result<(), YamlError> {
         let tree = self.tree()?;
@@ -55,10 +56,10 @@ impl Document<'_> {
         decoder.whole_json(out)
     }
 
-    /// Appends the first document as [`Document::write_json`] does, with the numbers that [`Numbers::Exact`] gives; and
-    /// gives a part of it as a value: of a map the entries with these keys, all of anything else.
+    /// Appends the first document like [`Document::write_json`], with the numbers that [`Numbers::Exact`] gives. Also returns a
+    /// part of it as a value: for a map, the entries with these keys; anything else in full.
     ///
-    /// It is for whoever wants to know what an object is, and hand the object on.
+    /// This is for callers that need to know what an object is, and pass the object on.
     pub fn write_json_keeping(
         &self,
         keys: &[&[u8]],
@@ -87,7 +88,7 @@ impl Document<'_> {
     }
 }
 
-/// A scalar's value.
+/// The value of a scalar.
 pub(super) enum Resolved<'t> {
     Null,
     Bool(bool),
@@ -99,7 +100,7 @@ pub(super) enum Resolved<'t> {
 
 const LONG_TAG: &str = "tag:yaml.org,2002:";
 
-/// Base64 as Go's standard decoder takes it: padded, whatever the unused bits are.
+/// Base64 as Go's standard decoder accepts it: padded, with any unused bits.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new()
@@ -120,13 +121,13 @@ impl<'t> Decoder<'t> {
         YamlError::yaml(None, problem, Some(place))
     }
 
-    /// An error of the step from YAML to JSON.
+    /// Creates an error of the step from YAML to JSON.
     fn json_error(&self, node: usize, problem: String) -> YamlError {
         let place = self.document.place(self.tree.nodes[node].mark);
         YamlError::json(problem, Some(place))
     }
 
-    /// The node that an alias stands for, which is none; any other is itself.
+    /// Returns the node that an alias stands for, which is never an alias. Any other node stands for itself.
     pub(super) fn target(&self, node: usize) -> usize {
         match self.tree.nodes[node].kind {
             Kind::Alias { target, .. } => target,
@@ -134,7 +135,7 @@ impl<'t> Decoder<'t> {
         }
     }
 
-    /// The nodes of a collection one after the other.
+    /// Returns an iterator over the nodes of a collection.
     pub(super) fn children(&self, collection: usize) -> impl Iterator<Item = usize> + use<'t> {
         let tree = self.tree;
         let end = tree.after(collection);
@@ -148,13 +149,13 @@ impl<'t> Decoder<'t> {
         })
     }
 
-    /// The keys and values of a map.
+    /// Returns an iterator over the keys and values of a map.
     pub(super) fn pairs(&self, map: usize) -> impl Iterator<Item = (usize, usize)> + use<'t> {
         let mut nodes = self.children(map);
         std::iter::from_fn(move || Some((nodes.next()?, nodes.next()?)))
     }
 
-    /// Whether a key is `<<`, which merges another map.
+    /// Returns whether a key is `<<`, which merges another map.
     pub(super) fn is_merge(&self, key: usize) -> bool {
         match &self.tree.nodes[key].kind {
             Kind::Scalar { text, implicit } if **text == *b"<<" => {
@@ -164,7 +165,7 @@ impl<'t> Decoder<'t> {
         }
     }
 
-    /// The maps that a merge adds, in the order in which that happens.
+    /// Returns the maps that a merge adds, in the order in which they are added.
     pub(super) fn merged(&self, value: usize) -> Result<Vec<usize>, YamlError> {
         let maps = match self.tree.nodes[value].kind {
             Kind::Sequence(_) => {
@@ -183,7 +184,7 @@ impl<'t> Decoder<'t> {
         Ok(maps)
     }
 
-    /// The text of a scalar as it stands.
+    /// Returns the text of a scalar as written.
     pub(super) fn text(&self, node: usize) -> &'t [u8] {
         match &self.tree.nodes[node].kind {
             Kind::Scalar { text, .. } => text,
@@ -203,14 +204,14 @@ impl<'t> Decoder<'t> {
         Ok(plain(resolved, text))
     }
 
-    /// A scalar whose tag says what it is to be.
+    /// Resolves a scalar whose tag determines its type.
     fn tagged(&self, node: usize, tag: &[u8], text: &'t [u8]) -> Result<Resolved<'t>, YamlError> {
         let Some(name) = tag.strip_prefix(LONG_TAG.as_bytes()) else {
             return Ok(Resolved::Text(Cow::Borrowed(text)));
         };
         match name {
             b"binary" => {
-                // The decoder passes over line breaks.
+                // The decoder skips line breaks.
                 let digits: Vec<u8> = text
                     .iter()
                     .copied()
@@ -254,7 +255,7 @@ impl<'t> Decoder<'t> {
         }
     }
 
-    /// A key as JSON has it.
+    /// Returns a key in its JSON form.
     fn key(&self, key: usize, value: usize) -> Result<Cow<'t, [u8]>, YamlError> {
         let node = self.target(key);
         if !matches!(self.tree.nodes[node].kind, Kind::Scalar { .. }) {
@@ -324,7 +325,7 @@ impl<'t> Decoder<'t> {
         })
     }
 
-    /// The entries of a map whose keys are wanted. Of what another entry overwrites, no JSON is made.
+    /// Returns the entries of a map whose keys are wanted. Entries that a later one overwrites are not converted to JSON.
     fn kept(
         &self,
         map: usize,
@@ -355,7 +356,7 @@ impl<'t> Decoder<'t> {
         }
     }
 
-    /// The text with each byte that is no part of a character replaced; only a tag, `!!binary`, gives such.
+    /// Returns the text with each byte replaced that is not part of a character. Only the tag `!!binary` produces such bytes.
     fn text_of(&self, text: &[u8]) -> Text {
         if self.tree.tags.is_empty() {
             return texts::text(text);
@@ -363,7 +364,7 @@ impl<'t> Decoder<'t> {
         (*valid(text)).into()
     }
 
-    /// Gives each entry of a map, merged ones at their place.
+    /// Visits each entry of a map, with merged entries in their place.
     pub(super) fn entries(
         &self,
         map: usize,
@@ -381,12 +382,12 @@ impl<'t> Decoder<'t> {
         Ok(())
     }
 
-    /// The error to tell: the library reads all of the document, in order, before JSON is made of it.
+    /// Returns the error to report. The library reads the whole document, in order, before it converts it to JSON.
     fn first_error(&self, error: YamlError) -> YamlError {
         self.sound(0).err().unwrap_or(error)
     }
 
-    /// Refuses what the reader of YAML does, in its order.
+    /// Refuses what the YAML reader refuses, in its order.
     pub(super) fn sound(&self, node: usize) -> Result<(), YamlError> {
         match self.tree.nodes[node].kind {
             Kind::Alias { .. } => {}
@@ -427,13 +428,13 @@ impl<'t> Decoder<'t> {
             return Ok(());
         }
         Writer::new(self, out).node(0).map_err(|error| {
-            // JSON is written in the order of the keys; the error to tell is the first of the document.
+            // JSON is written in key order, but the error to report is the first one in the document.
             let first = self.value(0, Numbers::Float).err();
             self.first_error(first.unwrap_or(error))
         })
     }
 
-    /// The entries of the root with these keys, if it is a map; all of anything else.
+    /// Returns the entries of the root with these keys if it is a map, and the whole root otherwise.
     fn excerpt(&self, keys: &[&[u8]]) -> Result<Value, YamlError> {
         let root = self.target(0);
         if !matches!(self.tree.nodes[root].kind, Kind::Mapping(_)) {
@@ -451,12 +452,12 @@ fn plain(resolved: Scalar, text: &[u8]) -> Resolved<'_> {
         Scalar::Int(number) => Resolved::Int(number),
         Scalar::Uint(number) => Resolved::Uint(number),
         Scalar::Float(number) => Resolved::Float(number),
-        // For the sake of programs that are older than the library's timestamps.
+        // For compatibility with programs that are older than the library's timestamps.
         Scalar::Timestamp | Scalar::Text => Resolved::Text(Cow::Borrowed(text)),
     }
 }
 
-/// A whole number if its JSON form is one, and fits.
+/// Returns a whole number if the JSON form is one and fits.
 fn exact(number: f64) -> Value {
     let mut text = Vec::new();
     float::write_json(number, &mut text);

@@ -1,4 +1,4 @@
-//! Why a text is no YAML, or YAML that JSON cannot hold.
+//! Errors of reading YAML, or of converting it to JSON.
 
 use thiserror::Error;
 
@@ -11,8 +11,8 @@ pub struct Place {
     pub column: usize,
 }
 
-/// Why YAML is not read. `Display` gives the text of the Go library, with the line that the library names, which for
-/// some errors is the one before; [`YamlError::place`] is the true one.
+/// Why YAML cannot be read. `Display` gives the Go library's message with the line that the library names, which for some errors
+/// is the one before. [`YamlError::place`] is the true location.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{text}")]
 pub struct YamlError {
@@ -21,17 +21,17 @@ pub struct YamlError {
     stage: Stage,
 }
 
-/// Who refuses a document.
+/// The stage that refuses a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// The reader of YAML.
     Yaml,
-    /// Whoever makes JSON of what was read.
+    /// The conversion to JSON.
     Json,
 }
 
 impl YamlError {
-    /// An error of the library itself.
+    /// Creates an error of the library itself.
     pub(super) fn yaml(line: Option<usize>, problem: &str, place: Option<Place>) -> Self {
         let text = match line {
             Some(line) => format!("yaml: line {line}: {problem}"),
@@ -44,7 +44,7 @@ impl YamlError {
         }
     }
 
-    /// An error of whoever makes JSON of the tree.
+    /// Creates an error of the conversion to JSON.
     pub(super) fn json(text: String, place: Option<Place>) -> Self {
         Self {
             text,
@@ -53,12 +53,12 @@ impl YamlError {
         }
     }
 
-    /// Whether a reader of YAML alone would have no objection here.
+    /// Returns whether a YAML reader alone would accept the document at this point.
     pub(super) fn is_json(&self) -> bool {
         self.stage == Stage::Json
     }
 
-    /// Where it is, if that is known.
+    /// Returns the place of the error, if known.
     pub fn place(&self) -> Option<Place> {
         self.place
     }

@@ -1,4 +1,4 @@
-//! Nodes as Go's `%#v` prints them, for the errors about keys: `{{ .Values.name }}` without quotes is such a key.
+//! Formats nodes as Go's `%#v` prints them, for the errors about keys: `{{ .Values.name }}` without quotes is such a key.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::float;
 
-/// The node in Go's syntax.
+/// Returns the node in Go's syntax.
 pub(super) fn show(decoder: &Decoder<'_>, node: usize) -> Result<String, YamlError> {
     let mut out = String::new();
     write(decoder, node, false, &mut out)?;
@@ -24,7 +24,7 @@ fn write(
     inside: bool,
     out: &mut String,
 ) -> Result<(), YamlError> {
-    // An error need not show all of a large document.
+    // An error need not show a large document in full.
     if out.len() > 1000 {
         return Ok(());
     }

@@ -1,8 +1,8 @@
-//! Bytes as text: what is no character, or one that YAML does not allow, ends the input.
+//! Turns bytes into text. Invalid UTF-8, and characters that YAML does not allow, end the input.
 
 use std::borrow::Cow;
 
-/// A text that can be scanned, up to the first byte that is wrong.
+/// The part of a text that can be scanned, up to the first invalid byte.
 pub(super) struct Input<'a> {
     pub(super) text: Cow<'a, [u8]>,
     /// Why the text ends before the bytes do.
@@ -10,12 +10,12 @@ pub(super) struct Input<'a> {
     pub(super) script: Script,
 }
 
-/// What is known of all characters of a text, which spares looking at each of them again.
+/// Facts about all characters of a text, which save looking at each of them again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Script {
-    /// Whether each is one byte.
+    /// Whether each character is one byte.
     pub(super) is_ascii: bool,
-    /// Whether only line feeds break lines.
+    /// Whether line feeds are the only line breaks.
     pub(super) has_line_feeds_only: bool,
 }
 
@@ -80,14 +80,14 @@ impl<'a> Input<'a> {
     }
 }
 
-/// So many bytes are looked at together, with a handful of instructions for vectors.
+/// The number of bytes to check at once, with a handful of vector instructions.
 const CHUNK: usize = 16;
 
-/// The first byte that is wrong, and why; notes what is before it.
+/// Finds the first invalid byte, and why it is invalid. Records facts about the text before it.
 fn check(bytes: &[u8], script: &mut Script) -> Option<(usize, &'static str)> {
     const CONTROL: &str = "control characters are not allowed";
     let mut at = 0;
-    // Most of what is read is plain ASCII.
+    // Most input is plain ASCII.
     loop {
         let (chunks, _) = bytes[at..].as_chunks();
         at += CHUNK * chunks.iter().take_while(|chunk| is_plain(chunk)).count();
@@ -123,13 +123,13 @@ fn check(bytes: &[u8], script: &mut Script) -> Option<(usize, &'static str)> {
     }
 }
 
-/// Whether all bytes are line feeds or from 0x20 to 0x7e.
+/// Returns whether each byte is a line feed or from 0x20 to 0x7e.
 fn is_plain(bytes: &[u8; CHUNK]) -> bool {
     let is_plain = |byte| matches!(byte, b'\n' | 0x20..0x7f);
     bytes.iter().fold(true, |all, byte| all & is_plain(*byte))
 }
 
-/// A character beyond ASCII at the front of the bytes, and its length.
+/// Reads a non-ASCII character at the front of the bytes. Also returns its length.
 fn character(bytes: &[u8]) -> Result<(u32, usize), &'static str> {
     let first = bytes[0];
     let (len, mut code) = match first {

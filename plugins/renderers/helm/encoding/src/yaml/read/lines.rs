@@ -1,4 +1,4 @@
-//! Lines: where they end, columns and comments.
+//! Line breaks, columns and comments.
 
 use super::{error::Place, scan::Scanner, token::Mark};
 use crate::{
@@ -14,7 +14,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The column in characters, from 0.
+    /// Returns the column in characters, from 0.
     pub(super) fn column(&self) -> usize {
         if self.script.is_ascii {
             return self.at - self.line_start;
@@ -33,7 +33,7 @@ impl<'a> Scanner<'a> {
         self.text.get(self.at + ahead).copied()
     }
 
-    /// Whether there is white space or the end so many bytes ahead.
+    /// Returns whether there is white space or the end this many bytes ahead.
     pub(super) fn is_blank_or_end(&self, ahead: usize) -> bool {
         match self.text.get(self.at + ahead..) {
             None | Some([] | [b' ' | b'\t' | b'\n' | b'\r', ..]) => true,
@@ -42,7 +42,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The length of the line break here: of `\r\n` both.
+    /// Returns the length of the line break at the current position. `\r\n` counts as one.
     pub(super) fn line_break(&self) -> usize {
         match &self.text[self.at..] {
             [b'\r', b'\n', ..] => 2,
@@ -50,14 +50,14 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Takes a line break of that length.
+    /// Skips a line break of that length.
     pub(super) fn skip_line(&mut self, len: usize) {
         self.at += len;
         self.line += 1;
         self.line_start = self.at;
     }
 
-    /// Takes a line break of that length and gives what it counts for: a line feed, except for those of Unicode.
+    /// Skips a line break of that length and returns what it counts as: a line feed, except for those of Unicode.
     pub(super) fn take_line(&mut self, len: usize) -> &'a [u8] {
         let counted: &'a [u8] = if len == 3 {
             &self.text[self.at..self.at + len]
@@ -68,7 +68,7 @@ impl<'a> Scanner<'a> {
         counted
     }
 
-    /// Whether a document indicator stands here, at the start of a line.
+    /// Returns whether a document indicator is at the current position, at the start of a line.
     pub(super) fn at_document_indicator(&self) -> bool {
         self.at == self.line_start
             && matches!(self.text.get(self.at..self.at + 3), Some(b"---" | b"..."))
@@ -79,7 +79,7 @@ impl<'a> Scanner<'a> {
         self.at += spaces(&self.text[self.at..]);
     }
 
-    /// Passes spaces and tabs.
+    /// Skips spaces and tabs.
     pub(super) fn skip_blanks(&mut self) {
         self.skip_spaces();
         while self.byte(0) == Some(b'\t') {
@@ -88,7 +88,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Passes white space, comments and line breaks.
+    /// Skips white space, comments and line breaks.
     pub(super) fn skip_to_token(&mut self) {
         loop {
             self.skip_spaces();
@@ -110,7 +110,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Passes everything up to the end of the line.
+    /// Skips everything up to the end of the line.
     pub(super) fn skip_comment(&mut self) {
         let rest = &self.text[self.at..];
         let len = find(rest, |word| equal(word, b'\n')).unwrap_or(rest.len());
@@ -123,7 +123,7 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// How many spaces a text begins with: eight at a time, since half of a definition is indentation.
+/// Returns the number of spaces at the start of a text. It compares eight at a time, because half of a definition is indentation.
 pub(super) fn spaces(text: &[u8]) -> usize {
     const SPACES: u64 = u64::from_le_bytes([b' '; 8]);
     let mut rest = text;
@@ -138,7 +138,7 @@ pub(super) fn spaces(text: &[u8]) -> usize {
     text.len() - rest.len() + tail.count()
 }
 
-/// The place as people count; the line of a mark is right, its column is found.
+/// Returns the place with line and column counted from 1. The line of a mark is correct; its column must be computed.
 pub(super) fn place(text: &[u8], mark: Mark) -> Place {
     let before = &text[..mark.at.min(text.len())];
     let start = (0..before.len())
@@ -152,7 +152,7 @@ pub(super) fn place(text: &[u8], mark: Mark) -> Place {
     }
 }
 
-/// How many characters a text in UTF-8 has.
+/// Returns the number of characters in a UTF-8 text.
 pub(super) fn characters(text: &[u8]) -> usize {
     text.iter().filter(|&&b| b & 0xc0 != 0x80).count()
 }

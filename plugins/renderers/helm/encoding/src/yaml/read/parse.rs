@@ -1,4 +1,4 @@
-//! Makes a tree of nodes of the tokens.
+//! Builds a tree of nodes from tokens.
 
 mod blocks;
 mod collections;
@@ -15,11 +15,11 @@ use super::{
     token::{At, Bytes, Mark, Token},
 };
 
-/// A node; those of a collection follow it.
+/// A node. The nodes of a collection follow it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Node<'a> {
     pub(super) kind: Kind<'a>,
-    /// Its tag, one of [`Tree::tags`]; none for most.
+    /// The tag, an index into [`Tree::tags`]. Most nodes have none.
     pub(super) tag: Option<u32>,
     pub(super) mark: Mark,
 }
@@ -28,14 +28,14 @@ pub(super) struct Node<'a> {
 pub(super) enum Kind<'a> {
     Scalar {
         text: Bytes<'a>,
-        /// Whether the text alone decides what it is.
+        /// Whether the text alone determines the type.
         implicit: bool,
     },
-    /// Ends before the node of that number.
+    /// A sequence that ends before the node with that number.
     Sequence(usize),
-    /// Ends before the node of that number; keys and values take turns.
+    /// A mapping that ends before the node with that number. Keys and values alternate.
     Mapping(usize),
-    /// Stands for the node of that number.
+    /// An alias for the node with that number.
     Alias { name: &'a [u8], target: usize },
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Tree<'a> {
 }
 
 impl Tree<'_> {
-    /// The number of the node behind a node and all that is in it.
+    /// Returns the number of the node after a node and its contents.
     pub(super) fn after(&self, node: usize) -> usize {
         match self.nodes[node].kind {
             Kind::Sequence(end) | Kind::Mapping(end) => end,
@@ -62,7 +62,7 @@ impl Tree<'_> {
     }
 }
 
-/// While a collection is open, it has no end.
+/// The end of a collection that is still open.
 const OPEN: usize = usize::MAX;
 
 /// The text of a YAML stream, ready to be read.
@@ -71,14 +71,15 @@ pub struct Document<'a> {
 }
 
 impl<'a> Document<'a> {
-    /// Takes the bytes of a stream, of which the first document counts: UTF-8, or UTF-16 with a byte order mark.
+    /// Creates a document from the bytes of a stream, of which the first document counts. They are UTF-8, or UTF-16 with a byte
+    /// order mark.
     pub fn new(bytes: &'a [u8]) -> Self {
         Self {
             input: Input::new(bytes),
         }
     }
 
-    /// The tree of the first document; none if there is none.
+    /// Returns the tree of the first document, which is empty if there is no document.
     pub(super) fn tree(&self) -> Result<Tree<'_>, YamlError> {
         match self.tree_of_blocks() {
             Some(tree) => Ok(tree),
@@ -86,7 +87,7 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// The same by the short way; None if the document has to be read by its tokens.
+    /// Returns the same tree by the fast path; None if the document must be read by its tokens.
     fn tree_of_blocks(&self) -> Option<Tree<'_>> {
         if self.input.problem.is_some() {
             return None;
@@ -99,7 +100,7 @@ impl<'a> Document<'a> {
     fn tree_of_tokens(&self) -> Result<Tree<'_>, YamlError> {
         let mut parser = Parser::new(&self.input);
         let result = parser.run();
-        // What is no text is an error even behind the document, or another error, if the library has come to it.
+        // Invalid text is an error even after the document, or replaces another error, if the library has reached it.
         parser.scanner.check_block()?;
         result.map(|()| parser.tree)
     }
@@ -112,34 +113,34 @@ impl<'a> Document<'a> {
 struct Parser<'a> {
     scanner: Scanner<'a>,
     tree: Tree<'a>,
-    /// The collections around the current place.
+    /// The collections around the current position.
     open: Vec<Open>,
     anchors: BTreeMap<&'a [u8], usize>,
-    /// What `%TAG` directives declare, and the two that need none.
+    /// The handles that `%TAG` directives declare, and the two predefined ones.
     handles: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// A collection without its end: the depth of a document costs no stack.
+/// A collection whose end has not been reached. Keeping these in a list means that the depth of a document uses no stack.
 #[derive(Clone, Copy)]
 struct Open {
     node: usize,
-    /// What comes next in it.
+    /// What comes next in the collection.
     state: State,
-    /// Where it starts.
+    /// Where the collection starts.
     context: Mark,
 }
 
 #[derive(Clone, Copy)]
 enum State {
     BlockSequence,
-    /// Its indicators have the indentation of the map around it.
+    /// A sequence whose indicators have the indentation of the enclosing map.
     IndentlessSequence,
     BlockMappingKey,
     BlockMappingValue,
     FlowSequence {
         first: bool,
     },
-    /// A map of one pair in a list.
+    /// The key of a single-pair map in a list.
     FlowPairKey,
     FlowPairValue,
     FlowPairEnd,
@@ -151,12 +152,12 @@ enum State {
     FlowMappingNoValue,
 }
 
-/// What nodes may be here.
+/// The nodes that are allowed at a position.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Context {
     Flow,
     Block,
-    /// A list may have the indentation of the map around it.
+    /// Where a list may have the indentation of the enclosing map.
     BlockValue,
 }
 
@@ -207,7 +208,7 @@ impl<'a> Parser<'a> {
         while let Some(&open) = self.open.last() {
             self.step(open)?;
         }
-        // The library looks for the end of the document, but takes anything for it.
+        // The library looks for the end of the document, but accepts anything in its place.
         self.scanner.peek()?;
         Ok(())
     }
@@ -268,7 +269,7 @@ impl<'a> Parser<'a> {
         self.tree.nodes.len() - 1
     }
 
-    /// Adds the empty scalar that stands where a node is left out.
+    /// Adds the empty scalar that represents an omitted node.
     fn empty(&mut self, mark: Mark) {
         let kind = Kind::Scalar {
             text: Bytes::Borrowed(b""),
@@ -348,7 +349,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// Adds the scalar whose token is the next.
+    /// Adds the scalar that is the next token.
     fn scalar(&mut self, properties: Properties<'a>, start: Mark) {
         let next = self.scanner.take().map(|at| at.token);
         if let Some(Token::Scalar { text, plain }) = next {
@@ -373,14 +374,14 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// Says what comes next in the innermost collection.
+    /// Sets what comes next in the innermost collection.
     fn expect(&mut self, state: State) {
         if let Some(open) = self.open.last_mut() {
             open.state = state;
         }
     }
 
-    /// Ends the innermost collection.
+    /// Closes the innermost collection.
     fn close(&mut self) {
         let end = self.tree.nodes.len();
         let Some(Open { node, .. }) = self.open.pop() else {
@@ -391,7 +392,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// An anchor and a tag, in any order.
+    /// Reads an anchor and a tag, in any order.
     fn properties(&mut self, start: Mark) -> Result<Properties<'a>, YamlError> {
         let mut properties = Properties::default();
         loop {

@@ -1,4 +1,4 @@
-//! Scans scalars: plain ones, in quotes, and blocks. Those that stand in one line as they are need no copy.
+//! Scans plain, quoted and block scalars. Those that can be used unchanged from a single line need no copy.
 
 use std::{borrow::Cow, mem};
 
@@ -10,12 +10,12 @@ use super::{
 };
 use crate::words::{below, either, equal, find};
 
-/// Marks where a plain scalar may end; what follows, or is before it, decides.
+/// Marks where a plain scalar may end. The bytes before and after determine whether it does.
 fn may_end_plain(word: u64) -> u64 {
     below(word, b' ') | equal(word, b':') | equal(word, b'#') | either(word, 0xc2, 0x20)
 }
 
-/// The same in a flow collection.
+/// Marks the same in a flow collection.
 fn may_end_plain_in_flow(word: u64) -> u64 {
     may_end_plain(word)
         | equal(word, b',')
@@ -27,15 +27,15 @@ fn may_end_plain_in_flow(word: u64) -> u64 {
 /// The white space between two words, or two lines.
 #[derive(Default)]
 struct Gap<'a> {
-    /// Line breaks that count one for each after the first.
+    /// The line breaks after the first, each of which counts.
     breaks: Vec<u8>,
-    /// The first, if there is one: it ends most scalars, so that it is not copied.
+    /// The first line break, if there is one. Most scalars end with it, so it is not copied.
     first: &'a [u8],
     is_break: bool,
 }
 
 impl<'a> Gap<'a> {
-    /// Adds what the lines are joined by: a space, or all line breaks but the first.
+    /// Appends what joins the lines: a space, or all line breaks but the first.
     fn fold(&mut self, out: &mut Vec<u8>) {
         if self.first.first() == Some(&b'\n') {
             if self.breaks.is_empty() {
@@ -61,8 +61,8 @@ impl<'a> Gap<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    /// Where the words end that begin here, without leaving the line: before a comment, `: `, or an indicator. The scanner is
-    /// behind the white space that follows them.
+    /// Returns the end of the words that begin here, within the line: before a comment, `: `, or an indicator. Leaves the scanner
+    /// after the white space that follows the words.
     fn words_end(&mut self) -> usize {
         let start = self.at;
         loop {
@@ -92,7 +92,7 @@ impl<'a> Scanner<'a> {
                 .count()
     }
 
-    /// A plain scalar: most stand in one line.
+    /// Scans a plain scalar. Most are on one line.
     pub(super) fn scan_plain(&mut self) -> Result<Bytes<'a>, YamlError> {
         let context = self.mark();
         let indent = self.indent + 1;
@@ -123,7 +123,7 @@ impl<'a> Scanner<'a> {
         Ok(text)
     }
 
-    /// Passes line breaks, and the white space of the lines after them.
+    /// Skips line breaks, and the white space of the lines after them.
     fn skip_gap(
         &mut self,
         gap: &mut Gap<'a>,
@@ -149,7 +149,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A scalar in quotes of that kind.
+    /// Scans a scalar in quotes of that kind.
     pub(super) fn scan_quoted(&mut self, quote: u8) -> Result<Bytes<'a>, YamlError> {
         let context = self.mark();
         self.at += 1;
@@ -240,7 +240,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// What follows a backslash.
+    /// Scans what follows a backslash.
     fn scan_escape(&mut self, out: &mut Vec<u8>, context: Mark) -> Result<(), YamlError> {
         let digits = match self.byte(0) {
             Some(b'x') => 2,
@@ -289,7 +289,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// A block scalar, from its indicator on.
+    /// Scans a block scalar, from its indicator on.
     pub(super) fn scan_block_scalar(&mut self, literal: bool) -> Result<Vec<u8>, YamlError> {
         let context = self.mark();
         self.at += 1;
@@ -338,7 +338,7 @@ impl<'a> Scanner<'a> {
         Ok(exact)
     }
 
-    /// What follows the indicator of a block scalar in its line.
+    /// Scans what follows the indicator of a block scalar on its line.
     fn scan_block_header(&mut self, context: Mark) -> Result<BlockHeader, YamlError> {
         let mut header = BlockHeader {
             chomping: Chomping::Clip,
@@ -370,7 +370,7 @@ impl<'a> Scanner<'a> {
         Ok(header)
     }
 
-    /// Passes white space, a comment and the line break; there can be nothing else.
+    /// Skips white space, a comment and the line break. Nothing else is allowed there.
     pub(super) fn skip_rest_of_line(&mut self, context: Mark) -> Result<(), YamlError> {
         while matches!(self.byte(0), Some(b' ' | b'\t')) {
             self.at += 1;
@@ -390,7 +390,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Passes the indentation and empty lines; finds the indentation of the block if it is not known (0).
+    /// Skips the indentation and empty lines. Determines the indentation of the block if it is not known (0).
     fn scan_block_breaks(
         &mut self,
         indent: &mut usize,
@@ -428,7 +428,7 @@ impl<'a> Scanner<'a> {
 }
 
 impl Gap<'_> {
-    /// As [`Gap::fold`], but nothing is left of a line break that was escaped.
+    /// Works like [`Gap::fold`], but an escaped line break leaves nothing behind.
     fn fold_quoted(&mut self, out: &mut Vec<u8>) {
         if self.first.is_empty() {
             out.append(&mut self.breaks);
@@ -441,11 +441,11 @@ impl Gap<'_> {
 
 struct BlockHeader {
     chomping: Chomping,
-    /// How much deeper the block is than the one around it; 0 if it does not say.
+    /// The indentation relative to the enclosing block; 0 if it is not given.
     increment: usize,
 }
 
-/// What happens to the line breaks at the end of a block scalar.
+/// The treatment of the line breaks at the end of a block scalar.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Chomping {
     Strip,

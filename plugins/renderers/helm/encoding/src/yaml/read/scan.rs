@@ -1,7 +1,7 @@
-//! Makes tokens of a text.
+//! Turns a text into tokens.
 //!
-//! The difficulty of YAML is that `a` is a key only if `:` follows: tokens wait in a queue while the first of them may
-//! turn out to be such a *simple key*, and then two are put before it.
+//! The difficulty of YAML is that `a` is a key only if `:` follows. Tokens wait in a queue while the first of them may turn out
+//! to be such a *simple key*. Two tokens are then inserted before it.
 
 use std::{cell::Cell, collections::VecDeque};
 
@@ -12,16 +12,16 @@ use super::{
     token::{At, Mark, Token},
 };
 
-/// Where a simple key may have begun.
+/// A place where a simple key may have begun.
 #[derive(Clone, Copy, Default)]
 struct SimpleKey {
     possible: bool,
-    /// Whether tokens wait until it is known what it is. The library forgets that for a flow collection with nothing
-    /// in it, and yet takes it for a key when `:` follows and it is still there.
+    /// Whether tokens wait until it is known whether this is a key. The library forgets this for an empty flow collection, but
+    /// still treats it as a key when `:` follows and it is still in the queue.
     awaited: bool,
-    /// A block cannot go on otherwise.
+    /// Whether the block cannot continue without a key here.
     required: bool,
-    /// How many tokens are before it.
+    /// The number of tokens before it.
     number: usize,
     mark: Mark,
     column: usize,
@@ -32,34 +32,34 @@ pub(super) struct Scanner<'a> {
     pub(super) at: usize,
     pub(super) line: usize,
     pub(super) line_start: usize,
-    /// A byte of this line, and its column: lines can be as long as the text.
+    /// A byte of this line, and its column. It avoids counting again, because a line can be as long as the text.
     pub(super) known_column: Cell<(usize, usize)>,
     pub(super) script: Script,
     problem: Option<&'static str>,
     queue: VecDeque<At<'a>>,
-    /// Whether it is known what the token at its front is.
+    /// Whether the meaning of the token at the front of the queue is known.
     ready: bool,
-    /// How many tokens have left the queue.
+    /// The number of tokens that have left the queue.
     taken: usize,
-    /// For each open flow collection, and the block around them.
+    /// The possible simple key of each open flow collection, and of the block around them.
     simple_keys: Vec<SimpleKey>,
     pub(super) simple_key_allowed: bool,
-    /// The column of the current block, -1 outside of all.
+    /// The column of the current block; -1 outside all blocks.
     pub(super) indent: isize,
     pub(super) indents: Vec<isize>,
     pub(super) flow_level: usize,
-    /// What a block scalar is put together in, line by line.
+    /// A buffer in which a block scalar is assembled line by line.
     pub(super) block: Vec<u8>,
 }
 
-/// How deep blocks and flow collections may be within each other while scanning, as in the library. What is made of
-/// the tokens has a narrower limit.
+/// The maximum nesting depth of blocks and flow collections during scanning, as in the library. A lower limit applies to what is
+/// built from the tokens.
 const MAX_LEVEL: usize = 10_000;
 
-/// So many bytes are checked at once by the library.
+/// The number of bytes that the library checks at once.
 const BLOCK: usize = 512;
 
-/// How many characters a simple key has at most.
+/// The maximum number of characters in a simple key.
 const MAX_KEY: usize = 1024;
 
 impl<'a> Scanner<'a> {
@@ -84,7 +84,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The next token, which stays the next.
+    /// Returns the next token without taking it.
     pub(super) fn peek(&mut self) -> Result<&At<'a>, YamlError> {
         if !self.ready {
             while self.queue.is_empty() || self.may_be_key()? {
@@ -97,17 +97,17 @@ impl<'a> Scanner<'a> {
             .ok_or_else(|| self.error(Mark::default(), "unexpected end of stream"))
     }
 
-    /// Takes the token that [`Scanner::peek`] gave.
+    /// Takes the token that [`Scanner::peek`] returned.
     pub(super) fn take(&mut self) -> Option<At<'a>> {
         self.ready = false;
         self.taken += 1;
         self.queue.pop_front()
     }
 
-    /// Whether the token at the front of the queue may be a simple key.
+    /// Returns whether the token at the front of the queue may be a simple key.
     fn may_be_key(&mut self) -> Result<bool, YamlError> {
         let number = self.taken;
-        // The further in, the later they began.
+        // Keys at deeper levels began later.
         let level = self.simple_keys.partition_point(|key| key.number < number);
         match self.simple_keys.get(level) {
             Some(key) if key.awaited && key.number == number => self.is_valid_key(level),
@@ -115,7 +115,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Whether what may have begun a simple key still does: it ends in its line, and soon.
+    /// Returns whether a possible simple key is still possible: it must end on its line, and soon.
     fn is_valid_key(&mut self, level: usize) -> Result<bool, YamlError> {
         let key = self.simple_keys[level];
         if !key.possible {
@@ -266,7 +266,7 @@ impl<'a> Scanner<'a> {
         self.queue.push_back(At { token, mark });
     }
 
-    /// Adds a token before the one of that number; at the end if that has left the queue.
+    /// Inserts a token before the one with that number, or at the end if that one has left the queue.
     fn insert(&mut self, number: usize, token: Token<'a>, mark: Mark) {
         match number.checked_sub(self.taken) {
             Some(place) if place < self.queue.len() => self.queue.insert(place, At { token, mark }),
@@ -285,7 +285,7 @@ impl<'a> Scanner<'a> {
         self.push(token, start);
     }
 
-    /// Opens a block if the column is deeper than the current one; `number` is the token before which that happens.
+    /// Opens a block if the column is deeper than the current one. `number` is the token before which the block begins.
     fn roll_indent(
         &mut self,
         column: usize,
@@ -322,11 +322,11 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Refuses a text that is cut off in the block that the scanner has come to.
+    /// Refuses a text that is cut off within the [`BLOCK`] of bytes that the scanner has reached.
     pub(super) fn check_block(&self) -> Result<(), YamlError> {
         match self.problem {
             Some(problem) if self.text.len() < (self.at + 1).next_multiple_of(BLOCK) => {
-                // The line is the one of the scanner, which is before it.
+                // The line is that of the scanner, which is before the cut.
                 let place = self.place(self.mark());
                 Err(YamlError::yaml(None, problem, Some(place)))
             }
@@ -415,7 +415,7 @@ impl<'a> Scanner<'a> {
             }
             self.roll_indent(column, None, Token::BlockSequenceStart, here)?;
         }
-        // In a flow collection it is an error, for which the parser has better words.
+        // In a flow collection this is an error, for which the parser has a better message.
         self.remove_simple_key()?;
         self.simple_key_allowed = true;
         self.push_indicator(Token::BlockEntry);
@@ -463,7 +463,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// The error of the scanner at the current place, for what began at `context`.
+    /// Creates an error of the scanner at the current position, for a construct that began at `context`.
     pub(super) fn error(&self, context: Mark, problem: &str) -> YamlError {
         let line = match self.line {
             0 => Some(context.line).filter(|&line| line > 0),
@@ -472,13 +472,13 @@ impl<'a> Scanner<'a> {
         YamlError::yaml(line, problem, Some(self.place(self.mark())))
     }
 
-    /// The error of the parser at a token, for what began at `context`; the library counts these lines from 0.
+    /// Creates an error of the parser at a token, for a construct that began at `context`. The library counts these lines from 0.
     pub(super) fn parser_error(&self, at: Mark, context: Mark, problem: &str) -> YamlError {
         let line = [at.line, context.line].into_iter().find(|&line| line > 0);
         YamlError::yaml(line, problem, Some(self.place(at)))
     }
 
-    /// The place as people count.
+    /// Returns the place with line and column counted from 1.
     pub(super) fn place(&self, mark: Mark) -> Place {
         place(self.text, mark)
     }

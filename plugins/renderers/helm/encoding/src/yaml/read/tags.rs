@@ -11,7 +11,7 @@ fn is_word(byte: u8) -> bool {
 }
 
 impl<'a> Scanner<'a> {
-    /// Takes letters, digits, `_` and `-`.
+    /// Scans letters, digits, `_` and `-`.
     fn scan_word(&mut self) -> &'a [u8] {
         let start = self.at;
         while self.byte(0).is_some_and(is_word) {
@@ -20,7 +20,7 @@ impl<'a> Scanner<'a> {
         &self.text[start..self.at]
     }
 
-    /// An anchor or alias, from its indicator on.
+    /// Scans an anchor or alias, from its indicator on.
     pub(super) fn scan_anchor(&mut self, anchor: bool) -> Result<Token<'a>, YamlError> {
         let context = self.mark();
         self.at += 1;
@@ -43,7 +43,7 @@ impl<'a> Scanner<'a> {
         })
     }
 
-    /// `%YAML 1.1` or `%TAG !x! prefix`, with the rest of the line.
+    /// Scans `%YAML 1.1` or `%TAG !x! prefix`, with the rest of the line.
     pub(super) fn scan_directive(&mut self) -> Result<Token<'a>, YamlError> {
         let context = self.mark();
         self.at += 1;
@@ -107,7 +107,7 @@ impl<'a> Scanner<'a> {
         Ok(Token::TagDirective(Box::new((handle.to_vec(), prefix))))
     }
 
-    /// A tag, from its `!` on.
+    /// Scans a tag, from its `!` on.
     pub(super) fn scan_tag(&mut self) -> Result<Token<'a>, YamlError> {
         let context = self.mark();
         let mut suffix = Vec::new();
@@ -125,7 +125,7 @@ impl<'a> Scanner<'a> {
                 self.scan_tag_uri(&mut suffix, false, context)?;
                 handle
             } else {
-                // It was no handle: what looked like one begins the tag.
+                // This was not a handle. What looked like one is the beginning of the tag.
                 suffix.extend_from_slice(&handle[1..]);
                 self.scan_tag_uri(&mut suffix, true, context)?;
                 if suffix.is_empty() {
@@ -142,7 +142,7 @@ impl<'a> Scanner<'a> {
         Ok(Token::Tag(Box::new((handle.to_vec(), suffix))))
     }
 
-    /// `!`, `!!` or `!word!`; in a tag also `!word`, which is none.
+    /// Scans `!`, `!!` or `!word!`. In a tag, it also accepts `!word`, which is not a handle.
     fn scan_tag_handle(&mut self, directive: bool, context: Mark) -> Result<&'a [u8], YamlError> {
         let start = self.at;
         if self.byte(0) != Some(b'!') {
@@ -158,7 +158,7 @@ impl<'a> Scanner<'a> {
         Ok(&self.text[start..self.at])
     }
 
-    /// The rest of a tag, with its escapes resolved; `begun` says that it has a part already.
+    /// Scans the rest of a tag and resolves its escapes. `begun` means that a part of the tag was already read.
     fn scan_tag_uri(
         &mut self,
         out: &mut Vec<u8>,
@@ -187,7 +187,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// One character in `%XX` escapes.
+    /// Scans one character in `%XX` escapes.
     fn scan_uri_escape(&mut self, out: &mut Vec<u8>, context: Mark) -> Result<(), YamlError> {
         let mut left = None;
         while left != Some(0) {

@@ -1,21 +1,21 @@
-//! Strings that are read again and again: half of a manifest are keys, and most of them are known after its first object.
+//! A cache for recurring strings: half of a manifest consists of keys, and most of them are known after the first object.
 
 use std::cell::RefCell;
 
 use pintle_gotemplate::Text;
 
-/// Longer strings are seldom the same.
+/// The length up to which strings are cached. Longer strings seldom recur.
 const MAX_LEN: usize = 24;
 
 const SLOTS: usize = 512;
 
 thread_local! {
-    /// The last short string for each value of a hash, over all documents: those of a chart have the same keys, and a
-    /// table for each would have to be made and dropped.
+    /// The last short string for each hash value, across all documents. The documents of a chart have the same keys, and a
+    /// separate table for each would have to be created and dropped.
     static KNOWN: RefCell<[Option<Text>; SLOTS]> = const { RefCell::new([const { None }; SLOTS]) };
 }
 
-/// The text. One that is known costs no memory, and less time than a new one.
+/// Returns the text. A cached one costs no memory, and less time than a new one.
 pub(super) fn text(text: &[u8]) -> Text {
     if text.len() > MAX_LEN {
         return text.into();
@@ -29,7 +29,7 @@ pub(super) fn text(text: &[u8]) -> Text {
     })
 }
 
-/// FNV-1a.
+/// Returns the FNV-1a hash.
 fn hash(text: &[u8]) -> usize {
     let hash = text.iter().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// Text of the input, or made of it.
+/// Text borrowed from the input, or derived from it.
 pub(super) type Bytes<'a> = Cow<'a, [u8]>;
 
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ pub(super) enum Token<'a> {
     Value,
     Alias(&'a [u8]),
     Anchor(&'a [u8]),
-    /// The handle, empty for a whole one, and what follows.
+    /// The handle, which is empty for a complete tag, and what follows.
     Tag(Box<(Vec<u8>, Vec<u8>)>),
     Scalar {
         text: Bytes<'a>,
@@ -46,7 +46,7 @@ pub(super) struct At<'a> {
 /// A place in the input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mark {
-    /// The byte, from 0.
+    /// The byte offset, from 0.
     pub(super) at: usize,
     /// The line, from 0.
     pub(super) line: usize,

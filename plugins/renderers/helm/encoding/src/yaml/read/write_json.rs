@@ -1,4 +1,4 @@
-//! JSON of a tree.
+//! Writes a tree as JSON.
 
 use std::borrow::Cow;
 
@@ -9,11 +9,11 @@ use super::{
 };
 use crate::{float, json};
 
-/// Appends JSON of nodes.
+/// Writes nodes as JSON.
 pub(super) struct Writer<'d, 't> {
     decoder: &'d Decoder<'t>,
     out: &'d mut Vec<u8>,
-    /// The entries of the maps around the present node, those of the innermost last.
+    /// The entries of the maps around the current node, with those of the innermost map last.
     entries: Vec<(Cow<'t, [u8]>, usize)>,
 }
 
@@ -76,7 +76,7 @@ impl<'d, 't> Writer<'d, 't> {
             Ok(())
         })?;
         let own = &mut self.entries[start..];
-        // Keys that are in order are different from each other.
+        // Sorted keys are all different.
         let is_sorted = own.is_sorted_by(|one, two| one.0 < two.0);
         if !is_sorted {
             own.sort_by(|one, two| one.0.cmp(&two.0));
@@ -88,7 +88,7 @@ impl<'d, 't> Writer<'d, 't> {
             let (key, value) = &self.entries[place];
             let value = *value;
             if !is_sorted && place + 1 < end && self.entries[place + 1].0 == *key {
-                // What is overwritten must be sound all the same.
+                // A value that is overwritten must still be valid.
                 self.decoder.sound(value)?;
                 continue;
             }
@@ -106,7 +106,7 @@ impl<'d, 't> Writer<'d, 't> {
 }
 
 impl Decoder<'_> {
-    /// Writes a text. The scanner has looked at all its characters, unless a tag made it.
+    /// Writes a text. The scanner has already checked all its characters, unless the text comes from a tag.
     fn write_text(&self, text: &[u8], out: &mut Vec<u8>) {
         if self.tree.tags.is_empty() {
             json::write_valid_string(text, true, out);

@@ -1,4 +1,4 @@
-//! Structs, pointers and named types.
+//! Writes structs, pointers and named types.
 
 use std::borrow::Cow;
 
@@ -20,7 +20,7 @@ impl Writer<'_> {
             plain if kind == Kind::Func || matches!(plain, Value::Object(_)) => {
                 Err(self.unsupported(object))
             }
-            // Version 3 knows times by itself; JSON makes them strings, and durations numbers.
+            // Version 3 supports times natively. JSON turns them into strings, and durations into numbers.
             Value::String(time) if pretty && is_named(object, "time.Time") => {
                 self.word(&time);
                 Ok(())
@@ -35,8 +35,8 @@ impl Writer<'_> {
         }
     }
 
-    /// A struct as version 3 writes it, to which names in JSON are nothing: the exported fields in their order, their names
-    /// in lower case.
+    /// Writes a struct as version 3 does. It ignores names in JSON, and writes the exported fields in their order, with their
+    /// names in lowercase.
     fn fields(&mut self, object: &dyn Object, depth: usize) -> Result<(), WriteError> {
         let fields = object.fields();
         let exported = fields

@@ -1,22 +1,22 @@
-//! The short way to a tree, for what most documents are: blocks with scalars in them.
+//! The fast path to a tree, for what most documents are: blocks that contain scalars.
 //!
-//! The way of tokens looks at each scalar as a key that may yet come to be, keeps a queue for that, and goes through a
-//! state for each token. Here a line says by its column what it belongs to. Scalars and flow collections are read by the
-//! same code on both ways. Whatever else there is (properties, aliases, directives, `?`, tabs as indentation, anything that
-//! is wrong) ends this one without a result, and the document is read again by its tokens: so there is nothing to be
-//! said about errors here, and the tree is the same, which tests compare.
+//! The token path treats each scalar as a possible key, keeps a queue for that purpose, and goes through a state for each token.
+//! On the fast path, the column of a line determines what the line belongs to. The same code reads scalars and flow collections
+//! on both paths. Anything else (properties, aliases, directives, `?`, tabs as indentation, any error) ends the fast path without
+//! a result, and the document is read again by its tokens. The fast path therefore need not report errors, and both produce the
+//! same tree, which tests verify.
 
 use super::{Bytes, Kind, Mark, OPEN, Parser, State};
 
-/// A longer key may be too long for one; the way of tokens counts its characters.
+/// A longer key may be too long to be one. The token path counts its characters.
 const MAX_KEY: usize = 1024;
 
-/// Where a node stands, which says what it may be.
+/// The position of a node, which determines what the node may be.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// At the beginning of a line, or behind `- `: it may be a block.
+    /// At the beginning of a line, or after `- `. The node may be a block.
     Free,
-    /// Behind a key in its line.
+    /// After a key on the same line.
     BehindKey,
 }
 
@@ -24,12 +24,12 @@ enum Place {
 enum Next {
     /// A node was read, and the next line begins.
     Line,
-    /// The block that was entered last waits for a node; if none comes, an empty one is at that place.
+    /// The block that was entered last waits for a node. If none comes, an empty node is at that place.
     Pending(Mark),
 }
 
 impl Parser<'_> {
-    /// Reads the first document; None if it has to be read by its tokens.
+    /// Reads the first document; None if it must be read by its tokens.
     pub(super) fn blocks(&mut self) -> Option<()> {
         self.scanner.skip_to_token();
         if self.scanner.at_document_indicator() && self.scanner.byte(0) == Some(b'-') {
@@ -93,7 +93,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Nothing for what begins or ends a document.
+    /// Returns None for a line that begins or ends a document.
     fn check_start(&self) -> Option<()> {
         let scanner = &self.scanner;
         let at_line_start = scanner.at == scanner.line_start;
@@ -117,7 +117,7 @@ impl Parser<'_> {
         self.scanner.indent = self.scanner.indents.pop().unwrap_or(-1);
     }
 
-    /// What begins with a `-`.
+    /// Reads an entry that begins with a `-`.
     fn entry_of_list(&mut self) -> Option<Next> {
         let mark = self.scanner.mark();
         self.scanner.at += 1;
@@ -129,7 +129,7 @@ impl Parser<'_> {
         Some(Next::Pending(mark))
     }
 
-    /// A key, and what stands behind it.
+    /// Reads a key, and what follows it.
     fn entry_of_map(&mut self) -> Option<Next> {
         let mark = self.scanner.mark();
         let (text, plain) = self.text()?;
@@ -140,7 +140,7 @@ impl Parser<'_> {
         self.behind_key()
     }
 
-    /// What stands behind a key, from its colon on.
+    /// Reads what follows a key, from its colon on.
     fn behind_key(&mut self) -> Option<Next> {
         let mark = self.scanner.mark();
         self.scanner.at += 1;
@@ -152,7 +152,7 @@ impl Parser<'_> {
         Some(Next::Pending(mark))
     }
 
-    /// A node that begins here: a scalar, a flow collection, or the first entry of a block.
+    /// Reads a node that begins here: a scalar, a flow collection, or the first entry of a block.
     fn block_node(&mut self, place: Place) -> Option<Next> {
         let mark = self.scanner.mark();
         match self.scanner.byte(0)? {
@@ -173,7 +173,7 @@ impl Parser<'_> {
                 return Some(Next::Line);
             }
             b'[' | b'{' => {
-                // It is no key, or this is not the way to read it.
+                // The collection is not a key, or the fast path does not apply.
                 self.scanner.simple_key_allowed = false;
                 let around = self.open.len();
                 self.node(super::Context::Block).ok()?;
@@ -200,7 +200,7 @@ impl Parser<'_> {
         self.end_of_line(self.scanner.simple_key_allowed)
     }
 
-    /// Goes on to the next line. A plain scalar may have come to it already; else nothing but a comment may stand here.
+    /// Moves to the next line. A plain scalar may already have reached it; otherwise only a comment may follow here.
     fn end_of_line(&mut self, reached: bool) -> Option<Next> {
         let line = self.scanner.line;
         self.scanner.skip_to_token();
@@ -208,7 +208,7 @@ impl Parser<'_> {
         is_next.then_some(Next::Line)
     }
 
-    /// Whether a colon makes a key of the scalar that began there and was read last.
+    /// Returns whether a colon turns the last scalar, which began at `start`, into a key.
     fn ends_key(&mut self, start: Mark) -> bool {
         while matches!(self.scanner.byte(0), Some(b' ' | b'\t')) {
             self.scanner.at += 1;
@@ -221,7 +221,7 @@ impl Parser<'_> {
 }
 
 impl<'a> Parser<'a> {
-    /// A scalar that is no block.
+    /// Reads a scalar that is not a block scalar.
     fn text(&mut self) -> Option<(Bytes<'a>, bool)> {
         let byte = self.scanner.byte(0)?;
         self.scanner.simple_key_allowed = false;
@@ -245,7 +245,7 @@ mod tests {
 
     use super::super::Document;
 
-    /// Compares both ways; tells whether the short one was taken.
+    /// Compares both paths. Returns whether the fast one was taken.
     #[track_caller]
     fn check(text: &[u8]) -> bool {
         let document = Document::new(text);
@@ -316,7 +316,7 @@ mod tests {
         "%", "<<: ", "é", "\u{85}", "\u{2028}", "\r\n", "~", "\\", "@", "1", "\u{feff}",
     ];
 
-    /// A line of a document that is mostly in order.
+    /// Generates a line of a document that is mostly valid.
     fn line() -> impl Strategy<Value = String> {
         let indent = 0..4usize;
         let dashes = prop::sample::select(&["", "", "", "- ", "- - ", "-   "][..]);

@@ -1,4 +1,4 @@
-//! What comes next inside of a collection.
+//! Parses the contents of collections.
 
 use super::{Context, Kind, OPEN, Open, Parser, State};
 use crate::yaml::read::{
@@ -7,7 +7,7 @@ use crate::yaml::read::{
 };
 
 impl Parser<'_> {
-    /// Goes on in the innermost collection, which is this one.
+    /// Continues in the innermost collection, which is `open`.
     pub(super) fn step(&mut self, open: Open) -> Result<(), YamlError> {
         match open.state {
             State::BlockSequence => self.block_sequence(open.context),
@@ -104,7 +104,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// What follows `?` or `:`.
+    /// Parses what follows `?` or `:`.
     fn block_mapping_part(&mut self, mark: Mark) -> Result<(), YamlError> {
         match self.scanner.peek()?.token {
             Token::Key | Token::Value | Token::BlockEnd => {
@@ -151,7 +151,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// The key of a map of one pair in a list: `[a: b]`, behind the token for it.
+    /// Parses the key of a single-pair map in a list, `[a: b]`, after the token for it.
     fn flow_pair_key(&mut self) -> Result<(), YamlError> {
         self.expect(State::FlowPairValue);
         let At { token, mark } = self.scanner.peek()?;
@@ -210,7 +210,7 @@ impl Parser<'_> {
         self.flow_value(|token| matches!(token, Token::FlowEntry | Token::FlowMappingEnd))
     }
 
-    /// The value of a pair; an empty one before the end, or if there is no `:`.
+    /// Parses the value of a pair. It is empty if the collection ends, or if there is no `:`.
     fn flow_value(&mut self, is_end: fn(&Token<'_>) -> bool) -> Result<(), YamlError> {
         let At { token, mark } = self.scanner.peek()?;
         let mark = *mark;
