@@ -7,45 +7,45 @@ use thiserror::Error;
 
 use crate::chart::File;
 
-/// The most bytes that a chart unpacks to, as in Helm.
+/// The maximum size of an unpacked chart in bytes, as in Helm.
 pub(crate) const MAX_SIZE: u64 = 100 * 1024 * 1024;
 
 /// The size of the blocks that a tar archive consists of.
 const BLOCK: usize = 512;
 
-/// Why an archive is no packed chart.
+/// Why an archive is not a packed chart.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ArchiveError {
-    /// It is not gzip, or damaged.
+    /// The archive is not gzip, or is damaged.
     #[error("cannot be unpacked: {0}")]
     Gzip(String),
     /// The tar archive inside is damaged.
     #[error("is no tar archive: {0}")]
     Tar(&'static str),
-    /// It is larger than is allowed.
+    /// The unpacked archive is larger than allowed.
     #[error("decompressed chart is larger than the maximum size {0}")]
     TooLarge(u64),
-    /// A path leaves the chart.
+    /// A path leads outside the chart.
     #[error("chart illegally contains content outside its folder: {0:?}")]
     Outside(String),
-    /// `Chart.yaml` without the folder that everything has to be in.
+    /// `Chart.yaml` is not in the folder that must contain everything.
     #[error("chart yaml not in base directory")]
     NoFolder,
-    /// There is nothing in it.
+    /// The archive is empty.
     #[error("no files in chart archive")]
     Empty,
 }
 
-/// Unpacks a chart: every file with its path below the chart's own folder.
+/// Unpacks a chart. Each file has its path below the chart's own folder.
 ///
-/// `budget` is what it may unpack to, in bytes; what it took is subtracted.
+/// `budget` is the allowed unpacked size in bytes. The size that was used is subtracted.
 pub(crate) fn unpack(bytes: &[u8], budget: &mut u64) -> Result<Vec<File>, ArchiveError> {
     let limit = *budget;
     let mut tar = Vec::new();
-    // A tar archive has up to two blocks more for each file, and padding.
+    // A tar archive has up to two additional blocks per file, and padding.
     let allowed = limit.saturating_mul(2).saturating_add(1 << 20);
-    // Whoever unpacks while he reads, as Helm does, comes to the end of the tar archive and reads no further: what stands
-    // behind it, or is missing there, is nobody's business.
+    // A program that unpacks while it reads, as Helm does, stops at the end of the tar archive. Anything after that end, or
+    // missing there, does not matter.
     let broken = MultiGzDecoder::new(bytes)
         .take(allowed)
         .read_to_end(&mut tar)
@@ -82,18 +82,18 @@ pub(crate) fn unpack(bytes: &[u8], budget: &mut u64) -> Result<Vec<File>, Archiv
     Ok(files)
 }
 
-/// Text without the byte order mark that some editors put before it.
+/// Returns a text without the byte order mark that some editors put before it.
 pub(crate) fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
-/// The path below the first folder; None for folders, which end with a slash.
+/// Returns the path below the first folder; None for folders, which end with a slash.
 fn path_in_chart(name: &str) -> Result<Option<String>, ArchiveError> {
     if name.ends_with('/') {
         return Ok(None);
     }
     let outside = || ArchiveError::Outside(name.to_owned());
-    // Some archives were made on Windows.
+    // Some archives were created on Windows.
     let delimiter = if name.contains('\\') { '\\' } else { '/' };
     let (first, rest) = name.split_once(delimiter).unwrap_or((name, ""));
     if first == "Chart.yaml" {
@@ -122,7 +122,7 @@ fn path_in_chart(name: &str) -> Result<Option<String>, ArchiveError> {
     Ok(Some(path))
 }
 
-/// One file of a tar archive.
+/// One file in a tar archive.
 struct Entry<'a> {
     name: String,
     data: &'a [u8],
@@ -131,12 +131,12 @@ struct Entry<'a> {
 /// A tar archive (POSIX ustar with the pax and GNU extensions for long names).
 struct Tar<'a> {
     rest: &'a [u8],
-    /// The mark of the end was there, rather than nothing more.
+    /// Whether the end marker was found, as opposed to the input ending without one.
     ended: bool,
 }
 
 impl<'a> Tar<'a> {
-    /// The end, of which the first block of zeros has been read: another one follows, or nothing.
+    /// Reads the rest of the end marker, whose first block of zeros has been read. Another such block follows, or nothing.
     fn end(&mut self, rest: &[u8]) -> Result<Option<Entry<'a>>, ArchiveError> {
         match rest.split_at_checked(BLOCK) {
             Some((second, _)) if is_zero(second) => self.ended = true,
@@ -147,7 +147,7 @@ impl<'a> Tar<'a> {
         Ok(None)
     }
 
-    /// The next entry that has a name and content; None at the end.
+    /// Returns the next entry that has a name and content; None at the end.
     fn next(&mut self) -> Result<Option<Entry<'a>>, ArchiveError> {
         let mut long_name = None;
         let mut long_size = None;
@@ -164,13 +164,13 @@ impl<'a> Tar<'a> {
             }
             check_sum(header)?;
             let kind = header[156];
-            // The pax header's size is about the entry that follows it.
+            // The size in the pax header applies to the entry that follows it.
             let own = number(&header[124..136])?;
             let size = match kind {
                 b'x' | b'g' | b'L' | b'K' => own,
                 _ => long_size.take().unwrap_or(own),
             };
-            // Links and folders have no content whatever their headers say.
+            // Links and folders have no content, whatever their headers say.
             let size = if matches!(kind, b'1'..=b'6') { 0 } else { size };
             let size = usize::try_from(size).map_err(|_| ArchiveError::Tar("an entry is huge"))?;
             let data = rest
@@ -194,7 +194,7 @@ impl<'a> Tar<'a> {
                         }
                     }
                 }
-                // What holds for all entries, and long names of links: nothing that a chart is made of.
+                // Global headers, and long names of links. Neither is part of a chart.
                 b'g' | b'K' => {}
                 _ => {
                     let mut name = long_name.unwrap_or_else(|| short_name(header));
@@ -212,7 +212,7 @@ fn is_zero(block: &[u8]) -> bool {
     block.iter().all(|&byte| byte == 0)
 }
 
-/// The name that the header itself has room for.
+/// Returns the name that the header itself has room for.
 fn short_name(header: &[u8]) -> String {
     let name = text(&header[..100]);
     let prefix = if &header[257..263] == b"ustar\0" {
@@ -232,7 +232,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..end.unwrap_or(bytes.len())]).into_owned()
 }
 
-/// A number of a header: octal digits, or binary if the first bit is set.
+/// Reads a number from a header: octal digits, or binary if the first bit is set.
 fn number(field: &[u8]) -> Result<u64, ArchiveError> {
     const BAD: ArchiveError = ArchiveError::Tar("a header has no number where one belongs");
     if field[0] & 0x80 != 0 {
@@ -261,7 +261,7 @@ fn check_sum(header: &[u8]) -> Result<(), ArchiveError> {
         .iter()
         .enumerate()
         .map(|(index, &byte)| {
-            // The sum is made as if its own field were spaces.
+            // The sum is computed as if its own field were spaces.
             let own = (148..156).contains(&index);
             u64::from(if own { b' ' } else { byte })
         })
@@ -273,7 +273,7 @@ fn check_sum(header: &[u8]) -> Result<(), ArchiveError> {
     }
 }
 
-/// The records of an extended header: `LENGTH KEY=VALUE\n`.
+/// Reads the records of an extended header: `LENGTH KEY=VALUE\n`.
 fn records(data: &[u8]) -> Result<Vec<(String, String)>, ArchiveError> {
     const BAD: ArchiveError = ArchiveError::Tar("an extended header is malformed");
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! What templates know of the cluster and of Helm: `.Capabilities`.
+//! What templates can learn about the cluster and Helm: `.Capabilities`.
 
 use std::{any::Any, cell::OnceCell, fmt, rc::Rc};
 
@@ -7,22 +7,22 @@ use pintle_gotemplate::{
 };
 use thiserror::Error;
 
-/// The version of Helm whose behaviour this is, as `.Capabilities.HelmVersion.Version` gives it.
+/// The version of Helm whose behaviour this crate reproduces, as `.Capabilities.HelmVersion.Version` gives it.
 pub const HELM_VERSION: &str = "v4.3.1";
 
-/// The version of Kubernetes whose libraries that Helm is built with.
+/// The version of the Kubernetes libraries that Helm is built with.
 const KUBERNETES: &str = "v1.37";
 
 /// The version of Go that the release was built with.
 const GO_VERSION: &str = "go1.26.8";
 
-/// Why a text is no version of Kubernetes.
+/// Why a text is not a version of Kubernetes.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum KubeVersionError {
-    /// It does not begin with numbers.
+    /// The text does not begin with numbers.
     #[error("could not parse {0:?} as version")]
     NoNumbers(String),
-    /// It has only one number.
+    /// The text has only one number.
     #[error("illegal version string {0:?}")]
     OneNumber(String),
     /// The first number begins with a zero.
@@ -53,7 +53,7 @@ pub struct KubeVersion {
 }
 
 impl KubeVersion {
-    /// Reads a version: two or more numbers with dots between them, perhaps with `v` before and anything behind.
+    /// Parses a version: two or more numbers separated by dots, optionally with `v` before them and anything after them.
     pub fn parse(text: &str) -> Result<Self, KubeVersionError> {
         let start = text.trim_start();
         let digits = start.strip_prefix('v').unwrap_or(start);
@@ -92,7 +92,7 @@ impl KubeVersion {
         })
     }
 
-    /// The version of the libraries that Helm is built with: what `helm template` takes without `--kube-version`.
+    /// Returns the version of the libraries that Helm is built with, which `helm template` uses without `--kube-version`.
     pub fn helm_default() -> Self {
         Self {
             version: format!("{KUBERNETES}.0"),
@@ -102,17 +102,17 @@ impl KubeVersion {
         }
     }
 
-    /// The whole version: `v1.33.4-gke.1245000`.
+    /// Returns the whole version: `v1.33.4-gke.1245000`.
     pub fn full(&self) -> &str {
         &self.version
     }
 
-    /// The numbers of the version, against which a chart's `kubeVersion` is checked: `v1.33.4`.
+    /// Returns the numbers of the version, against which a chart's `kubeVersion` is checked: `v1.33.4`.
     pub fn normalized(&self) -> &str {
         &self.normalized
     }
 
-    /// What Go's `String` gives: a deep copy has no normalized version.
+    /// Returns what Go's `String` gives. A deep copy has no normalized version.
     fn text(&self) -> &str {
         if self.normalized.is_empty() {
             &self.version
@@ -121,7 +121,7 @@ impl KubeVersion {
         }
     }
 
-    /// The fields that are exported, which is all that a deep copy has.
+    /// Returns a copy with only the exported fields, which are all that a deep copy has.
     fn exported(&self) -> Self {
         Self {
             normalized: String::new(),
@@ -130,7 +130,7 @@ impl KubeVersion {
     }
 }
 
-/// The numbers at the start of a text, with dots between them.
+/// Returns the numbers at the start of a text, separated by dots.
 fn numbers(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut rest = text;
@@ -149,12 +149,13 @@ fn numbers(text: &str) -> Vec<&str> {
     }
 }
 
-/// A cluster, asked only for what a chart looks at: whoever keeps a result by what it depends on need not note the rest.
+/// A cluster that is queried only for what a chart looks at. A caller that caches a result by its dependencies therefore need not
+/// record the rest.
 pub trait Cluster {
-    /// Its version.
+    /// Returns the version of the cluster.
     fn kube_version(&self) -> KubeVersion;
 
-    /// The API versions that it serves: `apps/v1`, `apps/v1/Deployment`.
+    /// Returns the API versions that the cluster serves: `apps/v1`, `apps/v1/Deployment`.
     fn api_versions(&self) -> Vec<String>;
 }
 
@@ -172,13 +173,13 @@ impl Cluster for HelmDefaults {
     }
 }
 
-/// What a cluster can do, and which Helm renders: Helm's `*common.Capabilities`.
+/// The capabilities of a cluster, and the version of Helm that renders: Helm's `*common.Capabilities`.
 pub struct Capabilities {
     known: Rc<Known>,
     is_deep_copy: bool,
 }
 
-/// A cluster, and what it has told. Copies share it, since only what a chart looks at is asked for.
+/// A cluster and its answers so far. Copies share them, because the cluster is queried only for what a chart looks at.
 struct Known {
     cluster: Box<dyn Cluster>,
     kube_version: OnceCell<KubeVersion>,
@@ -186,7 +187,7 @@ struct Known {
 }
 
 impl Capabilities {
-    /// The capabilities of a cluster.
+    /// Creates the capabilities of a cluster.
     pub fn new(cluster: impl Cluster + 'static) -> Self {
         Self {
             known: Rc::new(Known {
@@ -198,7 +199,7 @@ impl Capabilities {
         }
     }
 
-    /// The version of the cluster.
+    /// Returns the version of the cluster.
     pub fn kube_version(&self) -> &KubeVersion {
         let known = &self.known;
         known
@@ -206,7 +207,7 @@ impl Capabilities {
             .get_or_init(|| known.cluster.kube_version())
     }
 
-    /// The version as templates see it.
+    /// Returns the version as templates see it.
     fn shown_version(&self) -> KubeVersion {
         if self.is_deep_copy {
             self.kube_version().exported()
@@ -374,7 +375,7 @@ impl Object for KubeVersion {
     }
 }
 
-/// A version that went through a function.
+/// A version that was passed through a function.
 #[derive(Debug)]
 struct Copied(KubeVersion);
 
@@ -413,7 +414,7 @@ impl Object for Copied {
 struct BuildInfo;
 
 impl BuildInfo {
-    /// Name of the field, name in JSON, value.
+    /// The name of the field, its name in JSON, and its value.
     const FIELDS: [(&'static str, &'static str, &'static str); 5] = [
         ("Version", "version", HELM_VERSION),
         ("GitCommit", "git_commit", ""),
@@ -442,7 +443,7 @@ impl Object for BuildInfo {
     }
 
     fn json_fields(&self) -> Option<Vec<(&'static str, Value)>> {
-        // Go's tags leave empty fields out.
+        // Go's struct tags omit empty fields.
         let fields = Self::FIELDS
             .iter()
             .filter(|(_, _, value)| !value.is_empty());

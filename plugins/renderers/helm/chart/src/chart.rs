@@ -9,22 +9,22 @@ use crate::{lock::Lock, metadata::Metadata};
 /// A file of a chart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
-    /// Its path in the chart, with `/` between the parts.
+    /// The path in the chart, with `/` between the parts.
     pub name: String,
-    /// Its content, without a byte order mark.
+    /// The content, without a byte order mark.
     pub data: Text,
 }
 
 /// A chart with its subcharts.
 #[derive(Clone, Debug)]
 pub struct Chart {
-    /// What `Chart.yaml` says (and `requirements.yaml`, in old charts).
+    /// The content of `Chart.yaml` (and of `requirements.yaml` in old charts).
     pub metadata: Metadata,
     /// The dependencies that `Chart.lock` (or `requirements.lock`) pins, if there is one.
     pub lock: Option<Lock>,
-    /// What `values.yaml` says; replaced when dependencies are processed.
+    /// The content of `values.yaml`. It is replaced when dependencies are processed.
     pub values: Map,
-    /// `values.schema.json`.
+    /// The content of `values.schema.json`.
     pub schema: Option<Text>,
     /// The files below `templates/`, in the order of their paths.
     pub templates: Rc<[File]>,
@@ -32,20 +32,21 @@ pub struct Chart {
     pub files: Rc<[File]>,
     /// The subcharts.
     pub dependencies: Vec<Chart>,
-    /// The path of names that it keeps although it stands elsewhere now; mostly there is none. See [`Chart::path`].
+    /// The path of names that the chart keeps although it has moved. Usually there is none. See [`Chart::path`].
     pub(crate) kept_path: Option<String>,
 }
 
 impl Chart {
-    /// The name, or the alias under which another chart depends on it.
+    /// Returns the name, or the alias under which another chart depends on this one.
     pub fn name(&self) -> &str {
         &self.metadata.name
     }
 
-    /// The path of names under which its templates are: `web/charts/db`; `above` is that of the chart around it.
+    /// Returns the path of names under which the chart's templates are: `web/charts/db`. `above` is the path of the enclosing
+    /// chart.
     ///
-    /// Where a chart is taken under an alias, Helm copies it and the charts in it, and no deeper ones: those still know
-    /// the charts that were copied as the ones around them, and with these the old name.
+    /// When a chart is used under an alias, Helm copies it and the charts in it, but no deeper ones. Those still refer to the
+    /// original charts as the enclosing ones, and therefore to the old name.
     pub(crate) fn path(&self, above: Option<&str>) -> String {
         match (&self.kept_path, above) {
             (Some(path), _) => path.clone(),
@@ -54,12 +55,12 @@ impl Chart {
         }
     }
 
-    /// Whether it only has definitions for other charts.
+    /// Returns whether the chart only has definitions for other charts.
     pub fn is_library(&self) -> bool {
         self.metadata.chart_type.eq_ignore_ascii_case("library")
     }
 
-    /// The definitions in `crds/` of this chart and its subcharts: path below the root chart's name, and file.
+    /// Returns the definitions in `crds/` of this chart and its subcharts: the path below the root chart's name, and the file.
     pub fn crds(&self) -> Vec<(String, &File)> {
         let mut found = Vec::new();
         self.collect_crds(self.name(), &mut found);

@@ -13,10 +13,10 @@ use crate::{
 /// Why there are no values for templates.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum ComposeError {
-    /// The values for a subchart are no table.
+    /// The values for a subchart are not a table.
     #[error("{0}")]
     Coalesce(#[from] CoalesceError),
-    /// The values are not what the schemas of the charts ask for.
+    /// The values do not satisfy the schemas of the charts.
     #[error("values don't meet the specifications of the schema(s) in the following chart(s): {}", charts(.0))]
     Schema(Vec<SchemaError>),
 }
@@ -27,8 +27,8 @@ fn charts(errors: &[SchemaError]) -> String {
     charts.join(", ")
 }
 
-/// The values that templates see: the user's over those of the chart and its subcharts, checked against the schemas unless
-/// `skip_schemas`.
+/// Returns the values that templates see: the user's values over those of the chart and its subcharts. They are checked against
+/// the schemas unless `skip_schemas` is set.
 pub fn compose(
     chart: &Chart,
     values: &Map,

@@ -1,4 +1,4 @@
-//! Which subcharts are used, under which names, and what of their values the chart above takes over.
+//! Determines which subcharts are used, under which names, and which of their values the parent chart imports.
 
 use pintle_gotemplate::{Map, Type, Value, print};
 
@@ -13,7 +13,7 @@ use crate::{
     warning::Warnings,
 };
 
-/// The names of the dependencies in `Chart.yaml` for which there is no chart in `charts/`.
+/// Returns the names of the dependencies in `Chart.yaml` that have no chart in `charts/`.
 pub fn missing(chart: &Chart) -> Vec<&str> {
     let there = |name: &str| chart.dependencies.iter().any(|one| one.name() == name);
     let needed = chart.metadata.dependencies.iter();
@@ -23,7 +23,7 @@ pub fn missing(chart: &Chart) -> Vec<&str> {
         .collect()
 }
 
-/// Takes the subcharts out that tags and conditions switch off, gives the others their aliases, and imports values.
+/// Removes the subcharts that tags and conditions disable, gives the others their aliases, and imports values.
 ///
 /// `values` are the user's.
 pub fn process(
@@ -36,8 +36,8 @@ pub fn process(
     import(chart, warnings)
 }
 
-/// Decides which subcharts of a chart are used; `path` is where its values are in `values`, with a dot at the end, and
-/// `place` is its own path of names.
+/// Selects the subcharts of a chart. `path` is where the chart's values are in `values`, with a trailing dot. `place` is the
+/// chart's own path of names.
 fn select(
     chart: &mut Chart,
     values: &Map,
@@ -45,7 +45,7 @@ fn select(
     place: &str,
     warnings: &mut Warnings,
 ) -> Result<(), CoalesceError> {
-    // Below a chart that says nothing of dependencies, nothing is switched off; an empty list is something.
+    // If a chart specifies no dependencies at all, nothing below it is disabled. An empty list counts as specified.
     if !chart.metadata.has_dependencies {
         return Ok(());
     }
@@ -81,8 +81,8 @@ fn select(
     Ok(())
 }
 
-/// The subcharts by the names under which `Chart.yaml` wants them: first those that it does not name, then one for each
-/// dependency for which there is a chart of the right version. `place` is the path of names of the chart above.
+/// Returns the subcharts by their names in `Chart.yaml`: first the ones that it does not name, then one for each dependency that
+/// has a chart of the right version. `place` is the path of names of the parent chart.
 fn named(charts: Vec<Chart>, dependencies: &mut [Dependency], place: &str) -> Vec<Chart> {
     let meets = |dependency: &Dependency, chart: &Chart| {
         chart.name() == dependency.name
@@ -112,7 +112,7 @@ fn named(charts: Vec<Chart>, dependencies: &mut [Dependency], place: &str) -> Ve
     result
 }
 
-/// Gives a copy of a chart the paths of names that Helm's has: those two levels below keep theirs. See [`Chart::path`].
+/// Sets the paths of names in a copy of a chart as Helm does: charts two levels below keep theirs. See [`Chart::path`].
 fn keep_paths(copy: &mut Chart, place: &str) {
     let path = copy.path(Some(place));
     for child in &mut copy.dependencies {
@@ -125,7 +125,7 @@ fn keep_paths(copy: &mut Chart, place: &str) {
     copy.kept_path = None;
 }
 
-/// One true tag is enough; without any, one false tag switches off.
+/// One true tag is enough to enable a dependency. If there is none, one false tag disables it.
 fn by_tags(dependency: &mut Dependency, values: &Map, warnings: &mut Warnings) {
     let Some(tags) = table(values, "tags") else {
         return;
@@ -167,7 +167,7 @@ fn by_condition(dependency: &mut Dependency, values: &Map, path: &str, warnings:
     }
 }
 
-/// Takes over the values that `import-values` names, from the innermost charts up.
+/// Imports the values that `import-values` names, from the innermost charts up.
 fn import(chart: &mut Chart, warnings: &mut Warnings) -> Result<(), CoalesceError> {
     for subchart in &mut chart.dependencies {
         import(subchart, warnings)?;
@@ -185,7 +185,8 @@ fn import(chart: &mut Chart, warnings: &mut Warnings) -> Result<(), CoalesceErro
             };
             match table(&all, &format!("{}.{child}", dependency.name)) {
                 Some(found) => {
-                    // As Helm does: what others import into the same place is not put into an empty table of this one.
+                    // As in Helm, values that other subcharts import into the same place do not end up in this subchart's empty
+                    // table.
                     let found = if found.is_empty() { Map::new() } else { found };
                     let placed = at(&parent, found);
                     merge_tables(&imported, &placed, warnings);
@@ -201,7 +202,7 @@ fn import(chart: &mut Chart, warnings: &mut Warnings) -> Result<(), CoalesceErro
     chart.values = if imported.is_empty() {
         all
     } else {
-        // The copy keeps what was imported apart from what it was imported from.
+        // The copy keeps imported values separate from their origin.
         let all = deep_copy(&all);
         merge_tables(&all, &imported, warnings);
         all
@@ -209,7 +210,7 @@ fn import(chart: &mut Chart, warnings: &mut Warnings) -> Result<(), CoalesceErro
     Ok(())
 }
 
-/// The paths that an item of `import-values` names: in the subchart, and in the chart above.
+/// Returns the paths that an item of `import-values` names: in the subchart, and in the parent chart.
 fn mapping(item: &Value) -> Option<(String, String)> {
     match item {
         Value::String(name) => Some((format!("exports.{name}"), ".".to_owned())),
@@ -225,7 +226,7 @@ fn mapping(item: &Value) -> Option<(String, String)> {
     }
 }
 
-/// What templates see of an item of `import-values`.
+/// Returns what templates see of an item of `import-values`.
 fn as_strings(child: &str, parent: &str) -> Value {
     let entries = [
         ("child".into(), child.into()),
@@ -234,10 +235,10 @@ fn as_strings(child: &str, parent: &str) -> Value {
     Map::with_entries(Type::STRING_MAP, entries.into_iter().collect()).into()
 }
 
-/// How many tables `import-values` may put around what it imports.
+/// The maximum number of tables that `import-values` may put around what it imports.
 const MAX_PARENTS: usize = 100;
 
-/// A table at a path of keys with dots between them; `.` is the top.
+/// Wraps a table in a dot-separated path of keys. `.` is the top.
 fn at(path: &str, inner: Map) -> Map {
     if path == "." {
         return inner;

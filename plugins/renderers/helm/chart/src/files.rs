@@ -1,4 +1,4 @@
-//! `.Files`: the files of a chart that are no templates.
+//! `.Files`: the files of a chart that are not templates.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use pintle_gotemplate::{
@@ -37,7 +37,7 @@ const METHODS: &[Function] = &[
     }),
 ];
 
-/// The files as templates see them: Helm's `engine.files`, a map of their contents by name with methods.
+/// Returns the files as templates see them: Helm's `engine.files`, a map from names to contents, with methods.
 pub(crate) fn files(files: &[File]) -> Map {
     let entries = files.iter().map(|file| {
         let content = List::bytes(file.data.clone());
@@ -46,7 +46,7 @@ pub(crate) fn files(files: &[File]) -> Map {
     Map::with_entries(Type::Named(&FILES), entries.collect())
 }
 
-/// What is in a file; nothing if there is none.
+/// Returns the content of a file; empty if there is no such file.
 fn content(files: &Map, name: &[u8]) -> Text {
     let found = files.get(name);
     let bytes = found.as_ref().and_then(Value::as_list).map(bytes);
@@ -57,7 +57,7 @@ fn bytes(list: &List) -> Text {
     list.as_bytes().cloned().unwrap_or_default()
 }
 
-/// The files that a pattern matches; all, if it is malformed.
+/// Returns the files that a pattern matches, or all files if the pattern is malformed.
 fn glob(files: &Map, pattern: &[u8], call: &mut dyn Call) -> Result<Map, FunctionError> {
     let glob = Glob::compile(pattern, call)?;
     let mut matching = Entries::new();
@@ -77,7 +77,7 @@ fn lines(content: &[u8]) -> List {
     List::strings(content.split(|&byte| byte == b'\n'))
 }
 
-/// The contents by the last part of their names, as YAML.
+/// Returns the contents by the last part of their names, as YAML.
 fn flattened(files: &Map, write: fn(&Text) -> Value) -> Text {
     let entries = files.borrow();
     let entries = entries.iter().map(|(name, content)| {

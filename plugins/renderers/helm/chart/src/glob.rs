@@ -1,9 +1,9 @@
-//! Patterns of `.Files.Glob`, as the Go library `gobwas/glob` has them, with `/` as separator.
+//! Patterns of `.Files.Glob` as in the Go library `gobwas/glob`, with `/` as separator.
 //!
-//! `*` and `?` stay within a part of the path, `**` crosses them, `[abc]`, `[a-z]` and `[!abc]` are characters, `{a,b}` is
-//! either, a backslash takes the next character as it is. The library does not keep to that everywhere: `a/**/b` matches
-//! `a/b`, and `{*.yaml,x.txt}` behind something fixed matches only names as long as `x.txt`. So a pattern is made here into
-//! what the library makes of it, step by step, and that matches as it does there.
+//! `*` and `?` stay within a part of the path, and `**` crosses parts. `[abc]`, `[a-z]` and `[!abc]` are character classes,
+//! `{a,b}` is either alternative, and a backslash takes the next character literally. The library does not follow these rules
+//! everywhere: `a/**/b` matches `a/b`, and `{*.yaml,x.txt}` after something fixed matches only names as long as `x.txt`. This
+//! module therefore compiles a pattern step by step as the library does, and matches in the same way.
 
 mod compiler;
 mod matcher;
@@ -19,7 +19,7 @@ use syntax::{Node, Refused};
 pub(crate) struct Glob(Matcher);
 
 impl Glob {
-    /// Reads a pattern. One that is malformed matches everything, as in Helm.
+    /// Compiles a pattern. A malformed pattern matches everything, as in Helm.
     pub(crate) fn compile(pattern: &[u8], call: &mut dyn Call) -> Result<Self, FunctionError> {
         call.charge(pattern.len().saturating_mul(size_of::<Node>()))?;
         match syntax::parse(&String::from_utf8_lossy(pattern)) {
@@ -29,7 +29,7 @@ impl Glob {
         }
     }
 
-    /// Whether the whole path matches. The library panics at a few patterns, and that is an error as in Helm.
+    /// Returns whether the whole path matches. The library panics on a few patterns, which is an error here as in Helm.
     pub(crate) fn matches(&self, path: &[u8], call: &mut dyn Call) -> Result<bool, FunctionError> {
         self.0.matches(path, call)
     }

@@ -1,4 +1,4 @@
-//! `.helmignore`: which files are no part of a chart.
+//! `.helmignore`: the files that are not part of a chart.
 
 use thiserror::Error;
 
@@ -7,15 +7,15 @@ use crate::pattern::{Pattern, PatternError};
 /// Why a `.helmignore` is malformed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum IgnoreError {
-    /// A rule with `**`.
+    /// A rule contains `**`.
     #[error("double-star (**) syntax is not supported: line {0}")]
     DoubleStar(usize),
-    /// A rule that is no pattern.
+    /// A rule is not a valid pattern.
     #[error("line {line}: {error}")]
     Pattern {
         /// The line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The error in it.
         error: PatternError,
     },
 }
@@ -34,12 +34,12 @@ struct Rule {
 }
 
 impl Rules {
-    /// Rules that leave nothing out.
+    /// Returns rules that ignore nothing.
     pub(crate) fn none() -> Self {
         Self(Vec::new())
     }
 
-    /// Reads the rules; an empty text has only the one that leaves hidden files in `templates/` out.
+    /// Parses the rules. An empty text has only the rule that ignores hidden files in `templates/`.
     pub(crate) fn parse(text: &str) -> Result<Self, IgnoreError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut rules = Vec::new();
@@ -50,8 +50,8 @@ impl Rules {
         Ok(Self(rules))
     }
 
-    /// Whether a path is left out. The first rule that matches decides; a rule with `!` leaves out what does *not* match
-    /// it, as Helm has it.
+    /// Returns whether a path is ignored. The first rule that matches decides. As in Helm, a rule with `!` ignores what does
+    /// *not* match it.
     pub(crate) fn ignores(&self, path: &str, is_folder: bool) -> bool {
         for rule in &self.0 {
             let applies = is_folder || !rule.folders_only;

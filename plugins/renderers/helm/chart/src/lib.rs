@@ -1,9 +1,9 @@
 //! Helm charts: loading, dependencies, values, schemas, and what a chart's templates see.
 //!
-//! In the order of use: [`load_folder`] or [`load_archive`] gives a [`Chart`]; the user's values are put together with
-//! [`values`]; [`dependencies`] decides which subcharts are used; [`compose`] gives the values that templates see, checked
-//! against the charts' schemas; [`templates`] gives the templates with what each of them sees; and [`manifest`] takes
-//! apart what they gave. All of it behaves as `helm template` of Helm 4.3.1.
+//! In the order of use: [`load_folder`] or [`load_archive`] returns a [`Chart`]. [`values`] combines the user's values.
+//! [`dependencies`] selects the subcharts. [`compose`] returns the values that templates see, checked against the charts'
+//! schemas. [`templates`] returns the templates with what each of them sees. [`manifest`] splits their output. All of it behaves
+//! like `helm template` of Helm 4.3.1.
 
 mod archive;
 mod capabilities;

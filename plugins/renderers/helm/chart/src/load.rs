@@ -19,23 +19,23 @@ use crate::{
 };
 pub use error::{Cause, LoadError};
 
-/// How deep charts may be inside each other. Helm has no limit: its stack grows, a component's does not.
+/// The maximum nesting depth of charts. Helm has no limit because its stack grows, but a component's does not.
 const MAX_DEPTH: usize = 32;
 
-/// The formats of charts; the empty one is refused later, as a field that is missing.
+/// The formats of charts. The empty one is refused later as a missing field.
 const API_VERSIONS: [&str; 3] = ["v1", "v2", ""];
 
-/// A name in a folder.
+/// An entry of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FolderEntry {
     /// The last part of the path.
     pub name: String,
-    /// Whether it is a folder.
+    /// Whether the entry is a folder.
     pub is_folder: bool,
 }
 
-/// The folder that a chart is loaded from. Paths are relative to it, with `/` between the parts; the empty one is the
-/// folder itself. Errors say in words what is wrong.
+/// The folder from which a chart is loaded. Paths are relative to it, with `/` between the parts. The empty path is the folder
+/// itself. Errors are messages.
 pub trait Folder {
     /// Reads a file.
     fn read(&self, path: &str) -> Result<Vec<u8>, String>;
@@ -49,17 +49,17 @@ pub trait Folder {
 pub struct Options {
     /// Whether the definitions in `crds/` are wanted.
     pub crds: bool,
-    /// Whether all files are wanted, although no template of the chart and no value has the word `Files`: when something
-    /// else that templates see has it.
+    /// Whether all files are wanted even if no template of the chart and no value contains the word `Files`, because something
+    /// else that templates see contains it.
     pub files: bool,
-    /// Whether the folder is an unpacked archive: `.helmignore` was applied when it was packed, and is not again.
+    /// Whether the folder is an unpacked archive. `.helmignore` was applied when it was packed, and is not applied again.
     pub packed: bool,
 }
 
 /// Loads a chart from a folder.
 ///
-/// Files that only `.Files` could show are not read unless `Files` occurs in a template or in the values: whoever keeps
-/// results by what was read would otherwise render anew for every change of a README.
+/// Files that only `.Files` could show are not read unless `Files` occurs in a template or in the values. Otherwise, a caller
+/// that caches results by the files read would render again after every change of a README.
 pub fn load_folder(
     folder: &dyn Folder,
     options: Options,
@@ -69,7 +69,7 @@ pub fn load_folder(
     Ok(charts.swap_remove(0))
 }
 
-/// Loads charts whose templates can call each other's: one that shows `.Files` may be called with the files of any.
+/// Loads charts whose templates can call each other. A template that shows `.Files` may be called with the files of any chart.
 pub fn load_folders(
     folders: &[(&dyn Folder, Options)],
     warnings: &mut Warnings,
@@ -81,7 +81,7 @@ pub fn load_folders(
     if !loaders.iter().any(Loader::wants_files) {
         let mut findings = Findings::new(warnings);
         let charts = assemble_all(&loaders, &mut findings)?;
-        // By now what is packed has been looked through, too. If files are shown only there, all is put together again.
+        // Packed charts have now been searched, too. If only they show files, all charts are assembled again.
         if !findings.mentions_files || loaders.iter().all(|loader| loader.left.is_empty()) {
             return Ok(charts);
         }
@@ -100,7 +100,7 @@ pub fn load_archive(bytes: &[u8], warnings: &mut Warnings) -> Result<Chart, Load
     assemble(files, &mut budget, &mut Findings::new(warnings), 0)
 }
 
-/// What `Chart.yaml` and the lock file of a folder say, without anything else: for what has to be fetched first.
+/// Loads only `Chart.yaml` and the lock file of a folder, to determine what must be fetched first.
 pub fn load_metadata(
     folder: &dyn Folder,
     warnings: &mut Warnings,
@@ -124,7 +124,7 @@ pub fn load_metadata(
     Ok((chart.metadata, chart.lock))
 }
 
-/// The names of the charts in `charts/` with their versions: what needs no fetching.
+/// Returns the names and versions of the charts in `charts/`, which need not be fetched.
 pub fn vendored(folder: &dyn Folder) -> Result<Vec<(String, String)>, LoadError> {
     let top = folder
         .list("")
@@ -172,12 +172,12 @@ struct Loader<'a> {
     rules: Rules,
     budget: u64,
     files: Vec<File>,
-    /// Paths of the files that have not been read.
+    /// The paths of the files that have not been read.
     left: Vec<String>,
 }
 
 impl<'a> Loader<'a> {
-    /// Reads what matters even if no template shows files.
+    /// Reads the files that matter even if no template shows files.
     fn walked(folder: &'a dyn Folder, options: Options) -> Result<Self, LoadError> {
         let mut loader = Self {
             folder,
@@ -195,7 +195,7 @@ impl<'a> Loader<'a> {
         Ok(loader)
     }
 
-    /// Whether all files are wanted, as far as is known without unpacking anything.
+    /// Returns whether all files are wanted, as far as this is known without unpacking anything.
     fn wants_files(&self) -> bool {
         self.options.files || self.files.iter().any(mentions_files)
     }
@@ -205,7 +205,7 @@ impl<'a> Loader<'a> {
             let file = read_file(self.folder, &path, &mut self.budget)?;
             self.files.push(file);
         }
-        // As if all had been read at once.
+        // Restores the order in which all files would have been read at once.
         self.files
             .sort_by(|one, other| one.name.split('/').cmp(other.name.split('/')));
         Ok(())
@@ -271,10 +271,10 @@ fn rules(folder: &dyn Folder) -> Result<Rules, LoadError> {
         .map_err(|error| LoadError::new(NAME, Cause::Ignore(error)))
 }
 
-/// Whether a file matters even if no template shows files.
+/// Returns whether a file matters even if no template shows files.
 fn is_needed(path: &str, options: Options) -> bool {
     let mut path = path;
-    // charts/NAME/ again and again: what matters in a subchart is what matters in a chart.
+    // For each leading charts/NAME/: what matters in a subchart is the same as in a chart.
     while let Some(inner) = path.strip_prefix("charts/") {
         match inner.split_once('/') {
             Some((_, rest)) => path = rest,
@@ -293,12 +293,12 @@ fn is_needed(path: &str, options: Options) -> bool {
         || (options.crds && path.starts_with("crds/"))
 }
 
-/// Whether a file that templates are made of has the word `Files`.
+/// Returns whether a file from which templates are made contains the word `Files`.
 fn mentions_files(file: &File) -> bool {
     !is_packed(&file.name) && contains(&file.data, b"Files")
 }
 
-/// Whether a file in `charts/` is a packed chart. Helm does not look whether the letters are large.
+/// Returns whether a file in `charts/` is a packed chart. As in Helm, the case of the extension matters.
 fn is_packed(name: &str) -> bool {
     extension(name) == "tgz"
 }
@@ -312,10 +312,10 @@ fn contains(text: &[u8], word: &[u8]) -> bool {
     memmem::find(text, word).is_some()
 }
 
-/// What comes up while charts are put together.
+/// What is found while charts are assembled.
 struct Findings<'a> {
     warnings: &'a mut Warnings,
-    /// Whether a packed chart has the word `Files` where templates come from.
+    /// Whether a packed chart contains the word `Files` where templates come from.
     mentions_files: bool,
 }
 
@@ -328,7 +328,7 @@ impl<'a> Findings<'a> {
     }
 }
 
-/// Makes a chart of the files that each loader has read.
+/// Assembles a chart from the files that each loader has read.
 fn assemble_all(
     loaders: &[Loader<'_>],
     findings: &mut Findings<'_>,
@@ -346,7 +346,7 @@ fn assemble_all(
         .collect()
 }
 
-/// Makes a chart of its files; names of files are relative to it.
+/// Assembles a chart from its files. File names are relative to it.
 fn assemble(
     files: Vec<File>,
     budget: &mut u64,
@@ -357,7 +357,7 @@ fn assemble(
         return Err(LoadError::new("charts", Cause::TooDeep));
     }
     let mut metadata = metadata(&files)?;
-    // Of charts in charts/ Helm only asks that they have one.
+    // For charts in charts/, Helm only requires that they have one.
     if depth == 0 && !API_VERSIONS.contains(&metadata.api_version.as_str()) {
         let cause = Cause::ApiVersion(metadata.api_version);
         return Err(LoadError::new("Chart.yaml", cause));
@@ -432,7 +432,7 @@ fn assemble(
     })
 }
 
-/// A chart in `charts/`: a folder, or an archive.
+/// Loads a chart in `charts/` from a folder or an archive.
 fn subchart(
     name: &str,
     mut files: Vec<File>,
@@ -447,7 +447,7 @@ fn subchart(
         }
         let files = archive::unpack(&packed.data, budget)
             .map_err(|error| LoadError::new("", Cause::Archive(error)))?;
-        // All of them are at hand, but templates come only from those that would have been read of a folder.
+        // All files are available, but templates come only from those that would have been read from a folder.
         findings.mentions_files |= files
             .iter()
             .filter(|file| is_needed(&file.name, Options::default()))
@@ -464,7 +464,7 @@ fn subchart(
     assemble(files.collect(), budget, findings, depth + 1)
 }
 
-/// What the files of a chart say in `Chart.yaml`.
+/// Reads `Chart.yaml` from the files of a chart.
 fn metadata(files: &[File]) -> Result<Metadata, LoadError> {
     let mut metadata = None;
     for file in files.iter().filter(|file| file.name == "Chart.yaml") {
@@ -474,7 +474,7 @@ fn metadata(files: &[File]) -> Result<Metadata, LoadError> {
         read.read(&document)
             .map_err(|error| LoadError::new("Chart.yaml", Cause::Decode(error)))?;
         if read.api_version.is_empty() {
-            // Helm 2 knew no versions.
+            // Helm 2 had no API versions.
             "v1".clone_into(&mut read.api_version);
         }
     }

@@ -1,4 +1,4 @@
-//! Lock files: which dependencies they were made for.
+//! Lock files, and the dependencies for which they were made.
 
 use pintle_goencoding::functions::to_json;
 use pintle_gotemplate::Value;
@@ -6,17 +6,17 @@ use sha2::{Digest as _, Sha256};
 
 use crate::metadata::{Dependency, Metadata};
 
-/// What a lock file pins.
+/// The content of a lock file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Lock {
-    /// Digest of the dependencies in `Chart.yaml` that it was made for, and of those that it pins.
+    /// The digest of the dependencies in `Chart.yaml` for which the file was made, and of those that it pins.
     pub digest: String,
     /// The dependencies, each with its exact version.
     pub dependencies: Vec<Dependency>,
 }
 
 impl Lock {
-    /// Whether it was made for the dependencies that `Chart.yaml` has, as `helm dependency build` asks.
+    /// Returns whether the file was made for the dependencies in `Chart.yaml`, which `helm dependency build` checks.
     pub fn is_of(&self, metadata: &Metadata) -> bool {
         let wanted: Vec<Dependency> = metadata
             .dependencies
@@ -27,12 +27,12 @@ impl Lock {
         if self.digest == digest(&both) {
             return true;
         }
-        // Helm 2 knew only what is wanted.
+        // The digest of Helm 2 covered only the wanted dependencies.
         let old = format!("{{\"dependencies\":{}}}", list(&metadata.dependencies));
         metadata.api_version == "v1" && self.digest == digest(&old)
     }
 
-    /// What is pinned for a dependency of `Chart.yaml`.
+    /// Returns the pinned dependency for a dependency in `Chart.yaml`.
     pub fn pinned(&self, dependency: &Dependency) -> Option<&Dependency> {
         let named = |one: &&Dependency| one.name == dependency.name;
         let fits = |one: &&Dependency| pintle_gosemver::matches(&dependency.version, &one.version);
@@ -42,7 +42,7 @@ impl Lock {
         found.find(fits).or(first)
     }
 
-    /// A dependency with the URL for which the name of its repository stood when the lock file was made.
+    /// Returns a dependency with the URL that its repository name stood for when the lock file was made.
     fn resolved(&self, dependency: &Dependency) -> Dependency {
         let mut resolved = dependency.clone();
         let is_alias = ["@", "alias:"]
@@ -55,8 +55,8 @@ impl Lock {
     }
 }
 
-/// Whether Go's `time.Parse` takes a text for a time as of RFC 3339. An hour may have one digit, and a comma is as good as
-/// a dot.
+/// Returns whether Go's `time.Parse` accepts a text as an RFC 3339 time. An hour may have one digit, and a comma may replace the
+/// dot.
 pub(crate) fn is_time(text: &[u8]) -> bool {
     zone_of(text).is_some_and(|zone| match zone {
         b"Z" => true,
@@ -65,7 +65,7 @@ pub(crate) fn is_time(text: &[u8]) -> bool {
     })
 }
 
-/// What follows date and time, if they are good.
+/// Returns the text after a valid date and time.
 fn zone_of(text: &[u8]) -> Option<&[u8]> {
     let (year, text) = number(text, 4)?;
     let (month, text) = number(text.strip_prefix(b"-")?, 2)?;
@@ -95,7 +95,7 @@ fn zone_of(text: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// `07:00`; Go tolerates one hour and one minute too many.
+/// Matches `07:00`. Go tolerates one hour and one minute too many.
 fn is_offset(text: &[u8]) -> bool {
     number(text, 2).is_some_and(|(hours, text)| {
         let minutes = text.strip_prefix(b":").and_then(|text| number(text, 2));
@@ -103,7 +103,7 @@ fn is_offset(text: &[u8]) -> bool {
     })
 }
 
-/// A number of so many digits, and what follows.
+/// Reads a number with this many digits. Also returns the text after it.
 fn number(text: &[u8], digits: usize) -> Option<(u32, &[u8])> {
     let (digits, rest) = text.split_at_checked(digits)?;
     let number = digits.iter().try_fold(0, |number, digit| {
@@ -124,7 +124,7 @@ fn digest(text: &str) -> String {
     shown
 }
 
-/// Dependencies as Go's `encoding/json` writes them.
+/// Formats dependencies as Go's `encoding/json` writes them.
 fn list(dependencies: &[Dependency]) -> String {
     if dependencies.is_empty() {
         return "null".to_owned();
@@ -180,7 +180,7 @@ mod tests {
         decode_lock(&document).expect("a good lock file")
     }
 
-    // The digests are SHA-256 of what Helm 4.3.1 digests, written by hand.
+    // The digests are SHA-256 of the same input as in Helm 4.3.1, written by hand.
     #[test]
     fn a_lock_file_is_of_the_dependencies_that_it_was_made_for() {
         let pinned = format!("[{{name: db, version: 1.4.2, {REPOSITORY}}}]");
@@ -211,7 +211,7 @@ mod tests {
         assert!(!old.is_of(&metadata(&format!("apiVersion: v2\n{wanted}"))));
     }
 
-    // What Helm takes and what it refuses.
+    // Times that Helm accepts, and times that it refuses.
     #[test]
     fn when_it_was_made_is_a_time() {
         let read = |time: &str| {

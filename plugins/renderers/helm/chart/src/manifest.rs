@@ -1,4 +1,4 @@
-//! What templates gave, taken apart into manifests and hooks in the order in which Helm handles them.
+//! Splits the output of templates into manifests and hooks, in the order in which Helm handles them.
 
 mod hook;
 mod order;
@@ -17,30 +17,30 @@ pub use split::{Document, split};
 
 use crate::{scope::is_partial, warning::Warnings, yaml, yaml::YamlError};
 
-/// What templates gave, by their names.
+/// The output of templates, by their names.
 pub type Rendered = BTreeMap<String, Text>;
 
-/// The fields that say what an object is.
+/// The fields that identify an object.
 const HEAD: &[&[u8]] = &[b"apiVersion", b"kind", b"metadata"];
 
-/// The character that some editors put before a text, in UTF-8.
+/// The byte order mark that some editors put before a text, in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The end of the names of templates whose output is for people.
+/// The end of the names of templates whose output is for users.
 const NOTES: &str = "NOTES.txt";
 
-/// One document of what a template gave.
+/// One document in the output of a template.
 #[derive(Clone, Debug)]
 pub struct Manifest {
     /// The name of the template, or of the file.
     pub path: String,
-    /// The line of the output at which it begins, from 1.
+    /// The line of the output at which the document begins, from 1.
     pub line: usize,
-    /// Its text.
+    /// The text.
     pub text: Part,
-    /// What it says, as JSON without white space; `null` if it is empty, or only has comments.
+    /// The content as JSON without white space; `null` if it is empty or has only comments.
     pub json: String,
-    /// Who it is: of what it says `apiVersion`, `kind` and `metadata`; the untyped nil if it is empty.
+    /// The identifying fields `apiVersion`, `kind` and `metadata` of the content; the untyped nil if it is empty.
     pub head: Value,
 }
 
@@ -61,23 +61,23 @@ pub struct ManifestError {
 /// What is wrong with a document.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ManifestCause {
-    /// It is malformed.
+    /// The document is malformed.
     #[error("{0}")]
     Yaml(YamlError),
-    /// A field that Helm looks at has the wrong type.
+    /// A field that Helm examines has the wrong type.
     #[error("{field} must be {wanted}, and here is {found}")]
     Type {
         /// The path of the field.
         field: &'static str,
-        /// What belongs there.
+        /// The expected type.
         wanted: &'static str,
-        /// What is there.
+        /// The actual type.
         found: &'static str,
     },
 }
 
 impl ManifestError {
-    /// The line of the document, from 1, where that is known.
+    /// Returns the line of the document, from 1, if it is known.
     pub fn place(&self) -> Option<usize> {
         match &self.cause {
             ManifestCause::Yaml(error) => error.line(),
@@ -89,13 +89,13 @@ impl ManifestError {
 /// Manifests and hooks.
 #[derive(Clone, Debug, Default)]
 pub struct Sorted {
-    /// What is installed.
+    /// The manifests to install.
     pub manifests: Vec<Manifest>,
-    /// What is run at certain events.
+    /// The hooks, which run at certain events.
     pub hooks: Vec<Hook>,
 }
 
-/// Takes the notes out: those of the chart itself, or of its subcharts too.
+/// Removes and returns the notes: those of the chart itself, and optionally of its subcharts.
 pub fn take_notes(rendered: &mut Rendered, chart: &str, subcharts: bool) -> Option<String> {
     let own = format!("{chart}/templates/{NOTES}");
     let mut notes: Option<String> = None;
@@ -118,7 +118,7 @@ pub fn take_notes(rendered: &mut Rendered, chart: &str, subcharts: bool) -> Opti
     notes
 }
 
-/// Splits what templates gave into documents, finds the hooks, and orders both by kind.
+/// Splits the output of templates into documents, identifies hooks, and sorts both by kind.
 pub fn sort(rendered: &Rendered, warnings: &mut Warnings) -> Result<Sorted, ManifestError> {
     let mut sorted = Sorted::default();
     for (path, text) in rendered {
@@ -152,13 +152,13 @@ pub fn sort(rendered: &Rendered, warnings: &mut Warnings) -> Result<Sorted, Mani
     Ok(sorted)
 }
 
-/// Reads the documents of what a template gave, those with nothing but comments included.
+/// Reads the documents in the output of a template, including those with only comments.
 pub fn read(path: &str, file: &Text) -> Result<Vec<Manifest>, ManifestError> {
     read_documents(path, file, |_| true)
 }
 
-/// Reads the documents of a file of definitions. It is part of a release's manifest as a whole, so that only the last
-/// document is ended there.
+/// Reads the documents of a file of definitions. The file as a whole is part of a release's manifest, so only its last document
+/// is terminated there.
 pub fn read_definitions(path: &str, file: &Text) -> Result<Vec<Manifest>, ManifestError> {
     read_documents(path, file, |document| {
         document.start + document.text.len() == file.len()
@@ -205,9 +205,10 @@ fn read_documents(
         .collect()
 }
 
-/// Reads a document as it stands in a release's manifest: a line feed ends each, which is part of a text after `|+`.
+/// Reads a document as it appears in a release's manifest. A line feed terminates each document, and is part of a text after
+/// `|+`.
 fn read_ended(text: &[u8]) -> Result<(String, Value), YamlError> {
-    // One more line feed means nothing behind another one, unless texts keep theirs.
+    // An additional line feed after another one has no effect, unless texts keep theirs.
     if text.ends_with(b"\n")
         && !may_keep_line_feeds(text)
         && let Ok(read) = yaml::read_object(text, HEAD)
@@ -217,8 +218,8 @@ fn read_ended(text: &[u8]) -> Result<(String, Value), YamlError> {
     yaml::read_object(&[text, b"\n"].concat(), HEAD)
 }
 
-/// Whether a text in it may keep the line feeds at its end: it begins with `|+`, `>2+` and the like. In UTF-16 a zero is before
-/// each such character.
+/// Returns whether a text in the document may keep its trailing line feeds, because it begins with `|+`, `>2+` or the like. In
+/// UTF-16, a zero precedes each such character.
 fn may_keep_line_feeds(text: &[u8]) -> bool {
     memchr_iter(b'+', text).any(|at| {
         matches!(
@@ -229,7 +230,7 @@ fn may_keep_line_feeds(text: &[u8]) -> bool {
 }
 
 impl Manifest {
-    /// The same, of a document that stands alone, as those of hooks do.
+    /// Reads the document again as one that stands alone, which hooks do.
     fn alone(self) -> Result<Self, ManifestError> {
         if may_keep_line_feeds(self.text.as_bytes()) {
             let text = self.text.clone();
@@ -238,8 +239,8 @@ impl Manifest {
         Ok(self)
     }
 
-    /// The same, of a document in a release's manifest, where a comment is before it: what marks the byte order at the
-    /// beginning of a text is a part of the first key there.
+    /// Reads the document again as part of a release's manifest, where a comment precedes it. There, a byte order mark at the
+    /// beginning of a text is part of the first key.
     fn behind_comment(self) -> Result<Self, ManifestError> {
         if self.text.as_bytes().starts_with(BYTE_ORDER_MARK) {
             let text = [b"\n", self.text.as_bytes(), b"\n"].concat();
@@ -264,17 +265,17 @@ impl Manifest {
         }
     }
 
-    /// The kind; empty if there is none.
+    /// Returns the kind; empty if there is none.
     pub fn kind(&self) -> String {
         self.text_field(b"kind")
     }
 
-    /// The API version; empty if there is none.
+    /// Returns the API version; empty if there is none.
     pub fn api_version(&self) -> String {
         self.text_field(b"apiVersion")
     }
 
-    /// The name; empty if there is none.
+    /// Returns the name; empty if there is none.
     pub fn name(&self) -> String {
         let metadata = self.fields().and_then(|fields| fields.get(b"metadata"));
         let name = metadata
@@ -293,7 +294,7 @@ impl Manifest {
         value.and_then(|value| scalar(&value)).unwrap_or_default()
     }
 
-    /// The annotations, as texts, if there are any.
+    /// Returns the annotations as strings, if there are any.
     fn annotations(&self) -> Result<Option<BTreeMap<String, String>>, ManifestError> {
         let Some(fields) = self.fields() else {
             return Ok(None);
@@ -345,7 +346,7 @@ impl Manifest {
     }
 }
 
-/// A text, or what Helm reads as one.
+/// Returns a string, or a scalar that Helm reads as one.
 fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.to_string()),

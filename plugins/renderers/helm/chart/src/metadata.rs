@@ -1,4 +1,4 @@
-//! `Chart.yaml`: what it may say, and what is refused.
+//! `Chart.yaml`: its content, and what is refused.
 
 mod decode;
 
@@ -11,7 +11,7 @@ use thiserror::Error;
 pub use decode::DecodeError;
 pub(crate) use decode::decode_lock;
 
-/// Who maintains a chart.
+/// A maintainer of a chart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of Chart.yaml")]
 pub struct Maintainer {
@@ -20,28 +20,28 @@ pub struct Maintainer {
     pub url: String,
 }
 
-/// A chart that another one needs.
+/// A chart that another one requires.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Dependency {
-    /// The chart's name; after dependencies are processed, the alias if there is one.
+    /// The name of the chart; after dependencies are processed, the alias if there is one.
     pub name: String,
     /// The version, or a range of versions.
     pub version: String,
-    /// Where it is found: `https://…`, `oci://…`, `file://…`, `@name`, or nothing.
+    /// The location: `https://…`, `oci://…`, `file://…`, `@name`, or empty.
     pub repository: String,
-    /// Paths of values, with commas between them; the first that is a boolean says whether the chart is used.
+    /// Comma-separated paths of values. The first one that is a boolean determines whether the chart is used.
     pub condition: String,
-    /// Names in the table `tags` of the values that say whether the chart is used.
+    /// Names in the table `tags` of the values that determine whether the chart is used.
     pub tags: Vec<String>,
-    /// Whether it is used.
+    /// Whether the chart is used.
     pub enabled: bool,
-    /// Which values the chart above takes over.
+    /// The values that the parent chart imports.
     pub import_values: Vec<Value>,
-    /// Another name for the chart.
+    /// An alternative name for the chart.
     pub alias: String,
 }
 
-/// What `Chart.yaml` says.
+/// The content of `Chart.yaml`.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[expect(missing_docs, reason = "the names are those of Chart.yaml")]
 pub struct Metadata {
@@ -61,12 +61,12 @@ pub struct Metadata {
     pub annotations: Option<BTreeMap<String, String>>,
     pub kube_version: String,
     pub dependencies: Vec<Dependency>,
-    /// Whether there are dependencies at all, be it none of them: Go's difference of an empty slice and a nil one.
+    /// Whether dependencies are specified, even as an empty list: Go's distinction between an empty slice and a nil one.
     pub has_dependencies: bool,
     pub chart_type: String,
 }
 
-/// Why Helm refuses what `Chart.yaml` says.
+/// Why Helm refuses the content of `Chart.yaml`.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum MetadataError {
@@ -91,7 +91,7 @@ pub enum MetadataError {
 }
 
 impl Metadata {
-    /// Cleans the texts and checks them, as Helm does when it has read the files of a chart.
+    /// Cleans and checks the texts, as Helm does after reading the files of a chart.
     pub(crate) fn validate(&mut self) -> Result<(), MetadataError> {
         for text in [
             &mut self.name,
@@ -151,7 +151,7 @@ impl Metadata {
         }
     }
 
-    /// What templates see as `.Chart`, without `IsRoot`: a table whose keys are the names of Go's fields.
+    /// Returns what templates see as `.Chart`, without `IsRoot`: a table whose keys are the names of Go's fields.
     pub(crate) fn to_map(&self) -> Map {
         let text = |text: &String| Value::from(text.as_str());
         let texts = |texts: &[String]| Value::list(texts.iter().map(text).collect());
@@ -239,10 +239,10 @@ fn table<const N: usize>(entries: [(&str, Value); N]) -> Value {
     Map::from(entries).into()
 }
 
-/// Makes every kind of space a space, and takes out what cannot be printed.
+/// Replaces every kind of white space with a space, and removes characters that cannot be printed.
 ///
-/// Go decides by Unicode's tables what can be printed; this is their gist: no controls, formats, surrogates, private or
-/// unassigned characters, as far as Rust's standard library knows them.
+/// Go uses Unicode's tables to determine what can be printed. This is an approximation: it removes controls, formats, surrogates,
+/// and private or unassigned characters, as far as Rust's standard library knows them.
 fn clean(text: &mut String) {
     if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         return;

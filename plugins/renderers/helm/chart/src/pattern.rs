@@ -1,16 +1,16 @@
-//! Patterns of paths as Go's `filepath.Match` knows them, for `.helmignore` and `--show-only`.
+//! Path patterns as in Go's `filepath.Match`, for `.helmignore` and `--show-only`.
 //!
-//! `*` and `?` stay within a part of the path, `[a-z]` and `[^a-z]` are classes, a backslash takes the next character as
-//! it is; there is no `**`.
+//! `*` and `?` stay within a part of the path, `[a-z]` and `[^a-z]` are classes, and a backslash takes the next character
+//! literally. There is no `**`.
 
 use thiserror::Error;
 
-/// A pattern is malformed: a class without end, or a backslash at the end.
+/// A pattern is malformed: a class without an end, or a backslash at the end.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("syntax error in pattern {0:?}")]
 pub struct PatternError(pub String);
 
-/// A pattern of paths.
+/// A path pattern.
 #[derive(Clone, Debug)]
 pub struct Pattern(Vec<Token>);
 
@@ -29,7 +29,7 @@ enum Token {
 }
 
 impl Pattern {
-    /// Reads a pattern.
+    /// Parses a pattern.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         let malformed = || PatternError(text.to_owned());
         let mut tokens = Vec::new();
@@ -46,13 +46,13 @@ impl Pattern {
         Ok(Self(tokens))
     }
 
-    /// Whether the whole path matches.
+    /// Returns whether the whole path matches.
     pub fn matches(&self, path: &str) -> bool {
         let tokens = &self.0;
         // `at` is where a character begins.
         let next = |at: usize| path.get(at..).and_then(|rest| rest.chars().next());
         let (mut at, mut token) = (0, 0);
-        // Where to go on if what follows the last star does not fit: behind the star, and one character further.
+        // Where to continue if what follows the last star does not match: after the star, and one character further.
         let mut retry: Option<(usize, usize)> = None;
         loop {
             match (tokens.get(token), next(at)) {
@@ -97,7 +97,7 @@ impl Token {
     }
 }
 
-/// What follows `[`, up to and with `]`.
+/// Parses what follows `[`, up to and including `]`.
 fn class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<Token> {
     let negated = chars.next_if_eq(&'^').is_some();
     let mut ranges = Vec::new();

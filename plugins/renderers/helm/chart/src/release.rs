@@ -1,20 +1,20 @@
-//! The release that a chart is rendered for.
+//! The release for which a chart is rendered.
 
 use pintle_gotemplate::{Map, Value};
 
-/// The release that a chart is rendered for: `.Release` in templates.
+/// The release for which a chart is rendered: `.Release` in templates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its namespace.
+    /// The namespace.
     pub namespace: String,
-    /// Whether it was there before: `.Release.IsUpgrade` rather than `.Release.IsInstall`.
+    /// Whether the release already exists: `.Release.IsUpgrade` instead of `.Release.IsInstall`.
     pub is_upgrade: bool,
 }
 
 impl Release {
-    /// What templates see. The revision is always 1, as in `helm template`.
+    /// Returns what templates see. The revision is always 1, as in `helm template`.
     pub fn to_map(&self) -> Map {
         [
             ("Name", Value::from(self.name.as_str())),
@@ -29,11 +29,11 @@ impl Release {
     }
 }
 
-/// The most bytes that a release's name has.
+/// The maximum length of a release's name in bytes.
 const MAX_NAME: usize = 53;
 
-/// Whether Helm takes the text as the name of a release: parts of lowercase letters, digits and inner `-`, with dots
-/// between them, 53 bytes in all.
+/// Returns whether Helm accepts the text as the name of a release: parts of lowercase letters, digits and inner `-`, separated by
+/// dots, with at most 53 bytes in total.
 pub fn is_release_name(text: &str) -> bool {
     let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let part = |part: &str| {

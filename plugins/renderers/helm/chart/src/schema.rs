@@ -1,15 +1,15 @@
-//! Checking values against `values.schema.json`: JSON Schema drafts 4, 6, 7, 2019-09 and 2020-12.
+//! Checks values against `values.schema.json`: JSON Schema drafts 4, 6, 7, 2019-09 and 2020-12.
 //!
-//! What is a schema, what is valid, which draft holds where a schema names none (2020-12), and when `format` is checked
-//! (up to draft 7) follow the library that Helm uses.
+//! The rules follow the library that Helm uses: what a valid schema is, what a valid value is, which draft applies if a schema
+//! names none (2020-12), and when `format` is checked (up to draft 7).
 //!
 //! # Where the results are not the library's
 //!
-//! - Schemas on the network are not fetched: what refers to one is taken for valid, with a warning. So it is with the
-//!   metaschemas, which Helm has built in.
-//! - `$recursiveRef` and `$dynamicRef` lead where `$ref` does, from wherever they are come to.
-//! - A schema nests 128 deep at most, has no halves of surrogate pairs, and no numbers beyond a `float64`.
-//! - The patterns of a schema take 32 MiB at most once they are compiled.
+//! - Schemas on the network are not fetched. A value that such a schema applies to counts as valid, with a warning. The same
+//!   holds for the metaschemas, which are built into Helm.
+//! - `$recursiveRef` and `$dynamicRef` lead to the same place as `$ref`, from wherever they are reached.
+//! - A schema nests at most 128 deep, and has no lone surrogates and no numbers beyond a `float64`.
+//! - The compiled patterns of a schema take at most 32 MiB.
 
 mod compiled;
 mod document;
@@ -26,13 +26,13 @@ use crate::{chart::Chart, values::noun, warning::Warnings};
 use document::Document;
 use validate::Validator;
 
-/// A value is not what the schema of a chart asks for; or the schema is no schema.
+/// A value does not satisfy the schema of a chart, or the schema is invalid.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{chart}: {}{message}", at(.path))]
 pub struct SchemaError {
-    /// The chart whose schema it is.
+    /// The chart to which the schema belongs.
     pub chart: String,
-    /// The keys and indices that lead to the value in the values of the root chart.
+    /// The keys and indices that lead to the value within the values of the root chart.
     pub path: Vec<String>,
     /// What is wrong with it.
     pub message: String,
@@ -46,7 +46,7 @@ fn at(path: &[String]) -> String {
     }
 }
 
-/// A path as it is written in templates and after `--set`: `image.tags[0]`.
+/// Formats a path as in templates and after `--set`: `image.tags[0]`.
 fn dotted(path: &[String]) -> String {
     let mut text = String::new();
     for key in path {
@@ -63,7 +63,7 @@ fn dotted(path: &[String]) -> String {
 }
 
 impl SchemaError {
-    /// The path as it is written in templates and after `--set`: `image.tags[0]`; empty for all values together.
+    /// Returns the path as written in templates and after `--set`: `image.tags[0]`. It is empty for the values as a whole.
     pub fn dotted_path(&self) -> String {
         dotted(&self.path)
     }
@@ -106,7 +106,7 @@ fn descend(
     }
 }
 
-/// What is wrong with values, and where.
+/// Problems with values, and where they are.
 type Problems = Vec<(Vec<String>, String)>;
 
 /// Checks values against one schema.
@@ -130,7 +130,7 @@ fn one(chart: &str, schema: &[u8], values: &Map, warnings: &mut Warnings) -> Pro
     problems
 }
 
-/// JSON as Go reads it: with a replacement character for each byte that is not UTF-8.
+/// Parses JSON as Go does: with a replacement character for each byte that is not UTF-8.
 fn parsed(schema: &[u8]) -> Result<Json, serde_json::Error> {
     if let Ok(schema) = std::str::from_utf8(schema) {
         return serde_json::from_str(schema);

@@ -19,10 +19,10 @@ pub struct Template {
     pub name: String,
     /// The folder of the templates of its chart: `web/charts/db/templates`.
     pub base_path: Rc<str>,
-    /// Its text.
+    /// The text.
     pub text: Text,
-    /// What it sees: one table for all templates of a chart, in which the key `Template`, which says which of them is
-    /// executed, is still to be set.
+    /// What the template sees: one table for all templates of a chart. The key `Template`, which names the template being
+    /// executed, must still be set.
     pub values: Map,
 }
 
@@ -31,9 +31,9 @@ pub(crate) fn is_partial(path: &str) -> bool {
     last.is_some_and(|last| last.starts_with('_'))
 }
 
-/// All templates of a chart and its subcharts, by name.
+/// Returns all templates of a chart and its subcharts, by name.
 ///
-/// `values` are those of the chart with everything put together.
+/// `values` are the chart's fully combined values.
 pub fn templates(
     chart: &Chart,
     values: &Map,
@@ -51,13 +51,13 @@ pub fn templates(
     found.into_values().collect()
 }
 
-/// What all charts see alike.
+/// What all charts see in the same way.
 struct World {
     release: Value,
     capabilities: Value,
 }
 
-/// Adds the templates of a chart and its subcharts; gives what they see.
+/// Adds the templates of a chart and its subcharts. Returns what the chart's templates see.
 fn collect(
     chart: &Chart,
     parent: Option<&str>,
@@ -77,13 +77,13 @@ fn collect(
     put(&scope, "Values", values.clone().into());
     put(&scope, "Subcharts", subcharts.clone().into());
     for subchart in &chart.dependencies {
-        // Helm takes the name for a path: a chart whose name has a dot sees nothing of its values.
+        // Helm treats the name as a path, so a chart whose name has a dot does not see its values.
         let inner = match table(&values, subchart.name()) {
             Some(inner) => inner.converted(Type::Named(&VALUES)),
             None => Map::typed(Type::Named(&VALUES)),
         };
         let inner = collect(subchart, Some(&path), inner, world, found);
-        // To the chart above it is the plain map that it is in Helm; to its own templates, it is a table of values.
+        // As in Helm, the parent chart sees this as a plain map. The subchart's own templates see a table of values.
         put(
             &subcharts,
             subchart.name(),
@@ -92,7 +92,7 @@ fn collect(
     }
     let base_path: Rc<str> = format!("{path}/templates").into();
     for file in chart.templates.iter() {
-        // A library only defines.
+        // A library chart only defines templates.
         if chart.is_library() && !is_partial(&file.name) {
             continue;
         }
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
     use crate::{capabilities::HelmDefaults, chart::File, metadata::Metadata, yaml::read_values};
 
-    /// A chart with one template.
+    /// Returns a chart with one template.
     fn chart(name: &str, dependencies: Vec<Chart>) -> Chart {
         Chart {
             metadata: Metadata {
@@ -133,7 +133,7 @@ mod tests {
         }
     }
 
-    /// What the template of a chart sees.
+    /// Returns what the template of a chart sees.
     fn seen(chart: &Chart, values: &str, path: &str) -> Map {
         let values = read_values(values.as_bytes()).expect("good YAML");
         let release = Release {

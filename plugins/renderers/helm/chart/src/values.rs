@@ -1,4 +1,4 @@
-//! Values: where they come from, and how they are put together.
+//! Values: their sources, and how they are combined.
 
 pub mod coalesce;
 pub mod set;
@@ -9,7 +9,7 @@ use pintle_gotemplate::{
     value::{Entries, MAX_NESTING},
 };
 
-/// The Go type of a chart's values, of what templates get as `.`, and of `.Template`.
+/// The Go type of a chart's values, of `.` in templates, and of `.Template`.
 pub static VALUES: Named = Named {
     name: "common.Values",
     kind: Kind::Map,
@@ -28,7 +28,7 @@ const METHODS: &[Function] = &[
     }),
     Function::method("YAML", &[], |_, args| {
         let text = must_to_yaml(&Value::Map(args.map(0)?.clone())).map_err(FunctionError::new)?;
-        // The function takes the last line's end away, and Go's method does not.
+        // The function removes the line feed at the end, but Go's method does not.
         let mut text = text.to_vec();
         text.push(b'\n');
         Ok(Value::string(text))
@@ -45,7 +45,7 @@ const METHODS: &[Function] = &[
     }),
 ];
 
-/// The table at a path; or the key at which there is none.
+/// Returns the table at a path, or the key at which there is none.
 fn lookup_table<'a>(values: &Map, path: impl Iterator<Item = &'a str>) -> Result<Map, &'a str> {
     let mut table = values.clone();
     for key in path {
@@ -75,7 +75,7 @@ fn path_value(values: &Map, path: &str) -> Result<Value, FunctionError> {
     }
 }
 
-/// A JSON value as Go decodes it into an `interface{}`: every number is a `float64`.
+/// Converts a JSON value as Go decodes it into an `interface{}`: every number is a `float64`.
 pub fn from_json(json: &serde_json::Value) -> Value {
     match json {
         serde_json::Value::Null => Value::Nil,
@@ -94,7 +94,7 @@ pub fn from_json(json: &serde_json::Value) -> Value {
     }
 }
 
-/// A JSON value with whole numbers as such: what the API server makes of objects.
+/// Converts a JSON value with whole numbers preserved, as the API server reads objects.
 pub fn from_json_exact(json: &serde_json::Value) -> Value {
     match json {
         serde_json::Value::Number(number) => match (number.as_i64(), number.as_u64()) {
@@ -112,7 +112,7 @@ pub fn from_json_exact(json: &serde_json::Value) -> Value {
     }
 }
 
-/// A value as JSON: null stands for what JSON cannot say.
+/// Converts a value to JSON. Null stands for what JSON cannot represent.
 pub fn to_json(value: &Value) -> serde_json::Value {
     to_json_within(value, MAX_NESTING)
 }
@@ -150,7 +150,7 @@ fn to_json_within(value: &Value, depth: usize) -> serde_json::Value {
     }
 }
 
-/// What a value is, with its article, for messages.
+/// Describes the type of a value with its article, for messages.
 pub(crate) fn noun(value: &Value) -> &'static str {
     match value {
         Value::Nil => "null",
@@ -162,9 +162,9 @@ pub(crate) fn noun(value: &Value) -> &'static str {
     }
 }
 
-/// A copy that shares no table with the original, so that neither sees what is written to the other.
+/// Returns a copy that shares no table with the original, so neither sees writes to the other.
 ///
-/// Lists without tables and texts never change, so both share them.
+/// Lists without tables, and texts, never change, so both share them.
 pub(crate) fn deep_copy(map: &Map) -> Map {
     copy_map(map, MAX_NESTING)
 }
@@ -178,7 +178,7 @@ fn copy_map(map: &Map, depth: usize) -> Map {
 }
 
 fn copy(value: &Value, depth: usize) -> Value {
-    // What nests deeper than that is refused wherever it is used.
+    // Values nested deeper than this are refused wherever they are used.
     let Some(depth) = depth.checked_sub(1) else {
         return value.clone();
     };
@@ -197,7 +197,7 @@ fn holds_tables(value: &Value) -> bool {
     matches!(value, Value::Map(_) | Value::List(_))
 }
 
-/// Merges one source of a user's values over another: tables are merged, everything else is replaced, null is kept.
+/// Merges one source of a user's values over another. Tables are merged, everything else is replaced, and null is kept.
 ///
 /// The result shares what comes from only one of the two.
 #[must_use]
@@ -213,17 +213,17 @@ pub fn merge(below: &Map, above: &Map) -> Map {
     merged
 }
 
-/// The table at a path of keys with dots between them, if each of them is a table.
+/// Returns the table at a dot-separated path of keys, if each of them is a table.
 pub(crate) fn table(values: &Map, path: &str) -> Option<Map> {
     lookup_table(values, path.split('.')).ok()
 }
 
-/// What is at a path of keys with dots between them, if it is there and is no table.
+/// Returns the value at a dot-separated path of keys, if it exists and is not a table.
 pub(crate) fn at_path(values: &Map, path: &str) -> Option<Value> {
     path_value(values, path).ok()
 }
 
-/// Puts a value into a table of values, none of which is ever a nil map.
+/// Stores a value in a table of values. These are never nil maps.
 pub(crate) fn put(table: &Map, key: impl Into<Text>, value: Value) {
     table
         .insert(key, value)

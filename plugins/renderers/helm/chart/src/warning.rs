@@ -1,8 +1,8 @@
-//! What is not wrong enough to refuse.
+//! Problems that are not serious enough to refuse a chart.
 
 use std::fmt::Display;
 
-/// Messages about what Helm would only log: lowercase fragments.
+/// Messages about what Helm would only log, as lowercase fragments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Warnings(Vec<String>);
 
@@ -15,12 +15,12 @@ impl Warnings {
         }
     }
 
-    /// The messages, in the order in which they came up.
+    /// Returns the messages in the order in which they were added.
     pub fn into_messages(self) -> Vec<String> {
         self.0
     }
 
-    /// The messages so far.
+    /// Returns the messages so far.
     pub fn messages(&self) -> &[String] {
         &self.0
     }

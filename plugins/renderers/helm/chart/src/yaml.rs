@@ -1,4 +1,4 @@
-//! Reading YAML as Helm's library (`sigs.k8s.io/yaml`) does.
+//! Reads YAML as Helm's library (`sigs.k8s.io/yaml`) does.
 
 use std::borrow::Cow;
 
@@ -11,19 +11,19 @@ use crate::values::{merge, noun};
 /// Why a YAML document cannot be used.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum YamlError {
-    /// It is malformed, or has what JSON cannot say.
+    /// The document is malformed, or contains something that JSON cannot represent.
     #[error("error converting YAML to JSON: {0}")]
     Malformed(yaml::YamlError),
-    /// Something stands behind `---`.
+    /// Text follows `---`.
     #[error("invalid Yaml document separator: {0}")]
     Separator(String),
-    /// It is no table.
+    /// The document is not a table.
     #[error("values must be a table, and here is {0}")]
     NoTable(&'static str),
 }
 
 impl YamlError {
-    /// The line, from 1, where that is known.
+    /// Returns the line, from 1, if it is known.
     pub fn line(&self) -> Option<usize> {
         match self {
             Self::Malformed(error) => error.place().map(|place| place.line),
@@ -32,7 +32,7 @@ impl YamlError {
     }
 }
 
-/// Reads the first document into JSON, with integers as such; and what is under some keys of it.
+/// Reads the first document into JSON, with integers preserved, and returns the values under some of its keys.
 pub(crate) fn read_object(text: &[u8], keys: &[&[u8]]) -> Result<(String, Value), YamlError> {
     let document = Document::new(text);
     let mut json = Vec::with_capacity(text.len());
@@ -43,7 +43,7 @@ pub(crate) fn read_object(text: &[u8], keys: &[&[u8]]) -> Result<(String, Value)
     Ok((json, kept))
 }
 
-/// Reads the first document, with numbers as they are written: for structs with fields for texts.
+/// Reads the first document with numbers as written, for structs with string fields.
 pub(crate) fn read_written(text: &[u8]) -> Result<Value, YamlError> {
     let document = Document::new(text);
     document
@@ -51,7 +51,7 @@ pub(crate) fn read_written(text: &[u8]) -> Result<Value, YamlError> {
         .map_err(YamlError::Malformed)
 }
 
-/// Reads the first document, with every number a `float64`, as values are.
+/// Reads the first document with every number as a `float64`, as in values.
 pub(crate) fn read(text: &[u8]) -> Result<Value, YamlError> {
     let document = Document::new(text);
     document
@@ -59,16 +59,16 @@ pub(crate) fn read(text: &[u8]) -> Result<Value, YamlError> {
         .map_err(YamlError::Malformed)
 }
 
-/// A number as Go's YAML library writes it into a text: `strconv.FormatFloat` with `g` and 32 bits.
+/// Formats a number as Go's YAML library writes it into a string: `strconv.FormatFloat` with `g` and 32 bits.
 pub(crate) fn float_text(number: f64) -> String {
     let mut text = Vec::new();
     pintle_goencoding::float::write_general_32(number, &mut text);
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// Reads a file of values: tables in one or more documents, the later over the earlier ones.
+/// Reads a file of values: tables in one or more documents, later ones over earlier ones.
 pub fn read_values(text: &[u8]) -> Result<Map, YamlError> {
-    // As Helm does: a block text in the last line would end without one else.
+    // As in Helm. Otherwise a block text in the last line would end without a line feed.
     let ended = match text.last() {
         None | Some(b'\n') => Cow::Borrowed(text),
         Some(_) => Cow::Owned([text, b"\n"].concat()),
@@ -85,7 +85,7 @@ pub fn read_values(text: &[u8]) -> Result<Map, YamlError> {
     Ok(values)
 }
 
-/// The documents of a file of values. A line that begins with `---` separates, even in a text.
+/// Returns the documents of a file of values. A line that begins with `---` separates them, even inside a string.
 fn documents(text: &[u8]) -> Result<Vec<&[u8]>, YamlError> {
     let mut found = Vec::new();
     let (mut start, mut at) = (0, 0);
@@ -123,7 +123,7 @@ mod tests {
         };
         assert_eq!(split(""), Ok(vec![]));
         assert_eq!(split("a: 1"), Ok(vec!["a: 1".into()]));
-        // The first separator stays with the document behind it.
+        // The first separator stays with the document after it.
         assert_eq!(
             split("---\na: 1\n---\nb: 1\n"),
             Ok(vec!["---\na: 1\n".into(), "b: 1\n".into()])

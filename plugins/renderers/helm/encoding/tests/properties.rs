@@ -166,7 +166,7 @@ fn value(nil: bool) -> impl Strategy<Value = Value> {
 }
 
 fn map(inner: impl Strategy<Value = Value>) -> impl Strategy<Value = Map> {
-    // An empty key inside an inline table loses its neighbors, in the library as well.
+    // An empty key inside an inline table loses its neighbours, in the library as well.
     let key = prop_oneof!["[a-c]{1,2}", string().prop_map(|key| format!("k{key}"))];
     proptest::collection::vec((key, inner), 0..6).prop_map(|entries| entries.into_iter().collect())
 }

@@ -4,7 +4,7 @@ use flate2::{Compression, write::GzEncoder};
 
 use super::*;
 
-/// One entry of a tar archive.
+/// Returns one entry of a tar archive.
 pub(crate) fn entry(name: &str, kind: u8, data: &[u8]) -> Vec<u8> {
     let mut header = vec![0; BLOCK];
     header[..name.len()].copy_from_slice(name.as_bytes());
@@ -19,7 +19,7 @@ pub(crate) fn entry(name: &str, kind: u8, data: &[u8]) -> Vec<u8> {
     header
 }
 
-/// An archive of entries.
+/// Packs entries into an archive.
 pub(crate) fn packed(entries: &[Vec<u8>]) -> Vec<u8> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
     for entry in entries {
@@ -126,9 +126,9 @@ fn what_is_behind_the_end_does_not_matter() {
     let archive = packed(std::slice::from_ref(&file));
     assert_eq!(behind(&archive, b"garbage"), Ok(1));
     assert_eq!(behind(&archive, &[0; 100]), Ok(1));
-    // The sum that gzip has at its end.
+    // The checksum at the end of the gzip data.
     assert_eq!(behind(&archive[..archive.len() - 4], b""), Ok(1));
-    // Without an end all must be good.
+    // Without an end marker, everything must be intact.
     let open = |blocks: &[u8]| {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
         gzip.write_all(&file).expect("memory takes everything");

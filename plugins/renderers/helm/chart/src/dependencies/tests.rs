@@ -1,4 +1,4 @@
-//! Which subcharts are left, and what the chart above takes over.
+//! Tests which subcharts remain, and what the parent chart imports.
 
 use std::rc::Rc;
 
@@ -11,7 +11,7 @@ fn values(text: &str) -> Map {
     read_values(text.as_bytes()).expect("good YAML")
 }
 
-/// A chart with values and subcharts.
+/// Returns a chart with values and subcharts.
 fn chart(name: &str, version: &str, own: &str, dependencies: Vec<Chart>) -> Chart {
     Chart {
         metadata: Metadata {
@@ -36,7 +36,7 @@ fn wants(mut chart: Chart, dependencies: &str) -> Chart {
     chart
 }
 
-/// The names of the charts that are used, and the values of the one on top.
+/// Returns the names of the charts that are used, and the values of the top chart.
 fn processed(mut chart: Chart, user: &str) -> (Vec<String>, String, Vec<String>) {
     let mut warnings = Warnings::default();
     process(&mut chart, &values(user), &mut warnings).expect("values that fit");
@@ -88,7 +88,7 @@ fn conditions_decide_before_tags() {
 
 #[test]
 fn an_empty_list_of_dependencies_is_not_none() {
-    // What the chart below switches off is still there if the one above says nothing of dependencies.
+    // What the lower chart disables is still there if the upper one specifies no dependencies.
     let left = |dependencies: Option<&str>| {
         let inner = chart("b", "1.0.0", "", vec![]);
         let below = wants(
@@ -123,7 +123,7 @@ fn aliases_and_versions() {
     );
 }
 
-// Nothing is no range for the library, so that such a dependency is met by no chart: not even its alias is given.
+// To the library, an empty text is not a range, so no chart satisfies such a dependency. Not even its alias is assigned.
 #[test]
 fn what_names_no_version_is_met_by_no_chart() {
     let names = used(

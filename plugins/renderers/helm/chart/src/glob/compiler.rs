@@ -1,4 +1,4 @@
-//! What the library makes of a pattern before it matches: its steps in its order, since each has an effect on what matches.
+//! Compiles a pattern as the library does. The steps keep the library's order, because each affects what matches.
 
 use pintle_gotemplate::{Call, FunctionError};
 
@@ -7,7 +7,7 @@ use super::{
     syntax::Node,
 };
 
-/// What a node of a pattern matches.
+/// Compiles a node of a pattern to a matcher.
 pub(super) fn compile(node: &Node, call: &mut dyn Call) -> Result<Matcher, FunctionError> {
     let matcher = match node {
         Node::AnyOf(alternatives) => match without_common(alternatives) {
@@ -41,7 +41,7 @@ fn compile_all(nodes: &[Node], call: &mut dyn Call) -> Result<Vec<Matcher>, Func
     nodes.iter().map(|node| compile(node, call)).collect()
 }
 
-/// A simpler matcher for the same.
+/// Returns a simpler equivalent matcher.
 fn optimized(matcher: Matcher) -> Matcher {
     match matcher {
         Matcher::AnyOf(mut alternatives) if alternatives.len() == 1 => alternatives.remove(0),
@@ -84,8 +84,7 @@ fn optimized_tree(mut tree: Tree) -> Matcher {
     simpler.unwrap_or_else(|| Matcher::Tree(Box::new(tree)))
 }
 
-/// One matcher for several that follow each other, of which there is one at least: a tree around the longest of those whose
-/// length is fixed.
+/// Joins one or more consecutive matchers into one: a tree around the longest one that has a fixed length.
 fn join(mut matchers: Vec<Matcher>) -> Matcher {
     if matchers.len() == 1 {
         return matchers.remove(0);
@@ -107,7 +106,7 @@ fn join(mut matchers: Vec<Matcher>) -> Matcher {
     Tree::around(value, side(matchers), side(right))
 }
 
-/// The matchers with neighbours made into one where that is possible.
+/// Combines neighbouring matchers where possible.
 fn minimized(
     mut matchers: Vec<Matcher>,
     call: &mut dyn Call,
@@ -121,7 +120,7 @@ fn minimized(
     }
 }
 
-/// Some matchers that follow each other, and the one for them.
+/// Some consecutive matchers, and the matcher that replaces them.
 struct Neighbours {
     from: usize,
     to: usize,
@@ -155,7 +154,7 @@ fn glued(matchers: &[Matcher]) -> Option<Matcher> {
     as_every(matchers).or_else(|| as_row(matchers))
 }
 
-/// One for matchers of which each has a fixed length.
+/// Combines matchers that all have fixed lengths.
 fn as_row(matchers: &[Matcher]) -> Option<Matcher> {
     let length = matchers
         .iter()
@@ -167,7 +166,7 @@ fn as_row(matchers: &[Matcher]) -> Option<Matcher> {
     })
 }
 
-/// One for matchers that exclude the same characters, each at any place.
+/// Combines matchers that exclude the same characters, each at any place.
 fn as_every(matchers: &[Matcher]) -> Option<Matcher> {
     let (mut any, mut everything, mut singles) = (false, false, 0);
     let mut excluded: Option<&[char]> = None;
@@ -207,7 +206,7 @@ fn as_every(matchers: &[Matcher]) -> Option<Matcher> {
     if !any && !everything {
         every.push(Matcher::Max(singles));
     }
-    // As one text, not as characters: `[!ab][!ab]` excludes what contains `ab`.
+    // As one text, not as characters: `[!ab][!ab]` excludes texts that contain `ab`.
     every.push(Matcher::Contains {
         needle: bytes(excluded.unwrap_or_default()),
         negated: true,
@@ -219,7 +218,7 @@ fn bytes(chars: &[char]) -> Vec<u8> {
     chars.iter().collect::<String>().into_bytes()
 }
 
-/// Alternatives with what all begin and end with taken out of them.
+/// Factors out what all alternatives begin and end with.
 fn without_common(alternatives: &[Node]) -> Option<Node> {
     let lists = alternatives.iter().map(|alternative| match alternative {
         Node::Pattern(nodes) => Some(nodes.as_slice()),
@@ -256,7 +255,7 @@ fn without_common(alternatives: &[Node]) -> Option<Node> {
     Some(Node::Pattern(parts))
 }
 
-/// With how many nodes all begin, and with how many all end.
+/// Returns the number of nodes with which all lists begin, and with which all end.
 fn common(lists: &[&[Node]]) -> (usize, usize) {
     let (mut left, mut right) = (0, 0);
     let shortest = lists.iter().enumerate().min_by_key(|(_, list)| list.len());
@@ -277,7 +276,7 @@ fn common(lists: &[&[Node]]) -> (usize, usize) {
                 continue;
             }
             left_ends |= *first != other[at];
-            // What is taken from the left already is not looked at from the right.
+            // Nodes already taken from the left are not examined from the right.
             right_ends |= !left_ends && shortest.len() <= 2 * at + 1;
             right_ends |= *last != other[other.len() - 1 - at];
         }

@@ -1,4 +1,4 @@
-//! How the library matches.
+//! Matches as the library does.
 
 use memchr::memmem;
 use pintle_gotemplate::{
@@ -6,19 +6,19 @@ use pintle_gotemplate::{
     rune::{self, Rune},
 };
 
-/// What a pattern is made into.
+/// A compiled pattern.
 #[derive(Clone, Debug)]
 pub(super) enum Matcher {
     Nothing,
     Text(Vec<u8>),
-    /// One character that is no separator.
+    /// One character that is not a separator.
     Single,
     /// One character of these, or none of these.
     List {
         chars: Vec<char>,
         negated: bool,
     },
-    /// One character in a range, or not in it.
+    /// One character inside or outside a range.
     Range {
         low: char,
         high: char,
@@ -28,17 +28,17 @@ pub(super) enum Matcher {
     Any,
     Everything,
     AnyOf(Vec<Matcher>),
-    /// What each of them matches as a whole.
+    /// Texts that each of the matchers matches as a whole.
     EveryOf(Vec<Matcher>),
-    /// Matchers of fixed lengths, one after the other, and how many characters that are.
+    /// A sequence of matchers of fixed lengths, and its total length in characters.
     Row {
         length: usize,
         parts: Vec<Matcher>,
     },
     Tree(Box<Tree>),
-    /// So many characters at least.
+    /// At least this many characters.
     Min(usize),
-    /// So many characters at most.
+    /// At most this many characters.
     Max(usize),
     Contains {
         needle: Vec<u8>,
@@ -46,15 +46,15 @@ pub(super) enum Matcher {
     },
     Prefix(Vec<u8>),
     Suffix(Vec<u8>),
-    /// A beginning and an end, which may overlap.
+    /// A prefix and a suffix, which may overlap.
     PrefixSuffix(Vec<u8>, Vec<u8>),
-    /// A beginning, and no separator behind it.
+    /// A prefix with no separator after it.
     PrefixAny(Vec<u8>),
-    /// An end, and no separator before it.
+    /// A suffix with no separator before it.
     SuffixAny(Vec<u8>),
 }
 
-/// A matcher with what comes before and after it: nothing, if there is no matcher for that.
+/// A matcher with the matchers before and after it. Nothing may be where there is no matcher.
 #[derive(Clone, Debug)]
 pub(super) struct Tree {
     pub(super) value: Matcher,
@@ -65,16 +65,16 @@ pub(super) struct Tree {
     length: Option<usize>,
 }
 
-/// Where a matcher finds something first, and the lengths that it may have there, in order.
+/// The first place where a matcher matches, and the possible lengths of the match there, in order.
 type Found = (usize, Vec<usize>);
 
 const SEPARATOR: u8 = b'/';
 
-/// What one try at one place costs: more than the few bytes that it looks at.
+/// The cost of one attempt at one place, which exceeds the few bytes that it examines.
 const TRY: usize = 16;
 
 impl Matcher {
-    /// How many characters it matches, if that is fixed.
+    /// Returns the number of characters that the matcher matches, if it is fixed.
     pub(super) fn length(&self) -> Option<usize> {
         match self {
             Self::Nothing => Some(0),
@@ -82,7 +82,7 @@ impl Matcher {
             Self::Single | Self::List { .. } | Self::Range { .. } => Some(1),
             Self::Row { length, .. } => Some(*length),
             Self::Tree(tree) => tree.length,
-            // An alternative without a fixed length counts only behind one that has one.
+            // An alternative without a fixed length counts only after one that has one.
             Self::AnyOf(parts) => {
                 let mut length = None;
                 for own in parts.iter().map(Self::length) {
@@ -98,7 +98,7 @@ impl Matcher {
         }
     }
 
-    /// Whether it matches a whole text.
+    /// Returns whether the matcher matches a whole text.
     pub(super) fn matches(&self, text: &[u8], call: &mut dyn Call) -> Result<bool, FunctionError> {
         Ok(match self {
             Self::Nothing => text.is_empty(),
@@ -147,7 +147,7 @@ impl Matcher {
         })
     }
 
-    /// Where in a text it matches first, as far as the library looks.
+    /// Returns where the matcher first matches in a text, as far as the library searches.
     fn find(&self, text: &[u8], call: &mut dyn Call) -> Result<Option<Found>, FunctionError> {
         Ok(match self {
             Self::Nothing => Some((0, vec![0])),
@@ -160,7 +160,7 @@ impl Matcher {
             Self::AnyOf(parts) => find_any(parts, text, call)?,
             Self::EveryOf(parts) => find_every(parts, text, call)?,
             Self::Row { length, parts } => find_row(*length, parts, text, call)?,
-            // The library does not look for one.
+            // The library does not search for trees.
             Self::Tree(_) => None,
             Self::Min(least) if text.len() < *least => None,
             Self::Min(least) => {
@@ -202,7 +202,7 @@ impl Matcher {
         })
     }
 
-    /// Whether it is one character, and this.
+    /// Returns whether the matcher stands for one character, and matches this one.
     fn takes(&self, c: char) -> bool {
         match self {
             Self::Single => c != char::from(SEPARATOR),
@@ -214,7 +214,7 @@ impl Matcher {
 }
 
 impl Tree {
-    /// The tree around a matcher.
+    /// Creates a tree around a matcher.
     pub(super) fn around(value: Matcher, left: Option<Matcher>, right: Option<Matcher>) -> Matcher {
         let of = |side: Option<&Matcher>| side.map_or(Some(0), Matcher::length);
         let (left_length, right_length) = (of(left.as_ref()), of(right.as_ref()));
@@ -267,10 +267,10 @@ fn side(
     }
 }
 
-/// Whether matchers of fixed lengths match one after the other.
+/// Returns whether matchers of fixed lengths match one after another.
 ///
-/// The library takes a character's first byte for its end, so that no row matches one of several bytes, and reads behind the
-/// text if a matcher of nothing is last.
+/// The library takes a character's first byte for its end, so no row matches a multi-byte character. It also reads past the end
+/// of the text if the last matcher is an empty one.
 fn row_begins(parts: &[Matcher], text: &[u8], call: &mut dyn Call) -> Result<bool, FunctionError> {
     let mut at = 0;
     for part in parts {
@@ -318,7 +318,7 @@ fn find_row(
     Ok(None)
 }
 
-/// What is found first, with the lengths of all that is found there.
+/// Returns the first match, with the lengths of all matches at that place.
 fn find_any(
     parts: &[Matcher],
     text: &[u8],
@@ -343,7 +343,7 @@ fn find_any(
     Ok(first)
 }
 
-/// Where the last is found, each in what is left behind the one before, with the lengths that suit all.
+/// Returns where the last one is found, with the lengths that suit all. Each search begins where the previous one was found.
 fn find_every(
     parts: &[Matcher],
     text: &[u8],
@@ -370,7 +370,7 @@ fn find_every(
     Ok(found)
 }
 
-/// From the first beginning on all that has the end.
+/// Returns the first place of the prefix, and the lengths of all texts from there that end with the suffix.
 fn find_both(prefix: &[u8], suffix: &[u8], text: &[u8]) -> Option<Found> {
     let at = memmem::find(text, prefix)?;
     let mut rest = &text[at..];
@@ -383,7 +383,7 @@ fn find_both(prefix: &[u8], suffix: &[u8], text: &[u8]) -> Option<Found> {
     (!lengths.is_empty()).then_some((at, lengths))
 }
 
-/// The characters with their places.
+/// Returns an iterator over the characters and their places.
 fn places(text: &[u8]) -> impl Iterator<Item = (usize, char)> + '_ {
     let mut next = 0;
     rune::runes(text).map(move |rune| {
@@ -393,14 +393,14 @@ fn places(text: &[u8]) -> impl Iterator<Item = (usize, char)> + '_ {
     })
 }
 
-/// The places before each character and at the end, from another place on.
+/// Returns the places before each character and at the end, relative to `from`.
 fn before_each(text: &[u8], from: usize) -> Vec<usize> {
     let starts = places(text).map(|(at, _)| at);
     let ends = starts.chain(std::iter::once(text.len()));
     ends.map(|at| from + at).collect()
 }
 
-/// The places at the beginning and behind each character, from another place on.
+/// Returns the places at the beginning and after each character, relative to `from`.
 fn behind_each(text: &[u8], from: usize) -> Vec<usize> {
     let ends = places(text).map(|(at, c)| at + c.len_utf8());
     let ends = std::iter::once(0).chain(ends);
@@ -412,7 +412,7 @@ fn up_to_separator(text: &[u8]) -> &[u8] {
     &text[..end.unwrap_or(text.len())]
 }
 
-/// The character of a text that has no more than one; of no text, it is the one that stands for what cannot be read.
+/// Returns the character of a text that has at most one. For an empty text, this is the replacement for what cannot be read.
 fn only_char(text: &[u8]) -> Option<char> {
     match rune::decode(text) {
         None => Some(Rune::INVALID),

@@ -2,10 +2,10 @@
 
 use thiserror::Error;
 
-/// A pattern as it is written.
+/// A pattern as written.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Node {
-    /// What is left of an alternative that has nothing of its own.
+    /// The remainder of an alternative that has nothing of its own.
     Nothing,
     Text(String),
     /// `?`
@@ -25,13 +25,13 @@ pub(super) enum Node {
         high: char,
         negated: bool,
     },
-    /// One after the other.
+    /// A sequence of nodes.
     Pattern(Vec<Node>),
-    /// `{a,b}`, of which each is a [`Node::Pattern`] as long as nothing is taken out of them.
+    /// `{a,b}`. Each alternative is a [`Node::Pattern`] until parts are factored out.
     AnyOf(Vec<Node>),
 }
 
-/// Why there is no pattern.
+/// Why a pattern was refused.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub(super) enum Refused {
     #[error("the pattern is malformed")]
@@ -40,15 +40,15 @@ pub(super) enum Refused {
     TooDeep,
 }
 
-/// How many parts may follow each other, those inside of them included: matching goes as deep as that.
+/// The maximum number of consecutive parts, including the parts inside them, which is the depth of matching.
 const MAX_LEVELS: usize = 100;
 
-/// How deep `{` may be inside each other.
+/// The maximum nesting depth of `{`.
 const MAX_DEPTH: usize = 20;
 
-/// Reads a pattern: a [`Node::Pattern`].
+/// Parses a pattern into a [`Node::Pattern`].
 pub(super) fn parse(pattern: &str) -> Result<Node, Refused> {
-    // The library's reader takes it for bytes that are no UTF-8.
+    // The library's reader treats this character as invalid UTF-8.
     if pattern.contains(char::REPLACEMENT_CHARACTER) {
         return Err(Refused::Malformed);
     }
@@ -65,7 +65,7 @@ pub(super) fn parse(pattern: &str) -> Result<Node, Refused> {
 }
 
 impl Node {
-    /// How many parts follow each other at most, from the outside to the inside.
+    /// Returns the largest number of consecutive parts from the outside to the inside.
     fn levels(&self) -> usize {
         let inside = |nodes: &[Node]| nodes.iter().map(Self::levels).max().unwrap_or(0);
         match self {
@@ -92,7 +92,7 @@ impl Parser<'_> {
         Ok(next)
     }
 
-    /// Nodes up to the end, or up to `,` or `}` inside braces.
+    /// Parses nodes up to the end, or up to `,` or `}` inside braces.
     fn sequence(&mut self, depth: usize) -> Result<Vec<Node>, Refused> {
         let mut nodes = Vec::new();
         while let Some(c) = self.peek() {
@@ -109,7 +109,7 @@ impl Parser<'_> {
                 '*' => nodes.push(Node::Any),
                 '[' => nodes.push(self.class()?),
                 '{' => nodes.push(self.either(depth + 1)?),
-                // The library takes it for the end.
+                // The library treats this character as the end.
                 '\0' => self.at = self.chars.len(),
                 _ => {
                     self.at -= 1;
@@ -123,7 +123,7 @@ impl Parser<'_> {
         Ok(nodes)
     }
 
-    /// Characters up to one that means something else.
+    /// Reads characters up to one that has a special meaning.
     fn text(&mut self, in_braces: bool) -> String {
         let mut text = String::new();
         let mut escaped = false;
@@ -146,7 +146,7 @@ impl Parser<'_> {
         text
     }
 
-    /// `a,b}`; the end of the pattern closes as well.
+    /// Parses `a,b}`. The end of the pattern also closes it.
     fn either(&mut self, depth: usize) -> Result<Node, Refused> {
         if depth > MAX_DEPTH {
             return Err(Refused::TooDeep);
@@ -158,7 +158,7 @@ impl Parser<'_> {
         Ok(Node::AnyOf(alternatives))
     }
 
-    /// `!abc]` or `a-z]`: one range alone, or characters alone.
+    /// Parses `!abc]` or `a-z]`: a single range, or only characters.
     fn class(&mut self) -> Result<Node, Refused> {
         let mut first = self.next()?;
         let negated = first == '!';

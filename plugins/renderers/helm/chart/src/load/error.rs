@@ -9,11 +9,11 @@ use crate::{
     yaml::YamlError,
 };
 
-/// Why a chart cannot be loaded, and in which of its files.
+/// Why a chart cannot be loaded, and which of its files is the reason.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("cannot load {path}: {cause}")]
 pub struct LoadError {
-    /// The path of the file, relative to the chart that was to be loaded.
+    /// The path of the file, relative to the chart being loaded.
     pub path: String,
     /// What is wrong.
     pub cause: Cause,
@@ -22,7 +22,7 @@ pub struct LoadError {
 /// What is wrong with a file of a chart.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Cause {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("{0}")]
     Read(String),
     /// All files together are larger than Helm allows.
@@ -31,31 +31,31 @@ pub enum Cause {
         crate::archive::MAX_SIZE
     )]
     TooLarge,
-    /// Folders, or charts, are too deep inside each other.
+    /// Folders or charts are nested too deeply.
     #[error("folders or charts are too deep inside each other")]
     TooDeep,
-    /// There is none.
+    /// The file does not exist.
     #[error("Chart.yaml file is missing")]
     NoMetadata,
     /// A folder in `charts/` whose name ends with `.tgz`.
     #[error("a folder has the name of a packed chart")]
     FolderNamedArchive,
-    /// It is malformed YAML, or no table.
+    /// The file is malformed YAML, or not a table.
     #[error("{0}")]
     Yaml(#[from] YamlError),
     /// A field has the wrong type.
     #[error("{0}")]
     Decode(#[from] DecodeError),
-    /// Helm refuses what it says.
+    /// Helm refuses the content.
     #[error("{0}")]
     Metadata(#[from] MetadataError),
-    /// It is of a format that Helm does not have.
+    /// The format is not one of Helm's.
     #[error("unsupported chart version: apiVersion {0:?} is neither v1 nor v2")]
     ApiVersion(String),
-    /// It is no packed chart.
+    /// The file is not a packed chart.
     #[error("{0}")]
     Archive(#[from] ArchiveError),
-    /// It has malformed rules.
+    /// The file has malformed rules.
     #[error("{0}")]
     Ignore(#[from] IgnoreError),
 }
@@ -68,7 +68,7 @@ impl LoadError {
         }
     }
 
-    /// The same error, of a chart that is in a folder of another one.
+    /// Returns the same error for a chart in a folder of another chart.
     pub(super) fn within(mut self, folder: &str) -> Self {
         self.path = if self.path.is_empty() {
             folder.to_owned()
@@ -78,7 +78,7 @@ impl LoadError {
         self
     }
 
-    /// What to do about it, where that is known.
+    /// Returns advice on how to fix the error, if there is any.
     pub fn hint(&self) -> Option<&'static str> {
         match &self.cause {
             Cause::NoMetadata if self.path.contains("charts/") => Some(

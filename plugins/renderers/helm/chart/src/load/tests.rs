@@ -1,11 +1,11 @@
-//! Charts in memory.
+//! Tests with charts in memory.
 
 use std::{cell::RefCell, collections::BTreeMap};
 
 use super::*;
 use crate::archive::tests::{entry, packed};
 
-/// Files by path, and which of them were read.
+/// Files by path, and the paths that were read.
 #[derive(Default)]
 struct Memory {
     files: BTreeMap<String, Vec<u8>>,

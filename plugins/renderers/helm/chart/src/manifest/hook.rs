@@ -1,4 +1,4 @@
-//! Hooks: manifests that are run at certain events.
+//! Hooks: manifests that run at certain events.
 
 use super::{Manifest, ManifestError};
 
@@ -8,7 +8,7 @@ const WEIGHT: &str = "helm.sh/hook-weight";
 const DELETE: &str = "helm.sh/hook-delete-policy";
 const OUTPUT_LOG: &str = "helm.sh/hook-output-log-policy";
 
-/// An event at which hooks are run.
+/// An event at which hooks run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "the names are those of Helm's annotation")]
 pub enum HookEvent {
@@ -34,13 +34,13 @@ impl HookEvent {
             "post-upgrade" => Self::PostUpgrade,
             "pre-rollback" => Self::PreRollback,
             "post-rollback" => Self::PostRollback,
-            // Helm 2 called it so.
+            // Helm 2's name for it.
             "test" | "test-success" => Self::Test,
             _ => return None,
         })
     }
 
-    /// The name, as Helm stores it: `pre-install`.
+    /// Returns the name as Helm stores it: `pre-install`.
     pub fn name(self) -> &'static str {
         match self {
             Self::PreInstall => "pre-install",
@@ -56,30 +56,30 @@ impl HookEvent {
     }
 }
 
-/// A manifest that is run at certain events.
+/// A manifest that runs at certain events.
 #[derive(Clone, Debug)]
 pub struct Hook {
     /// The manifest.
     pub manifest: Manifest,
-    /// When it is run.
+    /// The events at which it runs.
     pub events: Vec<HookEvent>,
-    /// Lower first; 0 if the annotation is no number.
+    /// The weight. Lower weights come first. 0 if the annotation is not a number.
     pub weight: i64,
-    /// When it is deleted, as the annotation has it in lower case: `hook-succeeded`, `hook-failed`,
-    /// `before-hook-creation`; Helm does not look whether it knows them.
+    /// When the hook is deleted, as in the annotation in lowercase: `hook-succeeded`, `hook-failed`, `before-hook-creation`. Helm
+    /// does not check whether it knows the policies.
     pub delete_policies: Vec<String>,
-    /// After which outcomes its logs are shown: `hook-succeeded`, `hook-failed`.
+    /// The outcomes after which its logs are shown: `hook-succeeded`, `hook-failed`.
     pub output_log_policies: Vec<String>,
 }
 
 impl Hook {
-    /// Whether it is run when somebody asks for a test.
+    /// Returns whether the hook runs when a user requests a test.
     pub fn is_test(&self) -> bool {
         self.events.contains(&HookEvent::Test)
     }
 }
 
-/// Reads the annotations of a hook; the inner error is the name of an event that Helm does not know.
+/// Reads the annotations of a hook. The inner error is the name of an event that Helm does not know.
 pub(super) fn read(
     manifest: Manifest,
     events: &str,

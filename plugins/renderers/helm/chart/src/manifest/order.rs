@@ -1,6 +1,6 @@
 //! The order of kinds in which Helm installs.
 
-/// What comes first is what others need ("The order in which Helm installs").
+/// Kinds that others need come first ("The order in which Helm installs").
 const INSTALL_ORDER: [&str; 38] = [
     "PriorityClass",
     "Namespace",
@@ -42,7 +42,7 @@ const INSTALL_ORDER: [&str; 38] = [
     "ValidatingWebhookConfiguration",
 ];
 
-/// What a kind is sorted by: known kinds in their order, then the others by name.
+/// Returns the sort key of a kind: known kinds in their order, then the others by name.
 pub(super) fn key(kind: String) -> (usize, String) {
     match INSTALL_ORDER.iter().position(|known| *known == kind) {
         Some(place) => (place, String::new()),

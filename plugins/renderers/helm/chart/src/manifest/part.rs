@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, ops::Range};
 
 use pintle_gotemplate::Text;
 
-/// A part of a text. It holds the whole, so that nothing is copied.
+/// A part of a text. It holds the whole text, so nothing is copied.
 #[derive(Clone)]
 pub struct Part {
     whole: Text,
@@ -19,17 +19,17 @@ impl Part {
         }
     }
 
-    /// Where in the whole it begins, in bytes.
+    /// Returns the start of the part in the whole text, in bytes.
     pub fn start(&self) -> usize {
         self.range.start
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.whole.as_bytes()[self.range.clone()]
     }
 
-    /// The text with each invalid byte sequence replaced by U+FFFD.
+    /// Returns the text with each invalid byte sequence replaced by U+FFFD.
     pub fn to_str_lossy(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self.as_bytes())
     }

@@ -1,28 +1,28 @@
-//! Splitting a stream of documents where Helm splits it.
+//! Splits a stream of documents where Helm splits it.
 
 use memchr::{memchr_iter, memmem};
 
-/// What a line begins with that ends a document.
+/// The beginning of a line that ends a document.
 const SEPARATOR: &[u8] = b"---";
 
 /// One document of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Document<'a> {
-    /// The line at which its text begins, from 1.
+    /// The line at which the text begins, from 1.
     pub line: usize,
-    /// Where in the stream its text begins, in bytes.
+    /// The position in the stream at which the text begins, in bytes.
     pub start: usize,
-    /// Its text, without the space before it.
+    /// The text, without the white space before it.
     pub text: &'a [u8],
 }
 
-/// Splits at each line that begins with `---`, whatever stands behind it: `---apiVersion: v1` begins a document with
-/// `apiVersion: v1`. Documents of nothing but space are left out.
+/// Splits at each line that begins with `---`, whatever follows it: `---apiVersion: v1` begins a document with `apiVersion: v1`.
+/// Documents that contain only white space are omitted.
 pub fn split(text: &[u8]) -> Vec<Document<'_>> {
     let mut found = Vec::new();
     let mut rest = trim(text);
     let mut line = 1 + newlines(&text[..text.len() - rest.len()]);
-    // The text begins with a line; what is behind a separator does not.
+    // The text begins with a line, but the rest after a separator does not.
     let mut end = if rest.starts_with(SEPARATOR) {
         Some(0)
     } else {
@@ -52,7 +52,7 @@ pub fn split(text: &[u8]) -> Vec<Document<'_>> {
     }
 }
 
-/// Where the next line begins that begins with a separator; what the text begins with is no line.
+/// Returns the start of the next line that begins with a separator. The start of the text does not count as a line.
 fn separator(text: &[u8]) -> Option<usize> {
     memmem::find(text, b"\n---").map(|at| at + 1)
 }
@@ -61,7 +61,7 @@ fn newlines(text: &[u8]) -> usize {
     memchr_iter(b'\n', text).count()
 }
 
-/// The text without space at its beginning; space is what Unicode calls so.
+/// Returns the text without leading white space, as Unicode defines it.
 fn trim(text: &[u8]) -> &[u8] {
     let mut rest = text;
     loop {
@@ -70,7 +70,7 @@ fn trim(text: &[u8]) -> &[u8] {
             rest = behind;
             continue;
         }
-        // Beyond ASCII, at most four bytes make a character.
+        // A non-ASCII character has at most four bytes.
         let head = &rest[..rest.len().min(4)];
         let valid = match std::str::from_utf8(head) {
             Ok(valid) => valid,
@@ -106,7 +106,7 @@ mod tests {
                 (7, "c: 1\nd: ---\n".to_owned()),
             ]
         );
-        // Four hyphens are a separator and a hyphen; what is behind a separator is no other one.
+        // Four hyphens are a separator and a hyphen. What follows a separator is not another one.
         assert_eq!(texts("----"), [(1, "-".to_owned())]);
         assert_eq!(texts("---------"), [(1, "------".to_owned())]);
         assert_eq!(texts("--- ---"), [(1, "---".to_owned())]);

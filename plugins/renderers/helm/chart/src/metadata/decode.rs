@@ -1,7 +1,7 @@
-//! Reading `Chart.yaml` and the lock files as Go reads them into its structs.
+//! Decodes `Chart.yaml` and the lock files as Go decodes them into its structs.
 //!
-//! Keys match without regard to case, numbers and booleans become texts where a text belongs, null leaves a field as it
-//! is, and unknown keys are ignored.
+//! Keys match regardless of case, numbers and booleans become strings where a string is expected, null leaves a field unchanged,
+//! and unknown keys are ignored.
 
 use std::collections::BTreeMap;
 
@@ -18,25 +18,25 @@ use crate::{
 /// A field has the wrong type.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum DecodeError {
-    /// Something else than what belongs there.
+    /// The value does not have the expected type.
     #[error("cannot unmarshal {found} into field {field} of type {wanted}")]
     Type {
         /// The path of the field.
         field: String,
-        /// What is there: `a list`.
+        /// The actual value: `a list`.
         found: &'static str,
-        /// Go's name of what belongs there: `string`.
+        /// Go's name of the expected type: `string`.
         wanted: &'static str,
     },
-    /// Nothing between two items of a list.
+    /// A list has a null item.
     #[error("validation: {0} must not contain empty or null nodes")]
     NullItem(String),
-    /// Something else than a time.
+    /// The value is not a time.
     #[error("parsing time {0:?}: it is no time as of RFC 3339, such as 2006-01-02T15:04:05Z")]
     Time(String),
 }
 
-/// Where a value is, for messages.
+/// The location of a value, for messages.
 #[derive(Clone, Copy)]
 struct Field<'a> {
     of: &'a str,
@@ -54,7 +54,7 @@ impl Field<'_> {
 }
 
 impl Metadata {
-    /// Takes over what a document says; fields that it does not name stay, those of items in lists too.
+    /// Applies the content of a document. Fields that it does not name stay, including those of list items.
     pub(crate) fn read(&mut self, document: &Value) -> Result<(), DecodeError> {
         each(document, "Metadata", |field, value| {
             match field.name {
@@ -133,7 +133,7 @@ fn dependency(document: &Value, read: &mut Dependency) -> Result<(), DecodeError
     })
 }
 
-/// Gives every key of a document, in lower case, with its value. Null is an empty document.
+/// Visits every key of a document, in lowercase, with its value. Null is an empty document.
 fn each(
     document: &Value,
     of: &str,
@@ -190,7 +190,7 @@ fn texts(field: Field<'_>, value: &Value, into: &mut Vec<String>) -> Result<(), 
     Ok(())
 }
 
-/// Nobody asks when a lock file was made, but Helm reads it.
+/// The time at which a lock file was made is not used, but Helm parses it.
 fn check_time(field: Field<'_>, value: &Value) -> Result<(), DecodeError> {
     match value {
         Value::Nil => Ok(()),
@@ -209,7 +209,7 @@ fn boolean(field: Field<'_>, value: &Value, into: &mut bool) -> Result<(), Decod
     Ok(())
 }
 
-/// Reads each item over the one that is there already at its index, as Go does.
+/// Reads each item over the existing one at the same index, as Go does.
 fn list<T: Default>(
     field: Field<'_>,
     value: &Value,
@@ -252,7 +252,7 @@ fn annotations(
     Ok(())
 }
 
-/// Makes integers floats, as JSON in between makes them.
+/// Converts integers to floats, as the intermediate JSON does.
 fn as_floats(value: &Value) -> Value {
     match value {
         Value::Int(number) => Value::Float(number.to_f64()),

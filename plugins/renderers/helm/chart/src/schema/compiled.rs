@@ -1,7 +1,7 @@
-//! What Helm's library looks at when it compiles a schema, beyond what the metaschema says.
+//! The checks that Helm's library makes when it compiles a schema, beyond those of the metaschema.
 //!
-//! From the root on it follows all that may apply to a value, but no definition that nothing refers to. References must lead
-//! somewhere in the document, and what they lead to must be a schema, also where no schema is by itself.
+//! From the root on, it follows everything that may apply to a value, but no definition without a reference to it. References
+//! must lead to something in the document, and that must be a schema, even in a place that is not otherwise for schemas.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use super::{
     keywords::{Checker, Shape, draft_inside, enter, parts, shape},
 };
 
-/// A schema with its base address, the draft around it, and where it is.
+/// A schema with its base address, the draft around it, and its location.
 type Place<'a> = (&'a Json, String, Draft, String);
 
 /// Follows a schema that its metaschema has accepted.
@@ -34,9 +34,9 @@ pub(super) fn check(document: &Document<'_>, checker: &mut Checker<'_>) {
 struct Walk<'a, 'c, 'r> {
     document: &'a Document<'a>,
     checker: &'c mut Checker<'r>,
-    /// Where the schemas are that were followed.
+    /// The addresses in memory of the schemas that were followed.
     done: BTreeSet<*const Json>,
-    /// What references lead to, and is to be followed.
+    /// The targets of references that are still to be followed.
     targets: Vec<Place<'a>>,
 }
 
@@ -51,7 +51,7 @@ impl<'a> Walk<'a, '_, '_> {
         let draft = draft_inside(schema, outer);
         let own = self.document.resource(schema);
         let base = own.map_or(base, |own| own.address.as_str());
-        // Up to draft 7, a reference hides what draft 4 has, and not what the library compiles for drafts 6 and 7.
+        // Up to draft 7, a reference hides draft 4's keywords, but not those that the library compiles for drafts 6 and 7.
         let mut hides = false;
         for keyword in draft.references() {
             if let Some(reference) = keywords.get(*keyword).and_then(Json::as_str) {
@@ -77,7 +77,7 @@ impl<'a> Walk<'a, '_, '_> {
                 let length = at.len();
                 if let Some(key) = key {
                     enter(at, &key);
-                    // The metaschemas of drafts 4 and 6 do not ask for regexes here, but the library does.
+                    // The metaschemas of drafts 4 and 6 do not require regexes here, but the library does.
                     if keyword == "patternProperties" && shape == Shape::SchemaOf {
                         self.pattern(&key, at);
                     }

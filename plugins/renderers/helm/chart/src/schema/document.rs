@@ -1,4 +1,4 @@
-//! A schema and its parts that other parts refer to.
+//! A schema, and its parts that other parts refer to.
 
 use std::{
     borrow::Cow,
@@ -14,15 +14,15 @@ use super::{
     keywords::{Checker, Shape, draft_inside, shape},
 };
 
-/// How deep a schema may be; JSON readers stop at 128.
+/// The maximum depth of a schema. JSON readers stop at 128.
 const MAX_DEPTH: usize = 130;
-/// How many bytes its patterns may take together once they are compiled: eight of the largest. The last may exceed it.
+/// The maximum total size of its compiled patterns in bytes: eight of the largest. The last one may exceed it.
 const MAX_PATTERNS: usize = 32 << 20;
 
-/// Where Helm's library takes a schema to be: what its own id is relative to, and under which it refers to itself.
+/// Where Helm's library assumes a schema to be. The schema's own id is relative to it, and the schema can refer to itself by it.
 const PLACE: &str = "file:///values.schema.json";
 
-/// The drafts of JSON Schema; later ones are larger.
+/// The drafts of JSON Schema. Later ones compare as greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Draft {
     V4,
@@ -33,12 +33,12 @@ pub(super) enum Draft {
 }
 
 impl Draft {
-    /// The keyword of an id.
+    /// Returns the keyword for an id.
     pub(super) fn id(self) -> &'static str {
         if self == Self::V4 { "id" } else { "$id" }
     }
 
-    /// The keywords that refer to another schema.
+    /// Returns the keywords that refer to another schema.
     pub(super) fn references(self) -> &'static [&'static str] {
         match self {
             Self::V4 | Self::V6 | Self::V7 => &["$ref"],
@@ -48,45 +48,45 @@ impl Draft {
     }
 }
 
-/// What a part with an id is to the parts in it, up to those with an id of their own.
+/// The scope that a part with an id forms for the parts in it, up to those with their own id.
 #[derive(Debug)]
 pub(super) struct Resource {
-    /// What their references are relative to.
+    /// The address to which their references are relative.
     pub(super) address: String,
     pub(super) draft: Draft,
 }
 
-/// What a reference leads to.
+/// The target of a reference.
 #[derive(Debug)]
 pub(super) struct Target<'a> {
     pub(super) schema: &'a Json,
-    /// The address of the resource that it is in, and its draft.
+    /// The address of the enclosing resource, and its draft.
     pub(super) base: String,
     pub(super) draft: Draft,
 }
 
-/// A schema with what its parts can be referred to by.
+/// A schema with an index of the parts that can be referred to.
 #[derive(Debug)]
 pub(super) struct Document<'a> {
     pub(super) root: &'a Json,
-    /// Its id if it has one, else [`PLACE`].
+    /// The id if there is one, otherwise [`PLACE`].
     pub(super) address: String,
     pub(super) draft: Draft,
     /// Whether `unevaluatedProperties` or `unevaluatedItems` occurs.
     pub(super) tracks: bool,
-    /// By address: the document itself and its parts with an id, and each with the fragment of an anchor.
+    /// By address: the document itself, its parts with an id, and each of these with the fragment of an anchor.
     parts: BTreeMap<String, &'a Json>,
-    /// Those of the addresses that are of schemas, rather than of what only a reference makes one.
+    /// The addresses that belong to schemas, not to parts that only a reference turns into one.
     named: BTreeSet<String>,
-    /// The parts with an id, by where they are in memory.
+    /// The parts with an id, by their address in memory.
     resources: BTreeMap<*const Json, Resource>,
     regexes: BTreeMap<&'a str, Result<Rc<Regex>, String>>,
-    /// How many bytes the patterns may still take.
+    /// The number of bytes that patterns may still take.
     room: usize,
 }
 
 impl<'a> Document<'a> {
-    /// Looks through a schema; says what is wrong if it is none.
+    /// Indexes a schema. Returns the errors if it is invalid.
     pub(super) fn new(root: &'a Json) -> Result<Self, Vec<String>> {
         if !matches!(root, Json::Bool(_) | Json::Object(_)) {
             let message = "is no schema: a schema is an object or a boolean";
@@ -126,7 +126,7 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// Collects ids, anchors and patterns, also from where no schema is by itself, because references lead everywhere.
+    /// Collects ids, anchors and patterns, also from places that are not for schemas, because references can lead anywhere.
     fn index(
         &mut self,
         schema: &'a Json,
@@ -189,7 +189,8 @@ impl<'a> Document<'a> {
         Ok(())
     }
 
-    /// Notes the address of a part. Two schemas may not have the same; what is none by itself gives way to one.
+    /// Records the address of a part. Two schemas may not have the same address. A part that is not a schema by itself gives way
+    /// to one that is.
     fn name(&mut self, address: String, part: &'a Json, is_schema: bool) -> Result<(), String> {
         if self.named.contains(&address) {
             let known = self.parts.get(&address);
@@ -223,16 +224,16 @@ impl<'a> Document<'a> {
         self.regexes.insert(pattern, regex);
     }
 
-    /// What is wrong with a pattern.
+    /// Returns the error in a pattern.
     pub(super) fn regex_error(&self, pattern: &str) -> Option<String> {
         match self.regexes.get(pattern) {
             Some(regex) => regex.as_ref().err().cloned(),
-            // In what was taken for no schema, a `default` that a reference leads to.
+            // The pattern is in a part that was not considered a schema, such as a `default` that a reference leads to.
             None => compiled_regex(pattern).err(),
         }
     }
 
-    /// Whether a pattern, which is in the schema, matches anywhere in a text.
+    /// Returns whether a pattern of the schema matches anywhere in a text.
     pub(super) fn matches(&self, pattern: &str, text: &[u8]) -> bool {
         match self.regexes.get(pattern) {
             Some(regex) => regex.as_ref().is_ok_and(|regex| regex.is_match(text)),
@@ -240,8 +241,8 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// The part that a reference means, seen from a part in the resource with the address `base`; None if it is elsewhere,
-    /// where Helm would fetch it from.
+    /// Returns the part that a reference means, relative to the resource with the address `base`; None if it is elsewhere, from
+    /// where Helm would fetch it.
     pub(super) fn resolve(
         &self,
         reference: &str,
@@ -272,7 +273,7 @@ impl<'a> Document<'a> {
         Ok(Some(found.ok_or_else(missing)?))
     }
 
-    /// Follows a JSON pointer from a part in a resource, perhaps into resources inside.
+    /// Follows a JSON pointer from a part in a resource, possibly into resources inside it.
     fn follow(&self, part: &'a Json, base: &str, pointer: &str) -> Option<Target<'a>> {
         let root = self.parts.get(base).and_then(|root| self.resource(root));
         let mut target = Target {
@@ -299,7 +300,7 @@ impl<'a> Document<'a> {
         Some(target)
     }
 
-    /// What a part with an id is.
+    /// Returns the resource that a part with an id forms.
     pub(super) fn resource(&self, schema: &Json) -> Option<&Resource> {
         self.resources.get(&std::ptr::from_ref(schema))
     }
@@ -307,20 +308,20 @@ impl<'a> Document<'a> {
 
 type Keywords = serde_json::Map<String, Json>;
 
-/// The id of a part. Up to draft 7, a reference hides it.
+/// Returns the id of a part. Up to draft 7, a reference hides it.
 fn id(keywords: &Keywords, draft: Draft) -> Option<&str> {
     let hidden = draft < Draft::V2019 && keywords.contains_key("$ref");
     let id = keywords.get(draft.id()).filter(|_| !hidden);
     id.and_then(Json::as_str)
 }
 
-/// The address of a part that has an id of its own.
+/// Returns the address of a part that has its own id.
 fn own_address(keywords: &Keywords, base: &str, draft: Draft) -> Option<String> {
     let id = id(keywords, draft)?.split('#').next()?;
     (!id.is_empty()).then(|| join(base, id).0.into_owned())
 }
 
-/// What references may have for a fragment to mean a part. Up to draft 7, it is the fragment of an id.
+/// Returns the fragments by which references can name a part. Up to draft 7, this is the fragment of an id.
 fn anchors(keywords: &Keywords, draft: Draft) -> Vec<String> {
     let named = |keyword: &str| {
         let anchor = keywords.get(keyword).and_then(Json::as_str);
@@ -345,13 +346,13 @@ fn compiled_regex(pattern: &str) -> Result<Rc<Regex>, String> {
     Regex::new(pattern.as_bytes()).map_err(|error| error.to_string())
 }
 
-/// The draft that a schema names; the latest if it names none.
+/// Returns the draft that a schema names, or the latest one if it names none.
 fn draft(root: &Json) -> Draft {
     let name = root.get("$schema").and_then(Json::as_str);
     name.and_then(named_draft).unwrap_or(Draft::V2020)
 }
 
-/// The draft with a name, whatever the fragment.
+/// Returns the draft with a name, ignoring the fragment.
 pub(super) fn named_draft(name: &str) -> Option<Draft> {
     let name = name.split('#').next().unwrap_or_default();
     let name = name
@@ -368,8 +369,8 @@ pub(super) fn named_draft(name: &str) -> Option<Draft> {
     }
 }
 
-/// Whether Helm asks the network for what has an address, or with `urn:` the program that it is in. A file it looks for
-/// at the root of its machine, not in the chart: there is none.
+/// Returns whether Helm requests an address from the network or, with `urn:`, from the program that contains it. It looks for a
+/// file at the root of its machine, not in the chart, and there is none.
 fn is_elsewhere(address: &str) -> bool {
     let scheme = address.split_once(':').map_or("", |(scheme, _)| scheme);
     let schemes = ["http", "https", "urn"];
@@ -378,11 +379,11 @@ fn is_elsewhere(address: &str) -> bool {
         .any(|known| scheme.eq_ignore_ascii_case(known))
 }
 
-/// Resolves a reference against an address (RFC 3986, section 5.2, as far as schemas need it): to an address and a fragment.
+/// Resolves a reference against an address to an address and a fragment (RFC 3986, section 5.2, as far as schemas need it).
 fn join<'a>(base: &'a str, reference: &'a str) -> (Cow<'a, str>, &'a str) {
     let base = base.split('#').next().unwrap_or_default();
     let (path, fragment) = reference.split_once('#').unwrap_or((reference, ""));
-    // Nearly all are within the document.
+    // Nearly all references are within the document.
     if path.is_empty() {
         return (Cow::Borrowed(base), fragment);
     }
@@ -449,7 +450,7 @@ pub(super) fn percent_decoded(text: &str) -> Cow<'_, str> {
     Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// References to what is elsewhere.
+/// References that lead elsewhere.
 pub(super) type Skipped = BTreeSet<String>;
 
 #[cfg(test)]

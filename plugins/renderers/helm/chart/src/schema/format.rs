@@ -1,4 +1,4 @@
-//! The formats of texts that schemas up to draft 7 assert, as Helm's library checks them: leniently here and there. Formats
+//! The formats of strings that schemas up to draft 7 assert, checked as Helm's library does, which is lenient in places. Formats
 //! that are not listed are not checked.
 
 use pintle_goregexp::Regex;
@@ -6,7 +6,7 @@ use pintle_gourl::Url;
 
 use super::document::percent_decoded;
 
-/// Whether a text has a format; unknown formats hold for every text.
+/// Returns whether a string has a format. Every string satisfies an unknown format.
 pub(super) fn holds(format: &str, text: &str) -> bool {
     match format {
         "date" => is_date(text),
@@ -30,19 +30,19 @@ pub(super) fn holds(format: &str, text: &str) -> bool {
     }
 }
 
-/// Whether a text is an absolute URL.
+/// Returns whether a string is an absolute URL.
 pub(super) fn is_absolute(text: &str) -> bool {
     url(text).is_some_and(|url| !url.scheme.is_empty())
 }
 
-/// Whether a text is a URL, absolute or relative. Blanks are tolerated.
+/// Returns whether a string is a URL, absolute or relative. Blanks are tolerated.
 pub(super) fn is_reference(text: &str) -> bool {
     !text.contains('\\') && url(text).is_some()
 }
 
 fn url(text: &str) -> Option<Url> {
     let url = Url::parse(text.as_bytes()).ok()?;
-    // Go tolerates several colons in a host, and zones of addresses; the library does not.
+    // Go tolerates several colons in a host, and zones of addresses, but the library does not.
     let host = url.hostname();
     let bracketed = b"[]".iter().all(|bracket| url.host.contains(bracket));
     let is_address = || std::str::from_utf8(host).is_ok_and(is_ipv6);
@@ -50,7 +50,7 @@ fn url(text: &str) -> Option<Url> {
     holds.then_some(url)
 }
 
-/// Whether a text is a URL with pairs of braces in the segments of its path.
+/// Returns whether a string is a URL with pairs of braces in the segments of its path.
 fn is_template(text: &str) -> bool {
     url(text).is_some_and(|url| {
         let path = String::from_utf8_lossy(&url.raw_path);
@@ -58,7 +58,7 @@ fn is_template(text: &str) -> bool {
     })
 }
 
-/// Whether each brace that opens is closed before the next one opens.
+/// Returns whether each opening brace is closed before the next one opens.
 fn has_pairs(segment: &str) -> bool {
     let mut is_open = false;
     for char in percent_decoded(segment).chars() {
@@ -72,7 +72,7 @@ fn has_pairs(segment: &str) -> bool {
     !is_open
 }
 
-/// Four numbers, which may have a sign, as Go reads numbers.
+/// Matches four numbers, which may have a sign, as Go parses numbers.
 fn is_ipv4(text: &str) -> bool {
     let is_octet = |part: &str| {
         let number = part.parse::<i64>();
@@ -86,7 +86,7 @@ fn is_ipv6(text: &str) -> bool {
     text.contains(':') && text.parse::<std::net::Ipv6Addr>().is_ok()
 }
 
-/// RFC 1123: labels of letters, digits and inner hyphens, 253 bytes in all.
+/// Matches RFC 1123: labels of letters, digits and inner hyphens, with at most 253 bytes in total.
 fn is_hostname(text: &str) -> bool {
     let text = text.strip_suffix('.').unwrap_or(text);
     let label = |label: &str| {
@@ -125,7 +125,7 @@ fn is_email(text: &str) -> bool {
     text.len() <= 254 && local.len() <= 64 && local_holds && domain_holds
 }
 
-/// `YYYY-MM-DD`, a day that exists.
+/// Matches `YYYY-MM-DD` if the day exists.
 fn is_date(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let [year, month, day] = parts.as_slice() else {
@@ -151,7 +151,8 @@ fn digits(text: &str, count: usize) -> Option<u32> {
     all.then(|| text.parse().ok()).flatten()
 }
 
-/// RFC 3339: `hh:mm:ss`, perhaps a fraction, and `Z` or an offset. A leap second is only at the end of a day in UTC.
+/// Matches RFC 3339: `hh:mm:ss`, an optional fraction, and `Z` or an offset. A leap second occurs only at the end of a day in
+/// UTC.
 fn is_time(text: &str) -> bool {
     let Some((clock, rest)) = text.split_at_checked(8) else {
         return false;
@@ -177,7 +178,7 @@ fn is_time(text: &str) -> bool {
     hour < 24 && minute < 60 && (second < 60 || leap)
 }
 
-/// Numbers of two characters with a colon between them, as Go reads numbers: one of the two may be a sign.
+/// Parses two-character numbers separated by colons, as Go parses numbers: one of the two characters may be a sign.
 fn clock_numbers<const COUNT: usize>(text: &str) -> Option<[i64; COUNT]> {
     let mut numbers = [0; COUNT];
     let mut parts = text.split(':');
@@ -208,7 +209,7 @@ fn is_date_time(text: &str) -> bool {
     is_date(date) && time.strip_prefix(['T', 't']).is_some_and(is_time)
 }
 
-/// RFC 3339, appendix A: weeks, or other units from the largest on. None has a fraction.
+/// Matches RFC 3339, appendix A: weeks, or other units from the largest on. None has a fraction.
 fn is_duration(text: &str) -> bool {
     let Some(text) = text.strip_prefix('P').filter(|text| !text.is_empty()) else {
         return false;
@@ -220,7 +221,7 @@ fn is_duration(text: &str) -> bool {
     are_units(date, "YMD") && time.is_none_or(|time| !time.is_empty() && are_units(time, "HMS"))
 }
 
-/// Whether a text is numbers, each with another of the units after it, in their order.
+/// Returns whether a string consists of numbers, each followed by a different one of the units, in their order.
 fn are_units(mut text: &str, mut units: &str) -> bool {
     while !text.is_empty() {
         let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
@@ -239,7 +240,7 @@ fn are_units(mut text: &str, mut units: &str) -> bool {
     true
 }
 
-/// From one moment to another, of which one may be said by how long it is to the other.
+/// Matches a period from one moment to another. A duration may replace one of the two.
 fn is_period(text: &str) -> bool {
     let Some((start, end)) = text.split_once('/') else {
         return false;
@@ -251,7 +252,7 @@ fn is_period(text: &str) -> bool {
     }
 }
 
-/// A version of Semantic Versioning 2.0, without a `v`.
+/// Matches a version of Semantic Versioning 2.0, without a `v`.
 fn is_semver(text: &str) -> bool {
     let (text, build) = cut(text, '+');
     let (core, prerelease) = cut(text, '-');
@@ -272,7 +273,7 @@ fn is_semver(text: &str) -> bool {
         })
 }
 
-/// What is before a separator, and what is after it if it is there.
+/// Returns what is before a separator, and what is after it if there is one.
 fn cut(text: &str, separator: char) -> (&str, Option<&str>) {
     match text.split_once(separator) {
         Some((before, after)) => (before, Some(after)),
@@ -297,7 +298,7 @@ fn is_json_pointer(text: &str) -> bool {
     (text.is_empty() || text.starts_with('/')) && tildes
 }
 
-/// How many levels to go up, and then a pointer, or `#` for the key or index there.
+/// Matches the number of levels to go up, followed by a pointer, or by `#` for the key or index there.
 fn is_relative_json_pointer(text: &str) -> bool {
     let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
     let levels = &text[..text.len() - rest.len()];

@@ -1,7 +1,7 @@
-//! What the metaschemas ask of a schema: the keywords of each draft and what their values must be.
+//! The requirements of the metaschemas: the keywords of each draft and what their values must be.
 //!
-//! Like Helm's library, this looks only where the metaschema of a draft says that schemas are; unknown keywords may have any
-//! value. A part with an id of its own may name a draft of its own.
+//! Like Helm's library, this looks only in the places where a draft's metaschema expects schemas. Unknown keywords may have any
+//! value. A part with its own id may name its own draft.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,13 +14,13 @@ use super::{
     number::Decimal,
 };
 
-/// How many problems are told.
+/// The maximum number of problems to report.
 const MAX_PROBLEMS: usize = 100;
 const TYPES: [&str; 7] = [
     "array", "boolean", "integer", "null", "number", "object", "string",
 ];
 
-/// What the value of a keyword must be.
+/// The required form of a keyword's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     Text,
@@ -35,15 +35,15 @@ pub(super) enum Shape {
     Positive,
     Count,
     List,
-    /// A list with something in it, and nothing twice.
+    /// A non-empty list without duplicates.
     Distinct,
     Types,
     Names,
-    /// Names of which there is at least one.
+    /// A non-empty list of names.
     SomeNames,
     /// A list of names for each key.
     NamesOf,
-    /// A schema or names for each key.
+    /// A schema or a list of names for each key.
     Dependencies,
     Vocabularies,
     Schema,
@@ -51,12 +51,12 @@ pub(super) enum Shape {
     Schemas,
     SchemaOrSchemas,
     SchemaOf,
-    /// A schema for each key, and each key is a regex.
+    /// A schema for each key, where each key is a regex.
     SchemaOfRegex,
 }
 
 impl Shape {
-    /// Whether the value is a schema, or has schemas in it.
+    /// Returns whether the value is a schema, or contains schemas.
     pub(super) fn has_schemas(self) -> bool {
         matches!(
             self,
@@ -71,7 +71,7 @@ impl Shape {
     }
 }
 
-/// What a keyword's value must be in a draft; None if it may be anything.
+/// Returns the required form of a keyword's value in a draft; None if it may be anything.
 pub(super) fn shape(keyword: &str, draft: Draft) -> Option<Shape> {
     use Draft::{V4, V6, V7, V2019, V2020};
     let (since, shape) = match keyword {
@@ -127,7 +127,7 @@ pub(super) fn shape(keyword: &str, draft: Draft) -> Option<Shape> {
     (draft >= since).then_some(shape)
 }
 
-/// The schemas in a keyword's value, each with its key or index if it is not the value itself.
+/// Returns the schemas in a keyword's value, each with its key or index unless it is the value itself.
 pub(super) fn parts(shape: Shape, value: &Json) -> Vec<(Option<Cow<'_, str>>, &Json)> {
     match (shape, value) {
         (Shape::FlagOrSchema, Json::Bool(_)) => Vec::new(),
@@ -163,7 +163,7 @@ pub(super) fn enter(at: &mut String, key: &str) {
     }
 }
 
-/// The draft of a schema inside one of a draft: only with an id is it a resource of its own, whose `$schema` counts.
+/// Returns the draft of a schema inside another one. Only a schema with an id is a resource of its own, whose `$schema` counts.
 pub(super) fn draft_inside(schema: &Json, outer: Draft) -> Draft {
     let name = schema.get("$schema").and_then(Json::as_str);
     let Some(own) = name.and_then(named_draft) else {
@@ -175,13 +175,13 @@ pub(super) fn draft_inside(schema: &Json, outer: Draft) -> Draft {
     if has_id && !hidden { own } else { outer }
 }
 
-/// Looks for what a metaschema refuses.
+/// Finds what a metaschema refuses.
 pub(super) struct Checker<'r> {
-    /// What is wrong with a regex.
+    /// Returns the error in a regex.
     regex: &'r dyn Fn(&str) -> Option<String>,
-    /// A JSON pointer to what is looked at.
+    /// A JSON pointer to the part being checked.
     at: String,
-    /// The schemas that were looked at, by where they are in memory.
+    /// The addresses in memory of the schemas that were checked.
     known: BTreeSet<*const Json>,
     pub(super) problems: Vec<String>,
 }
@@ -196,18 +196,18 @@ impl<'r> Checker<'r> {
         }
     }
 
-    /// Checks a schema in a schema of a draft, with all that is in it.
+    /// Checks a schema inside a schema of a draft, with everything in it.
     pub(super) fn run(&mut self, at: &str, schema: &Json, draft: Draft) {
         at.clone_into(&mut self.at);
         self.schema(schema, draft);
     }
 
-    /// Whether a schema was looked at.
+    /// Returns whether a schema was checked.
     pub(super) fn knows(&self, schema: &Json) -> bool {
         self.known.contains(&std::ptr::from_ref(schema))
     }
 
-    /// Notes a problem at a place.
+    /// Records a problem at the current place.
     pub(super) fn note(&mut self, problem: String) {
         if self.problems.len() < MAX_PROBLEMS {
             self.problems.push(problem);
@@ -289,7 +289,8 @@ impl<'r> Checker<'r> {
         }
     }
 
-    /// What a value must be if it is something else; of objects and lists of schemas, without what is in them.
+    /// Returns the required form of a value that does not have it. For objects and lists of schemas, their contents are not
+    /// checked.
     fn wanted(&self, shape: Shape, value: &Json, draft: Draft) -> Option<String> {
         let text = value.as_str();
         let (holds, wanted) = match shape {
@@ -378,7 +379,7 @@ fn is_positive(value: &Json) -> bool {
     Decimal::of_json(value).is_some_and(|number| number.compare(ZERO).is_gt())
 }
 
-/// `2.0` is a count, too.
+/// Returns whether a value is a count; `2.0` is one, too.
 fn is_count(value: &Json) -> bool {
     let number = Decimal::of_json(value);
     number.is_some_and(|number| number.is_integer() && number.compare(ZERO).is_ge())
@@ -389,14 +390,14 @@ fn is_list(value: &Json, least: usize, holds: impl Fn(&Json) -> bool) -> bool {
     list.is_some_and(|list| list.len() >= least && list.iter().all(holds))
 }
 
-/// Whether nothing is twice in a list; `1` and `1.0` are the same.
+/// Returns whether a list has no duplicates. `1` and `1.0` are the same.
 fn is_distinct(list: &Json) -> bool {
     let mut seen = BTreeSet::new();
     let mut items = list.as_array().into_iter().flatten();
     items.all(|item| seen.insert(canonical(item)))
 }
 
-/// A text that is the same for values that are equal.
+/// Returns a text that is the same for equal values.
 fn canonical(value: &Json) -> String {
     match value {
         Json::Number(number) => canonical_number(number),
@@ -417,13 +418,13 @@ fn canonical(value: &Json) -> String {
 
 fn canonical_number(number: &Number) -> String {
     match number.as_f64() {
-        // Both that are whole and those with a fraction are written without an exponent.
+        // Both whole numbers and those with a fraction are written without an exponent.
         Some(float) if number.is_f64() => (float + 0.0).to_string(),
         _ => number.to_string(),
     }
 }
 
-/// A value in a message.
+/// Formats a value for a message.
 fn shown(value: &Json) -> String {
     const MAX_CHARS: usize = 80;
     match value {

@@ -5,14 +5,14 @@ use std::cmp::Ordering;
 use pintle_gotemplate::Value;
 use serde_json::{Number, Value as Json};
 
-/// `digits × 10^-scale`: what a number's shortest decimal text says.
+/// A number as `digits × 10^-scale`, from its shortest decimal text.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Decimal {
     Exact {
         digits: i128,
         scale: u32,
     },
-    /// With more digits than fit.
+    /// A number with more digits than fit.
     Rounded(f64),
 }
 
@@ -69,7 +69,7 @@ impl Decimal {
         }
     }
 
-    /// Both with the same scale.
+    /// Returns the digits of both numbers at the same scale.
     fn aligned(self, other: Self) -> Option<(i128, i128)> {
         let (
             Self::Exact {
@@ -105,7 +105,7 @@ impl Decimal {
         }
     }
 
-    /// The same for numbers that are equal: without zeros at the end of the fraction.
+    /// Returns the same result for equal numbers: without trailing zeros in the fraction.
     pub(super) fn reduced(self) -> (i128, u32) {
         match self {
             Self::Exact {
@@ -118,12 +118,12 @@ impl Decimal {
                 }
                 (digits, scale)
             }
-            // These are larger than all that are exact.
+            // These are larger than all exact numbers.
             Self::Rounded(number) => (number.to_bits().into(), u32::MAX),
         }
     }
 
-    /// Whether it is a whole number of times the other one.
+    /// Returns whether the number is an integer multiple of the other one.
     pub(super) fn is_multiple_of(self, other: Self) -> bool {
         match self.aligned(other) {
             Some((_, 0)) => false,

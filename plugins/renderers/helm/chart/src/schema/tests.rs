@@ -66,7 +66,7 @@ extra: 1
 
 #[test]
 fn drafts_differ() {
-    // Beside a reference, draft 7 looks at nothing else.
+    // Beside a reference, draft 7 ignores everything else.
     let schema = |draft: &str| {
         format!(
             r##"{{"$schema": "{draft}", "properties": {{"a": {{"$ref": "#/definitions/any", "type": "string"}},
@@ -157,7 +157,7 @@ fn a_part_may_have_its_own_draft() {
         }}
     }"##;
     assert_eq!(problems(schema, "plain: {a: 1}"), Vec::<String>::new());
-    // The same id is resolved each time that a reference comes to it, and leads to the same address.
+    // The same id is resolved each time a reference reaches it, and leads to the same address.
     assert_eq!(
         problems(schema, "self: {self: {self: {new: {a: 1}}}}"),
         ["self.self.self.new.a: nothing is allowed here"]
@@ -226,7 +226,7 @@ fn a_schema_may_refer_to_itself_by_the_name_of_its_file() {
     ] {
         assert_eq!(of("", reference), ["a: got number, want string"]);
     }
-    // Also beside an id, to which other references are relative then.
+    // This also holds beside an id, to which other references are then relative.
     let own_id = r#""$id": "https://example.com/root.json","#;
     assert_eq!(
         of(own_id, "file:///values.schema.json"),
@@ -302,7 +302,7 @@ fn unique_items_are_so_by_value() {
     }
     let different = "1, '1', true, 'true', null, 'null', [], {}, '', 0, [0], [[0]], 0.1, 1.1, {a: 1}, {a: 2}, {b: 1}";
     assert_eq!(told(different), Vec::<String>::new());
-    // All of them are looked at, and in no more time than it takes to read them.
+    // All items are compared, in no more time than it takes to read them.
     let many: Vec<_> = (0..30_000).map(|number| number.to_string()).collect();
     let many = many.join(", ");
     assert_eq!(told(&many), Vec::<String>::new());

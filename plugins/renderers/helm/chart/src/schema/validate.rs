@@ -1,4 +1,4 @@
-//! Checking one value against one schema.
+//! Checks one value against one schema.
 
 mod collections;
 mod compare;
@@ -17,26 +17,26 @@ use super::{
 };
 use compare::{equals, show};
 
-/// How deep schemas may lead from one to another; values are less deep.
+/// The maximum depth to which schemas may lead from one to another. Values are less deep.
 const MAX_DEPTH: usize = 150;
-/// How many schemas may be looked at in all: alternatives of alternatives grow fast.
+/// The maximum number of schemas to evaluate in total, because alternatives of alternatives grow fast.
 const MAX_STEPS: usize = 2_000_000;
-/// How many problems are told.
+/// The maximum number of problems to report.
 const MAX_PROBLEMS: usize = 100;
 
 /// Checks values against a schema.
 pub(super) struct Validator<'a> {
     document: &'a Document<'a>,
-    /// The draft of the schema that is looked at.
+    /// The draft of the schema being evaluated.
     draft: Draft,
-    /// The keys that lead to the value that is looked at.
+    /// The keys that lead to the value being checked.
     path: Vec<String>,
     skipped: Skipped,
     depth: usize,
     steps: usize,
 }
 
-/// What of an object or a list some schema has looked at, for `unevaluated…`.
+/// The parts of an object or a list that some schema has evaluated, for `unevaluated…`.
 #[derive(Clone, Debug, Default)]
 struct Seen {
     properties: BTreeSet<String>,
@@ -50,7 +50,7 @@ impl Seen {
     }
 }
 
-/// What one schema says of one value.
+/// The result of one schema for one value.
 #[derive(Debug, Default)]
 struct Outcome {
     problems: Problems,
@@ -62,7 +62,7 @@ impl Outcome {
         self.problems.is_empty()
     }
 
-    /// Takes over what another schema says of the same value.
+    /// Adds the result of another schema for the same value.
     fn merge(&mut self, other: Self) {
         if other.is_valid() {
             self.seen.add(other.seen);
@@ -86,7 +86,7 @@ impl<'a> Validator<'a> {
         }
     }
 
-    /// What is wrong with a value.
+    /// Returns the problems of a value.
     pub(super) fn run(&mut self, value: &Value) -> Problems {
         let document = self.document;
         let mut problems = self.check(document.root, &document.address, value).problems;
@@ -94,7 +94,7 @@ impl<'a> Validator<'a> {
         problems
     }
 
-    /// The references to what is elsewhere that were come across.
+    /// Returns the encountered references that lead elsewhere.
     pub(super) fn into_skipped(self) -> Skipped {
         self.skipped
     }
@@ -139,13 +139,13 @@ impl<'a> Validator<'a> {
         if draft < Draft::V2019
             && let Some(reference) = schema.get("$ref").and_then(Json::as_str)
         {
-            // Up to draft 7, a reference hides everything beside it; but not `const` from Helm's library.
+            // Up to draft 7, a reference hides everything beside it, except that Helm's library still checks `const`.
             if let Some(message) = self.constant(schema, value) {
                 return self.fail(outcome, message);
             }
             return outcome.merge(self.reference(reference, base, value));
         }
-        // Like Helm's library, what these find ends the look at this schema.
+        // As in Helm's library, a problem that these find ends the evaluation of this schema.
         if let Some(message) = self.at_once(schema, value) {
             return self.fail(outcome, message);
         }
@@ -167,7 +167,7 @@ impl<'a> Validator<'a> {
         }
     }
 
-    /// `type`, `const`, `enum` and `format`.
+    /// Checks `type`, `const`, `enum` and `format`.
     fn at_once(&self, schema: &Keywords, value: &Value) -> Option<String> {
         let wanted: Vec<&str> = match schema.get("type") {
             Some(Json::String(name)) => vec![name],
@@ -226,7 +226,7 @@ impl<'a> Validator<'a> {
         }
     }
 
-    /// Checks what is at a key or index.
+    /// Checks the value at a key or index.
     fn inside(
         &mut self,
         key: impl Into<String>,
@@ -254,7 +254,7 @@ impl<'a> Validator<'a> {
         }
     }
 
-    /// A smallest and a largest count.
+    /// Checks a minimum and a maximum count.
     fn bounds(
         &self,
         schema: &Keywords,
@@ -314,7 +314,7 @@ impl<'a> Validator<'a> {
         }
     }
 
-    /// `not`, `allOf`, `anyOf`, `oneOf`, `if`.
+    /// Checks `not`, `allOf`, `anyOf`, `oneOf` and `if`.
     fn combinations(
         &mut self,
         schema: &'a Keywords,
@@ -373,7 +373,7 @@ impl<'a> Validator<'a> {
                 outcome.seen.add(result.seen);
             }
             matched.push(index);
-            // For what is left over, all alternatives count.
+            // All alternatives count when determining what is unevaluated.
             if keyword == "anyOf" && !self.document.tracks {
                 break;
             }
@@ -426,7 +426,7 @@ impl<'a> Validator<'a> {
     }
 }
 
-/// The reasons for which no alternative fits, each with where, relative to the value that was to fit.
+/// Formats the reasons why no alternative matches, each with its location relative to the value.
 fn told(path: &[String], reasons: &[Problems]) -> String {
     let told = reasons.iter().map(|problems| {
         let told = problems.iter().map(|(at, message)| {
@@ -447,7 +447,8 @@ fn schemas<'a>(schema: &'a Keywords, keyword: &str) -> &'a [Json] {
     }
 }
 
-/// How many a keyword wants: of 64 bits wherever this runs, since what no value can have must be asked for all the same.
+/// Returns the count that a keyword specifies. It has 64 bits on every platform, because a count that no value can have must
+/// still be enforced.
 fn count_of(schema: &Keywords, keyword: &str) -> Option<u64> {
     let json = schema.get(keyword)?;
     json.as_u64().or_else(|| {

@@ -1,8 +1,8 @@
-//! How the values of a user, of a chart and of its subcharts become one table.
+//! Combines the values of a user, of a chart and of its subcharts into one table.
 //!
-//! What is above wins; tables are merged, everything else is replaced, and null takes a default away. The globals of a
-//! chart go down into its subcharts. The rules, with what they do in the corners, are Helm's ("Subcharts and Global
-//! Values"; observed in Helm 4.3.1 where the documentation is silent).
+//! Upper values win: tables are merged, everything else is replaced, and null removes a default. The globals of a chart are
+//! passed down to its subcharts. The rules, including their corner cases, are Helm's ("Subcharts and Global Values"; observed in
+//! Helm 4.3.1 where the documentation is silent).
 
 use pintle_gotemplate::{
     Map, Text, Value,
@@ -16,30 +16,30 @@ use crate::{chart::Chart, warning::Warnings};
 /// The key of the values that every subchart sees.
 const GLOBAL: &[u8] = b"global";
 
-/// The values for a subchart are no table.
+/// The values for a subchart are not a table.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error(
     "type mismatch on {path}: the values of the chart {chart:?} must be a table, and here is {found}"
 )]
 pub struct CoalesceError {
-    /// The path of the values, with dots.
+    /// The dot-separated path of the values.
     pub path: String,
     /// The name of the subchart.
     pub chart: String,
-    /// What is there instead.
+    /// The actual type.
     pub found: &'static str,
 }
 
-/// What becomes of null.
+/// The treatment of null.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Nulls {
-    /// It takes the key away that it overrides: for what templates see.
+    /// Null removes the key that it overrides, for what templates see.
     Remove,
-    /// It stays, for a later step that removes.
+    /// Null stays, for a later step that removes it.
     Keep,
 }
 
-/// A path of keys, written out only where a message needs it.
+/// A path of keys, formatted only when a message needs it.
 #[derive(Clone, Copy)]
 struct Path<'a> {
     above: Option<&'a Path<'a>>,
@@ -63,7 +63,7 @@ impl<'a> Path<'a> {
     }
 }
 
-/// The values that a chart and its subcharts get: the defaults of each, under `values`, which stay as they are.
+/// Returns the values for a chart and its subcharts: the defaults of each under `values`, which stay unchanged.
 pub(crate) fn coalesce(
     chart: &Chart,
     values: &Map,
@@ -129,8 +129,8 @@ fn globals(inner: &Map, outer: &Map, path: Path<'_>, warnings: &mut Warnings) {
         match (value, into.get(&key)) {
             (Value::Map(table), None) => put(&into, key, table.shallow_copy().into()),
             (Value::Map(table), Some(Value::Map(under))) => {
-                // From the top down: what the chart above says wins over what the subchart says. Nulls stay, since the
-                // subchart's own step removes them.
+                // From the top down: the parent chart's value wins over the subchart's. Nulls stay, because the subchart's own
+                // step removes them.
                 let over = table.shallow_copy();
                 tables(&over, &under, path.then(&key), warnings);
                 put(&into, key, over.into());
@@ -162,7 +162,7 @@ fn global_table(values: &Map, side: &str, warnings: &mut Warnings) -> Option<Map
     }
 }
 
-/// Puts the defaults of one chart under `values`. The chart keeps its own: what is put is a copy.
+/// Puts the defaults of one chart under `values`. Only copies are inserted, so the chart keeps its own.
 fn defaults(chart: &Chart, values: &Map, path: Path<'_>, nulls: Nulls, warnings: &mut Warnings) {
     let own = chart.values.borrow();
     let own = own.iter();
@@ -172,7 +172,7 @@ fn defaults(chart: &Chart, values: &Map, path: Path<'_>, nulls: Nulls, warnings:
                 values.remove(key);
             }
             (Some(Value::Map(table)), Value::Map(default)) => {
-                // The values of a subchart are its own business: there, its own nulls are known.
+                // A subchart handles its own values, because its own nulls are known there.
                 let is_subchart = chart
                     .dependencies
                     .iter()
@@ -192,15 +192,14 @@ fn defaults(chart: &Chart, values: &Map, path: Path<'_>, nulls: Nulls, warnings:
     }
 }
 
-/// Puts copies of the defaults in the table `below` under the table `above`. Where nulls are removed, those among the
-/// defaults are nothing.
+/// Puts copies of the defaults in the table `below` under the table `above`. Where nulls are removed, null defaults are skipped.
 fn table_defaults(above: &Map, below: &Map, path: Path<'_>, nulls: Nulls, warnings: &mut Warnings) {
     let below = below.borrow();
     let below = below.iter();
     for (key, default) in below {
         match (above.get(key), default) {
             (_, Value::Nil) if nulls == Nulls::Remove => {}
-            // Null over a default removes it; null over null stays.
+            // Null over a default removes it, and null over null stays.
             (Some(Value::Nil), _) if nulls == Nulls::Remove => {
                 above.remove(key);
             }
@@ -213,8 +212,8 @@ fn table_defaults(above: &Map, below: &Map, path: Path<'_>, nulls: Nulls, warnin
     }
 }
 
-/// A copy of a default that shares no table with it, without the nulls in its tables where they are removed. Those in
-/// lists stay.
+/// Returns a copy of a default that shares no table with it. Where nulls are removed, the copy lacks the nulls in the default's
+/// tables. Nulls in lists stay.
 fn copied(default: &Value, nulls: Nulls) -> Value {
     match (default, nulls) {
         (Value::Map(table), Nulls::Remove) => Value::Map(without_nulls(table)),
@@ -240,10 +239,10 @@ pub(crate) fn merge_tables(above: &Map, below: &Map, warnings: &mut Warnings) {
     tables(above, below, root, warnings);
 }
 
-/// Puts the table `below` under the table `above`, which then share what only the lower one has.
+/// Puts the table `below` under the table `above`. Both then share what only the lower one has.
 fn tables(above: &Map, below: &Map, path: Path<'_>, warnings: &mut Warnings) {
     let entries = below.entries();
-    // Helm writes the nulls of the upper table into the lower one too, and others may hold that.
+    // Helm also writes the nulls of the upper table into the lower one, which others may hold.
     let null_keys = |map: &Map| -> Vec<Text> {
         let entries = map.borrow();
         let nulls = entries
@@ -266,7 +265,7 @@ fn tables(above: &Map, below: &Map, path: Path<'_>, warnings: &mut Warnings) {
     }
 }
 
-/// Warns of a value that stays where a default is a table and it is none, or the other way round. Null is neither.
+/// Warns if a value that is not a table overrides a default that is one, or the other way round. Null is neither.
 fn warn_of_kinds(kept: &Value, default: &Value, path: Path<'_>, warnings: &mut Warnings) {
     match (kept, default) {
         (Value::Nil, _) | (_, Value::Nil) => {}

@@ -1,8 +1,8 @@
-//! Values written as on Helm's command line: `--set`, `--set-string`, `--set-json`, `--set-file`, `--set-literal`.
+//! Values in the syntax of Helm's command line: `--set`, `--set-string`, `--set-json`, `--set-file`, `--set-literal`.
 //!
-//! The grammar and its oddities are those of Helm's documentation ("The format and limitations of --set") and of what its
-//! parser does with malformed lines: a comma ends a value, a backslash takes the next character as it is, `{a,b}` is a list,
-//! `a[0]` an item, `a.b` a key in a table.
+//! The grammar and its oddities come from Helm's documentation ("The format and limitations of --set") and from the behaviour of
+//! its parser on malformed lines: a comma ends a value, a backslash takes the next character literally, `{a,b}` is a list, `a[0]`
+//! is an item, and `a.b` is a key in a table.
 
 use pintle_goencoding::json::{self, JsonError};
 use pintle_gotemplate::{Map, Value, value::clamp_to_usize};
@@ -10,11 +10,11 @@ use thiserror::Error;
 
 use super::merge;
 
-/// The largest index of a list that may be set.
+/// The largest list index that may be set.
 const MAX_INDEX: usize = 65_536;
-/// How many dots a key may have.
+/// The maximum number of dots in a key.
 const MAX_DOTS: usize = 30;
-/// How many indices a key may have. Helm has no limit: its stack grows, a component's does not.
+/// The maximum number of indices in a key. Helm has no limit because its stack grows, but a component's does not.
 const MAX_INDICES: usize = 100;
 
 /// Why a line of values is malformed.
@@ -23,7 +23,7 @@ pub enum SetError {
     /// A key without `=`.
     #[error("key {0:?} has no value")]
     NoValue(String),
-    /// A comma where a value belongs.
+    /// A comma where a value is expected.
     #[error("key {0:?} has no value (cannot end with ,)")]
     Comma(String),
     /// A key that ends with a dot.
@@ -32,16 +32,16 @@ pub enum SetError {
     /// `{` without `}`.
     #[error("list must terminate with '}}'")]
     UnfinishedList,
-    /// Something that is no number between brackets, or no end of them.
+    /// Brackets that do not contain a number, or have no end.
     #[error("error parsing index: {0:?} is not a number")]
     Index(String),
     /// Text between `]` and what may follow it.
     #[error("unexpected data at end of array index: {0:?}")]
     AfterIndex(String),
-    /// An index below 0.
+    /// A negative index.
     #[error("negative {0} index not allowed")]
     Negative(i64),
-    /// An index that would make a huge list.
+    /// An index that would create a huge list.
     #[error("index of {0} is greater than maximum supported index of {MAX_INDEX}")]
     TooLarge(i64),
     /// Too many dots.
@@ -50,17 +50,17 @@ pub enum SetError {
     /// Too many brackets.
     #[error("a key has more than {MAX_INDICES} indices")]
     TooManyIndices,
-    /// A key in something that has no keys, or an index into what is no list.
+    /// A key in something that has no keys, or an index into something that is not a list.
     #[error("unable to parse key: {key:?} holds {found}, though {wanted} is set in it")]
     Conflict {
-        /// The key that holds something.
+        /// The key that already has a value.
         key: String,
-        /// What it holds: `a string`.
+        /// What the key holds: `a string`.
         found: &'static str,
         /// What the line treats it as: `a key`, `an item`.
         wanted: &'static str,
     },
-    /// A value that is no JSON.
+    /// A value that is not JSON.
     #[error("the value of {key:?} is not JSON: {reason}")]
     Json {
         /// The key.
@@ -68,7 +68,7 @@ pub enum SetError {
         /// What is wrong.
         reason: JsonError,
     },
-    /// A whole object that is no JSON.
+    /// A whole object that is not JSON.
     #[error("it is not JSON: {0}")]
     Object(JsonError),
     /// A file that cannot be read.
@@ -76,21 +76,21 @@ pub enum SetError {
     File(String),
 }
 
-/// Reads files for `--set-file`: gives the content, or says what is wrong.
+/// Reads files for `--set-file`. Returns the content or an error message.
 pub type ReadFile<'a> = &'a dyn Fn(&str) -> Result<Value, String>;
 
-/// What the text after `=` means.
+/// The interpretation of the text after `=`.
 #[derive(Clone, Copy)]
 enum Reading<'a> {
     /// Numbers, booleans and null are recognised.
     Typed,
-    /// It is a text.
+    /// The text is a string.
     Text,
-    /// It is JSON.
+    /// The text is JSON.
     Json,
-    /// It is the path of a file.
+    /// The text is the path of a file.
     File(ReadFile<'a>),
-    /// It is a text to the end of the line, and nothing in the line is escaped.
+    /// The text is a string up to the end of the line, and nothing in the line is escaped.
     Literal,
 }
 
@@ -109,7 +109,7 @@ pub fn set_json(line: &str, values: &Map) -> Result<(), SetError> {
     Parser::new(line, Reading::Json).run(values)
 }
 
-/// Puts a `--set-json` line of either form over values: one whole object, or keys with JSON.
+/// Merges a `--set-json` line of either form over values: one whole object, or keys with JSON.
 pub fn merge_json(line: &str, values: Map) -> Result<Map, SetError> {
     let object = line.trim();
     if !object.starts_with('{') {
@@ -132,7 +132,7 @@ pub fn set_literal(line: &str, values: &Map) -> Result<(), SetError> {
     Parser::new(line, Reading::Literal).run(values)
 }
 
-/// How deep a key is, so far.
+/// The depth of a key so far.
 #[derive(Clone, Copy, Default)]
 struct Depth {
     dots: usize,
@@ -157,7 +157,7 @@ impl Depth {
     }
 }
 
-/// The end of the line, which is no error; or one.
+/// The end of the line, which is not an error, or an error.
 enum Stop {
     End,
     Failed(SetError),
@@ -169,7 +169,7 @@ impl From<SetError> for Stop {
     }
 }
 
-/// What is left of a line.
+/// The rest of a line.
 struct Parser<'a> {
     rest: &'a str,
     reading: Reading<'a>,
@@ -199,7 +199,7 @@ impl<'a> Parser<'a> {
         Some(next)
     }
 
-    /// Reads up to one of `stops`, which is taken too; the second part is None at the end of the line.
+    /// Reads up to and including one of `stops`. The second part of the result is None at the end of the line.
     fn until(&mut self, stops: &[char]) -> (String, Option<char>) {
         let mut text = String::new();
         while let Some(next) = self.next() {
@@ -222,7 +222,7 @@ impl<'a> Parser<'a> {
         matches!(self.reading, Reading::Literal)
     }
 
-    /// One key with its value, put into `table`.
+    /// Reads one key with its value, and stores it in `table`.
     fn key(&mut self, table: &Map, depth: Depth) -> Result<(), Stop> {
         let stops: &[char] = if self.is_literal() {
             &['=', '[', '.']
@@ -237,7 +237,7 @@ impl<'a> Parser<'a> {
                 let index = self.index()?;
                 let mut items = inner_list(table, &key)?;
                 let result = self.item(&key, &mut items, index, depth);
-                // Helm keeps what there is of the list where the line ends too early.
+                // Helm keeps the part of the list that exists when the line ends too early.
                 put(table, &key, Value::list(items));
                 result
             }
@@ -258,14 +258,14 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// `…]`; without the bracket the line ends, which Helm takes for nothing to do.
+    /// Reads `…]`. Without the bracket, the line ends there, and Helm does nothing.
     fn index(&mut self) -> Result<i64, Stop> {
         let (text, stop) = self.until(&[']']);
         stop.ok_or(Stop::End)?;
         text.parse().map_err(|_| SetError::Index(text).into())
     }
 
-    /// What follows `key[index]`.
+    /// Reads what follows `key[index]`.
     fn item(
         &mut self,
         key: &str,
@@ -282,7 +282,7 @@ impl<'a> Parser<'a> {
         let value = match stop {
             None => return Err(Stop::End),
             Some('=') => match self.value(key) {
-                // At the end of the line, an item is the empty text like any other value.
+                // At the end of the line, an item is the empty string, like any other value.
                 Ok(value) | Err((Some(value), Stop::End)) => value,
                 Err((_, stop)) => return Err(stop),
             },
@@ -302,7 +302,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// `key=…`
+    /// Reads `key=…`.
     fn value_of(&mut self, table: &Map, key: &str) -> Result<(), Stop> {
         match self.value(key) {
             Ok(value) => {
@@ -318,7 +318,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The value after `=` and the comma behind it. A value comes with the end of the line if there was nothing to read.
+    /// Reads the value after `=` and the comma after it. If there was nothing to read, a value is returned together with the end
+    /// of the line.
     fn value(&mut self, key: &str) -> Result<Value, (Option<Value>, Stop)> {
         match self.reading {
             Reading::Json => return self.json(key).map_err(|error| (None, error.into())),
@@ -336,7 +337,7 @@ impl<'a> Parser<'a> {
         self.read(text).map_err(|error| (None, error.into()))
     }
 
-    /// `a,b}`
+    /// Reads `a,b}`.
     fn list(&mut self) -> Result<Value, SetError> {
         let mut items = Vec::new();
         loop {
@@ -355,7 +356,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// One JSON value and the comma behind it; nothing at all is null.
+    /// Reads one JSON value and the comma after it. Nothing at all is null.
     fn json(&mut self, key: &str) -> Result<Value, SetError> {
         if self.skip_to_comma() {
             return Ok(Value::Nil);
@@ -370,7 +371,7 @@ impl<'a> Parser<'a> {
         Ok(value)
     }
 
-    /// Skips spaces and one comma; whether that, or the end of the line, came next.
+    /// Skips spaces and one comma. Returns whether a comma, or the end of the line, came next.
     fn skip_to_comma(&mut self) -> bool {
         self.rest = self.rest.trim_start();
         match self.rest.strip_prefix(',') {
@@ -391,7 +392,7 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// A value without quotes: a boolean, null, an integer, or a text.
+/// Interprets a value without quotes: a boolean, null, an integer, or a string.
 fn typed(text: &str) -> Value {
     match text {
         "0" => return Value::int64(0),
@@ -408,14 +409,14 @@ fn typed(text: &str) -> Value {
     text.into()
 }
 
-/// Sets a key; Helm ignores the empty one.
+/// Sets a key. Helm ignores the empty key.
 fn put(table: &Map, key: &str, value: Value) {
     if !key.is_empty() {
         super::put(table, key, value);
     }
 }
 
-/// The table at a key, or a new one.
+/// Returns the table at a key, or a new one.
 fn inner_table(table: &Map, key: &str) -> Result<Map, SetError> {
     match table.get(key.as_bytes()) {
         None => Ok(Map::new()),
@@ -424,7 +425,7 @@ fn inner_table(table: &Map, key: &str) -> Result<Map, SetError> {
     }
 }
 
-/// The items at a key, or none.
+/// Returns the items at a key, or none.
 fn inner_list(table: &Map, key: &str) -> Result<Vec<Value>, SetError> {
     match table.get(key.as_bytes()) {
         None => Ok(Vec::new()),
@@ -433,7 +434,7 @@ fn inner_list(table: &Map, key: &str) -> Result<Vec<Value>, SetError> {
     }
 }
 
-/// The items of the list at an index, or none.
+/// Returns the items of the list at an index, or none.
 fn nested_list(items: &[Value], at: usize, key: &str) -> Result<Vec<Value>, SetError> {
     match items.get(at) {
         None | Some(Value::Nil) => Ok(Vec::new()),
@@ -442,7 +443,7 @@ fn nested_list(items: &[Value], at: usize, key: &str) -> Result<Vec<Value>, SetE
     }
 }
 
-/// The table at an index; whatever else is there is replaced.
+/// Returns the table at an index. Any other value there is replaced.
 fn nested_table(items: &mut [Value], at: usize) -> Map {
     match items.get_mut(at) {
         Some(Value::Map(table)) => table.clone(),

@@ -1,7 +1,7 @@
 //! The effect of JSON on strings: `sigs.k8s.io/yaml` marshals to JSON, and reads the result as YAML.
 //!
 //! Nearly all strings stay as they are. Invalid UTF-8 becomes U+FFFD, some characters are refused, and a line break that JSON
-//! does not recognize (U+0085) is folded.
+//! does not recognise (U+0085) is folded.
 
 use std::borrow::Cow;
 

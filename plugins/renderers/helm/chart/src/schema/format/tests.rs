@@ -1,6 +1,6 @@
 use super::*;
 
-/// What Helm's library takes for a format, and what it does not.
+/// What Helm's library accepts as a format, and what it refuses.
 #[test]
 fn formats() {
     for (format, good, bad) in [

@@ -14,7 +14,7 @@ fn problems(schema: &str, draft: Draft) -> Vec<String> {
 
 #[test]
 fn what_each_draft_refuses() {
-    // Whether drafts 4, 6, 7, 2019-09 and 2020-12 refuse it.
+    // Whether drafts 4, 6, 7, 2019-09 and 2020-12 refuse the schema.
     for (schema, refused) in [
         (r#"{"required": []}"#, [true, false, false, false, false]),
         (r#"{"required": ["a", "a"]}"#, [true; 5]),

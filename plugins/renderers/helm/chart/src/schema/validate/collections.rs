@@ -1,4 +1,4 @@
-//! Objects and lists.
+//! Checks objects and lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,7 +47,7 @@ impl<'a> Validator<'a> {
         }
     }
 
-    /// What has to be there, or to hold, if something is there.
+    /// Checks what must be present, or must hold, if something is present.
     fn dependencies(
         &mut self,
         schema: &'a Keywords,
@@ -205,7 +205,7 @@ impl<'a> Validator<'a> {
     }
 }
 
-/// The names in a list of names that are not there, in words.
+/// Describes the names in a list of names that are missing.
 fn missing(names: Option<&Json>, has: &dyn Fn(&str) -> bool) -> Option<String> {
     let names = names?.as_array()?.iter().filter_map(Json::as_str);
     let missing: Vec<String> = names
@@ -219,7 +219,8 @@ fn missing(names: Option<&Json>, has: &dyn Fn(&str) -> bool) -> Option<String> {
     }
 }
 
-/// The first item that is equal to an earlier one, after that one. Only items that are alike are compared: there may be many.
+/// Returns the first item that equals an earlier one, after that earlier one. Because there may be many items, only those with
+/// the same hash are compared.
 fn duplicates(items: &[Value]) -> Option<(usize, usize)> {
     let mut seen: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
     for (index, item) in items.iter().enumerate() {

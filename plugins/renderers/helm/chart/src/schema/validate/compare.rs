@@ -1,4 +1,4 @@
-//! Values that are equal as JSON: `1` is `1.0`.
+//! Compares values as JSON: `1` equals `1.0`.
 
 use std::{
     cmp::Ordering,
@@ -62,7 +62,7 @@ pub(super) fn values_equal(one: &Value, other: &Value) -> bool {
     }
 }
 
-/// A number that is the same for values that are equal.
+/// Returns a number that is the same for equal values.
 pub(super) fn hash(value: &Value) -> u64 {
     let mut hasher = DefaultHasher::new();
     feed(value, &mut hasher);
@@ -95,7 +95,7 @@ fn feed(value: &Value, hasher: &mut DefaultHasher) {
     }
 }
 
-/// A value in a message: a text in quotes, a number as it is written.
+/// Formats a value for a message: a string in quotes, a number as written.
 pub(super) fn show(value: &Value) -> String {
     match value {
         Value::String(text) => format!("{:?}", text.to_str_lossy()),

@@ -1,4 +1,4 @@
-//! What lines of values mean. The expectations are what Helm 4.3.1 gives for them.
+//! Tests the meaning of lines of values. The expected results come from Helm 4.3.1.
 
 use pintle_goencoding::functions::to_json;
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ use super::*;
 
 type Put = fn(&str, &Map) -> Result<(), SetError>;
 
-/// What a line makes of `{"a": {"b": 1}, "l": [1]}`, as JSON; or why it is malformed.
+/// Returns what a line makes of `{"k": {"b": 1}, "l": [1]}`, as JSON, or why it is malformed.
 fn after(put: Put, line: &str) -> String {
     let start = serde_json::json!({"k": {"b": 1}, "l": [1]});
     let Value::Map(values) = crate::values::from_json(&start) else {
@@ -142,7 +142,7 @@ fn what_is_json_for_go() {
         Ok(values) => to_json(&values.into()).to_string(),
         Err(error) => format!("error: {error}"),
     };
-    // Half of a pair that makes one character is replaced, and whatever is behind a value begins the next key.
+    // A lone surrogate is replaced, and anything after a value begins the next key.
     assert_eq!(merged(r#" {"a": "\ud800"} "#), "{\"a\":\"\u{fffd}\"}");
     assert_eq!(
         merged(r#"{"a": 1} x"#),
