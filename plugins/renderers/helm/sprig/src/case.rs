@@ -1,4 +1,4 @@
-//! Names in other notations, as the library `xstrings` converts them.
+//! Conversions of names to other notations, as in the library `xstrings`.
 
 use pintle_gotemplate::{Function, Type, Value, rune::is_letter};
 
@@ -22,7 +22,7 @@ fn is_connector(rune: char) -> bool {
     rune == '-' || rune == '_' || is_space(rune)
 }
 
-/// Letters but for common Chinese, Japanese and Korean ones, which have no case.
+/// Returns whether a character is a letter, except for common Chinese, Japanese and Korean ones, which have no case.
 fn is_alphabet(rune: char) -> bool {
     is_letter(rune)
         && !matches!(
@@ -31,7 +31,7 @@ fn is_alphabet(rune: char) -> bool {
         )
 }
 
-/// `some_words` as `SomeWords`; connectors at the start stay, and so does the second of two in a row.
+/// Converts `some_words` to `SomeWords`. Connectors at the start stay, and so does the second of two in a row.
 fn pascal_case(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = runes(text).map(|(_, rune, _)| rune).peekable();
@@ -39,7 +39,7 @@ fn pascal_case(text: &[u8]) -> Vec<u8> {
     let mut first_is_upper = false;
     for rune in rest.by_ref() {
         if is_connector(rune) {
-            // The last character is written below, a connector or not.
+            // The last character is written below, whether it is a connector or not.
             if let Some(previous) = current.replace(rune) {
                 push(&mut out, previous);
             }
@@ -56,7 +56,7 @@ fn pascal_case(text: &[u8]) -> Vec<u8> {
         return out;
     };
     if rest.peek().is_none() && is_connector(current) {
-        // Nothing but connectors: the library writes the last of them twice.
+        // If there are only connectors, the library writes the last of them twice.
         push(&mut out, current);
     }
     for next in rest {
@@ -83,7 +83,7 @@ fn pascal_case(text: &[u8]) -> Vec<u8> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Word {
-    /// The end of the text, or nothing but invalid bytes.
+    /// The end of the text, or only invalid bytes.
     None,
     Number,
     Upper,
@@ -93,7 +93,7 @@ enum Word {
     Other,
 }
 
-/// `HTTPServer` as `http_server`: the words of a name in lower case, with a connector between them.
+/// Converts `HTTPServer` to `http_server`: the words of a name in lowercase, with a connector between them.
 fn separate(text: &[u8], connector: char) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + text.len() / 4);
     let (mut kind, mut word, mut rest) = next_word(text);
@@ -122,7 +122,7 @@ fn separate(text: &[u8], connector: char) -> Vec<u8> {
                 let number = word;
                 (kind, word, rest) = next_word(rest);
                 if kind == Word::Alphabet {
-                    // Small letters after a number make it a word of its own: `http_2xx`.
+                    // Lowercase letters after a number make it a separate word: `http_2xx`.
                     push(&mut out, connector);
                     write_word(&mut out, Word::Number, number, connector);
                     write_run(&mut out, (&mut kind, &mut word, &mut rest), connector);
@@ -130,7 +130,7 @@ fn separate(text: &[u8], connector: char) -> Vec<u8> {
                         push(&mut out, connector);
                     }
                 } else {
-                    // Otherwise it belongs to the word before it: `bld4_floor`.
+                    // Otherwise the number belongs to the word before it: `bld4_floor`.
                     write_word(&mut out, Word::Number, number, connector);
                     if !matches!(kind, Word::Connector | Word::Punctuation) {
                         push(&mut out, connector);
@@ -143,7 +143,7 @@ fn separate(text: &[u8], connector: char) -> Vec<u8> {
     out
 }
 
-/// Writes numbers and small letters as long as they follow each other.
+/// Writes numbers and lowercase letters as long as they follow each other.
 fn write_run<'a>(
     out: &mut Vec<u8>,
     (kind, word, rest): (&mut Word, &mut &'a [u8], &mut &'a [u8]),
@@ -171,14 +171,14 @@ fn write_word(out: &mut Vec<u8>, kind: Word, word: &[u8], connector: char) {
     }
 }
 
-/// A place in a text that moves over characters; invalid bytes go with the valid character after them.
+/// A position in a text that moves by characters. Invalid bytes belong to the valid character after them.
 struct Cursor<'a> {
     text: &'a [u8],
     at: usize,
 }
 
 impl Cursor<'_> {
-    /// The next valid character and how many bytes it is to its end; `previous` if there is none.
+    /// Returns the next valid character and the number of bytes to its end; `previous` if there is none.
     fn peek(&self, previous: char) -> (char, usize) {
         let mut size = 0;
         loop {
@@ -197,7 +197,7 @@ impl Cursor<'_> {
         self.at == self.text.len()
     }
 
-    /// Moves on while characters match; gives the first that does not, or the last one at the end.
+    /// Moves on while characters match. Returns the first one that does not match, or the last one at the end.
     fn skip_while(&mut self, mut rune: char, matches: impl Fn(char) -> bool) -> char {
         while !self.is_at_end() {
             let size;
@@ -246,7 +246,7 @@ fn next_word(text: &[u8]) -> (Word, &[u8], &[u8]) {
     (kind, word, rest)
 }
 
-/// The rest of a word that begins with a capital: small letters, or capitals up to the one before a small letter.
+/// Skips the rest of a word that begins with a capital: lowercase letters, or capitals up to the one before a lowercase letter.
 fn skip_upper(cursor: &mut Cursor<'_>, first: char) {
     if cursor.is_at_end() {
         return;

@@ -1,4 +1,4 @@
-//! Conversions between types as the library `cast` makes them for sprig: nothing fails, what has no number is 0.
+//! Type conversions as the library `cast` makes them for sprig. No conversion fails, and a value that has no number becomes 0.
 
 use pintle_gotemplate::{FunctionError, Text, Type, Value, print};
 
@@ -7,7 +7,7 @@ use crate::{
     go::{float, number},
 };
 
-/// `cast.ToInt64` and `cast.ToInt`, which are the same on 64-bit machines.
+/// Converts like `cast.ToInt64` and `cast.ToInt`, which are the same on 64-bit machines.
 pub(crate) fn to_int(value: &Value) -> i64 {
     match value {
         Value::Int(int) => int.wrapping_i64(),
@@ -21,7 +21,7 @@ pub(crate) fn to_int(value: &Value) -> i64 {
     }
 }
 
-/// `cast.ToFloat64`.
+/// Converts like `cast.ToFloat64`.
 #[expect(
     clippy::cast_precision_loss,
     reason = "months and days of the week are small"
@@ -37,13 +37,14 @@ pub(crate) fn to_float(value: &Value) -> f64 {
     }
 }
 
-/// The only named integer types that `cast` knows; even a `time.Duration` is 0 to it.
+/// Returns the number of a month or weekday. These are the only named integer types that `cast` knows; to it, even a
+/// `time.Duration` is 0.
 fn named_int(value: &Value) -> Option<i64> {
     let month = value.downcast::<Month>().map(|month| month.0.into());
     month.or_else(|| value.downcast::<Weekday>().map(|day| day.0.into()))
 }
 
-/// `12.00` without what follows the 12, if that is nothing but zeros.
+/// Returns `12.00` without the part after the 12, if that contains only zeros.
 fn without_zero_decimals(text: &[u8]) -> &[u8] {
     match text.iter().rposition(|&byte| byte != b'0') {
         Some(dot) if text[dot] == b'.' && dot + 1 < text.len() => &text[..dot],
@@ -51,7 +52,7 @@ fn without_zero_decimals(text: &[u8]) -> &[u8] {
     }
 }
 
-/// sprig's `strval`: a string as it is, and all else as printed.
+/// Converts like sprig's `strval`: a string as it is, and anything else as printed.
 pub(crate) fn to_text(value: &Value) -> Result<Text, FunctionError> {
     match value {
         Value::String(text) => Ok(text.clone()),
@@ -62,12 +63,12 @@ pub(crate) fn to_text(value: &Value) -> Result<Text, FunctionError> {
     }
 }
 
-/// What `%v` prints.
+/// Returns what `%v` prints.
 pub(crate) fn printed(value: &Value) -> Result<Text, FunctionError> {
     print::value(value).map_err(FunctionError::new)
 }
 
-/// sprig's `strslice`: the items of a list as text, without those that are nil; any other value alone.
+/// Converts like sprig's `strslice`: the items of a list as strings, without those that are nil; any other value by itself.
 pub(crate) fn to_texts(value: &Value) -> Result<Vec<Text>, FunctionError> {
     match value {
         Value::Nil => Ok(Vec::new()),
@@ -80,7 +81,7 @@ pub(crate) fn to_texts(value: &Value) -> Result<Vec<Text>, FunctionError> {
     }
 }
 
-/// sprig's `empty`: the zero of the type, or nothing inside. A struct never is.
+/// Returns sprig's `empty`: whether the value is the zero of its type, or has nothing inside. A struct is never empty.
 pub(crate) fn is_empty(value: &Value) -> bool {
     !value.is_true()
 }

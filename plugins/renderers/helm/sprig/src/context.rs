@@ -1,24 +1,24 @@
-//! What functions know of the world besides their arguments.
+//! What functions know besides their arguments.
 
 use std::{cell::RefCell, collections::HashMap, fmt, rc::Rc};
 
 use pintle_gotemplate::{Call, FunctionError};
 
-/// What time it is: for a render of a commit, the commit's time.
+/// The current time. For a render of a commit, this is the commit's time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Clock {
     /// Seconds since 1970.
     pub seconds: i64,
-    /// Nanoseconds of the second, below 1,000,000,000.
+    /// Nanoseconds within the second, below 1,000,000,000.
     pub nanoseconds: u32,
 }
 
-/// Says what time it is only when a function asks: whoever keeps a result by what it depends on need not note the time
-/// for templates that never look at it. A [`Clock`] beside it comes first.
+/// A source that is asked for the time only when a function needs it. A caller that caches results by their dependencies
+/// therefore need not record the time for templates that never use it. A [`Clock`] in the same state takes precedence.
 pub struct ClockSource(Box<dyn Fn() -> Clock>);
 
 impl ClockSource {
-    /// A clock that is asked by calling a function, which always says the same.
+    /// Creates a clock that calls a function, which always returns the same time.
     pub fn new(ask: impl Fn() -> Clock + 'static) -> Self {
         Self(Box::new(ask))
     }
@@ -34,29 +34,30 @@ impl fmt::Debug for ClockSource {
     }
 }
 
-/// Gives so many bytes for a purpose.
+/// Derives this many bytes for a purpose.
 type Derive = dyn Fn(&str, u32) -> Vec<u8>;
 
-/// The source of everything that is random in Go: bytes derived from a secret seed and from what they are for.
+/// The source of everything that is random in Go: bytes derived from a secret seed and their purpose.
 ///
-/// What they are for is named by a text, the purpose, so that a render repeats. It is made of
+/// The purpose is a text, so that a render repeats. It consists of
 ///
 /// - the function's name,
 /// - the name of the template that is being rendered, and of the one in it that calls the function,
-/// - the arguments that say which secret is meant: the length of a password, the name in a certificate,
-/// - and how many times before this, in this render, all of that was the same.
+/// - the arguments that identify the secret: the length of a password, the name in a certificate,
+/// - and how often all of these have already been the same in this render.
 ///
-/// Lines and columns are no part of it, nor are other templates or other functions: an edit elsewhere in a chart, or
-/// elsewhere in the same file, leaves a password as it is. It changes when its length does, when its template is
-/// renamed, or when a call with the same function and arguments is put before it in the same file. The seed belongs to
-/// one application, so that two releases of a chart share nothing.
+/// Lines and columns, other templates and other functions are not part of it. An edit elsewhere in a chart, or elsewhere in the
+/// same file, therefore does not change a password. The password changes when its length changes, when its template is renamed,
+/// or when a call with the same function and arguments is inserted before it in the same file. The seed belongs to one
+/// application, so two releases of a chart share nothing.
 pub struct Secrets {
     derive: Box<Derive>,
     counts: RefCell<HashMap<String, u64>>,
 }
 
 impl Secrets {
-    /// Secrets from a function that gives the bytes for a purpose: always the same, and unrelated to those of others.
+    /// Creates secrets from a function that returns the bytes for a purpose: always the same, and unrelated to those for other
+    /// purposes.
     pub fn new(derive: impl Fn(&str, u32) -> Vec<u8> + 'static) -> Self {
         Self {
             derive: Box::new(derive),
@@ -64,7 +65,7 @@ impl Secrets {
         }
     }
 
-    /// 32 bytes for a call of a function, of which `which` says what it is to make.
+    /// Returns 32 bytes for a function call. `which` identifies what the call creates.
     pub(crate) fn seed(call: &dyn Call, which: &str) -> Result<[u8; 32], FunctionError> {
         let secrets = Self::of(call)?;
         let (function, at) = (call.function(), call.place());
@@ -78,7 +79,7 @@ impl Secrets {
         secrets.bytes(&format!("{place}/{count}"))
     }
 
-    /// 32 bytes that are the same for all calls in all renders of the application.
+    /// Returns 32 bytes that are the same for all calls in all renders of the application.
     pub(crate) fn fixed(call: &dyn Call, purpose: &str) -> Result<[u8; 32], FunctionError> {
         Self::of(call)?.bytes(&format!("helm/{purpose}"))
     }
@@ -108,22 +109,22 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// Gives the base to the power of the exponent modulo the modulus.
+/// Computes the base to the power of the exponent modulo the modulus.
 type Calculate = dyn Fn(&[u8], &[u8], &[u8]) -> Option<Vec<u8>>;
 
-/// Who calculates powers modulo large numbers, of which a key takes many: somebody who is faster at it than a component
-/// can be, if there is one. The results are the same.
+/// Computes powers modulo large numbers, of which a key requires many. The work goes to a calculator that is faster than a
+/// component can be, if there is one. The results are the same.
 #[derive(Clone, Default)]
 pub struct Powers(Option<Rc<Calculate>>);
 
 impl Powers {
-    /// Powers from a function that gives the first number to the power of the second, modulo the third: unsigned numbers,
-    /// the most significant byte first. What it gives nothing for is calculated here.
+    /// Creates powers from a function that computes the first number to the power of the second, modulo the third. The numbers
+    /// are unsigned, with the most significant byte first. If the function returns nothing, the power is computed here.
     pub fn new(calculate: impl Fn(&[u8], &[u8], &[u8]) -> Option<Vec<u8>> + 'static) -> Self {
         Self(Some(Rc::new(calculate)))
     }
 
-    /// Those of a call's render; nobody's where it was given none.
+    /// Returns the powers of a call's render, or ones without a calculator if the render has none.
     pub(crate) fn of(call: &dyn Call) -> Self {
         call.state().get::<Self>().cloned().unwrap_or_default()
     }

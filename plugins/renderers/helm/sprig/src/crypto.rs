@@ -1,9 +1,9 @@
 //! Keys, certificates, passwords and ciphers.
 //!
-//! What Go draws at random is derived from the render's [`Secrets`](crate::Secrets). The algorithms of NIST's curves,
-//! Ed25519, AES, bcrypt and scrypt are those of well-kept crates; RSA and DSA are of our own, because what a key takes from
-//! its secret must never change. Their [`Powers`] are the host's, because in WebAssembly they take several times as long,
-//! and a render may ask for several keys.
+//! What Go draws at random is derived from the render's [`Secrets`](crate::Secrets). The algorithms for NIST's curves, Ed25519,
+//! AES, bcrypt and scrypt come from well-maintained crates. RSA and DSA are implemented here, because what a key takes from its
+//! secret must never change. The host computes their [`Powers`], because these take several times as long in WebAssembly, and a
+//! render may request several keys.
 
 mod certificate;
 mod cipher;

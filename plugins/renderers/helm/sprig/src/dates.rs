@@ -1,4 +1,4 @@
-//! Dates and durations. The local zone is UTC, and now is the time that the render was given.
+//! Dates and durations. The local zone is UTC, and the current time is the time given to the render.
 
 mod durations;
 mod moment;
@@ -70,9 +70,9 @@ pub(crate) const FUNCTIONS: &[Function] = &[
     }),
 ];
 
-/// The `time.Time` that `fromToml` makes of a date or time.
+/// Converts a date or time to the `time.Time` that `fromToml` makes of it.
 ///
-/// Without an offset it is one of UTC, in a zone that Go's library names after what is missing.
+/// Without an offset, the time is in UTC, in a zone that Go's library names after what is missing.
 pub fn toml_time(time: &DateTime) -> Value {
     let zone = match (time.offset, time.offset.location()) {
         (_, Some(name)) => Zone::fixed(name.as_bytes(), 0),
@@ -84,7 +84,7 @@ pub fn toml_time(time: &DateTime) -> Value {
     Moment::value(Time::from_civil(date, clock, time.nanos.into(), zone))
 }
 
-/// The time that the render was given.
+/// Returns the time given to the render.
 pub(crate) fn now(call: &dyn Call) -> Result<Time, FunctionError> {
     let state = call.state();
     let clock = match state.get::<Clock>() {
@@ -99,7 +99,7 @@ pub(crate) fn now(call: &dyn Call) -> Result<Time, FunctionError> {
     Ok(Time::new(clock.seconds, clock.nanoseconds, Zone::Utc))
 }
 
-/// The number if it is an `int64`: no other integer counts where sprig asks for one.
+/// Returns the number if it is an `int64`. Where sprig requires one, no other integer type counts.
 fn int64(value: &Value) -> Option<i64> {
     match value {
         Value::Int(int) if int.kind() == IntKind::Int64 => Some(int.wrapping_i64()),
@@ -107,7 +107,7 @@ fn int64(value: &Value) -> Option<i64> {
     }
 }
 
-/// A time, or a number of seconds since 1970; now for anything else.
+/// Returns a time, or the time of a number of seconds since 1970, or the current time for anything else.
 fn moment_of(call: &dyn Call, value: &Value, kinds: &[IntKind]) -> Result<Time, FunctionError> {
     match value {
         Value::Int(int) if kinds.contains(&int.kind()) => {
@@ -124,7 +124,7 @@ fn formatted(call: &mut dyn Call, layout: &[u8], date: &Value, zone: &[u8]) -> O
     let kinds = [IntKind::Int64, IntKind::Int, IntKind::Int32];
     let mut time = moment_of(call, date, &kinds)?;
     time.zone = Zone::load(zone).unwrap_or(Zone::Utc);
-    // The longest element is a month's name of nine letters, for three in the layout.
+    // The longest element is a month's name with nine letters, for three in the layout.
     call.charge(layout.len().saturating_mul(4))?;
     Ok(Value::string(time.format(layout)))
 }
@@ -139,7 +139,7 @@ fn modify(args: Args<'_>) -> Outcome {
     Ok(Moment::value(moment.0.add(change)))
 }
 
-/// Without `must`, a text that is no duration changes nothing.
+/// Without `must`, a text that is not a duration changes nothing.
 fn modify_leniently(args: Args<'_>) -> Value {
     modify(args).unwrap_or_else(|_| args.any(1).clone())
 }
@@ -150,7 +150,7 @@ fn ago(call: &mut dyn Call, args: Args<'_>) -> Outcome {
     Ok(duration::to_string(since).into())
 }
 
-/// The largest unit of which there is more than one, cut to a whole number.
+/// Returns the duration in the largest unit that it exceeds, truncated to a whole number.
 fn duration_round(call: &mut dyn Call, args: Args<'_>) -> Outcome {
     const DAY: i64 = 24 * HOUR;
     let nanoseconds = match args.any(0) {

@@ -1,23 +1,23 @@
-//! Decimal numbers of any size, as the library `shopspring/decimal` computes with them for `addf` and its like.
+//! Decimal numbers of any size, as the library `shopspring/decimal` computes with them for `addf` and similar functions.
 
 use num_bigint::{BigInt, Sign};
 use pintle_gotemplate::FunctionError;
 use thiserror::Error;
 
-/// Places after the point to which quotients are rounded.
+/// The number of decimal places to which quotients are rounded.
 const DIVISION_PLACES: i64 = 16;
 
-/// `digits * 10^exponent`
+/// A number as `digits * 10^exponent`.
 #[derive(Clone, Debug)]
 pub(crate) struct Decimal {
     digits: BigInt,
     exponent: i64,
 }
 
-/// What the library panics with.
+/// The conditions in which the library panics.
 #[derive(Clone, Copy, Debug, Error, PartialEq)]
 pub(crate) enum DecimalError {
-    /// An infinite number, or none.
+    /// A number that is infinite or NaN.
     #[error("Cannot create a Decimal from {}", infinite(*.0))]
     NotFinite(f64),
     /// A division by zero.
@@ -25,7 +25,7 @@ pub(crate) enum DecimalError {
     DivisionByZero,
 }
 
-/// As Go prints it.
+/// Returns the number as Go prints it.
 fn infinite(number: f64) -> &'static str {
     if number.is_nan() {
         "NaN"
@@ -43,7 +43,7 @@ impl From<DecimalError> for FunctionError {
 }
 
 impl Decimal {
-    /// The shortest decimal that reads back as the number.
+    /// Returns the shortest decimal that parses as the number.
     pub(crate) fn from_float(number: f64) -> Result<Self, DecimalError> {
         if !number.is_finite() {
             return Err(DecimalError::NotFinite(number));
@@ -59,7 +59,7 @@ impl Decimal {
         })
     }
 
-    /// The nearest float.
+    /// Returns the nearest float.
     pub(crate) fn to_float(&self) -> f64 {
         let text = format!("{}e{}", self.digits, self.exponent);
         text.parse().unwrap_or(f64::NAN)
@@ -88,7 +88,7 @@ impl Decimal {
         }
     }
 
-    /// The quotient to 16 places, halves rounded away from zero.
+    /// Returns the quotient to 16 places, with halves rounded away from zero.
     pub(crate) fn div(&self, other: &Self) -> Result<Self, DecimalError> {
         if other.digits.sign() == Sign::NoSign {
             return Err(DecimalError::DivisionByZero);
@@ -114,7 +114,7 @@ impl Decimal {
         })
     }
 
-    /// The digits for an exponent that is not larger than its own.
+    /// Returns the digits for an exponent that is not larger than the number's own.
     fn scaled_to(&self, exponent: i64) -> BigInt {
         &self.digits * power(self.exponent - exponent)
     }

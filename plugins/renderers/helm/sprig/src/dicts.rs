@@ -1,4 +1,4 @@
-//! Dictionary functions. Go gives keys and values in random order; here the order is that of the keys.
+//! Dictionary functions. Go returns keys and values in random order. Here, they are in key order.
 
 use pintle_gotemplate::{
     Args, Call, Function, FunctionError, List, Map, Type, Value, value::MAX_NESTING,
@@ -97,7 +97,7 @@ fn omit(_: &mut dyn Call, args: Args<'_>) -> Outcome {
     Ok(kept.into())
 }
 
-/// The value at a path of keys, or the default that comes after them.
+/// Returns the value at a path of keys, or the default after them.
 fn dig(_: &mut dyn Call, args: Args<'_>) -> Outcome {
     let [path @ .., default, root] = args.all() else {
         return Err(FunctionError::new("dig needs at least three arguments"));
@@ -119,7 +119,7 @@ fn dig(_: &mut dyn Call, args: Args<'_>) -> Outcome {
     Ok(default.clone())
 }
 
-/// Go's type assertion, which a named map type does not pass: `.Values` must be given as `.Values.AsMap`.
+/// Performs Go's type assertion, which a named map type does not satisfy: `.Values` must be passed as `.Values.AsMap`.
 fn expect_map(value: &Value) -> Result<&Map, FunctionError> {
     match value {
         Value::Map(map) if map.go_type() == Type::ANY_MAP => Ok(map),
@@ -134,7 +134,7 @@ fn expect_text(value: &Value) -> Result<&[u8], FunctionError> {
     }
 }
 
-/// Go's text for a type assertion that does not hold.
+/// Returns Go's message for a failed type assertion.
 pub(crate) fn conversion(value: &Value, wanted: Type) -> FunctionError {
     let is = match value {
         Value::Nil => "nil".to_owned(),
@@ -146,7 +146,7 @@ pub(crate) fn conversion(value: &Value, wanted: Type) -> FunctionError {
 }
 
 fn merge_all(args: Args<'_>, mode: merge::Mode) -> Outcome {
-    // The map that is the target may be nil: then a new one takes its place.
+    // The target map may be nil. A new one then takes its place.
     let mut target = args.map(0)?.clone();
     for source in args.rest(1).iter().filter_map(Value::as_map) {
         if target.is_nil() && !source.is_nil() {
@@ -157,7 +157,7 @@ fn merge_all(args: Args<'_>, mode: merge::Mode) -> Outcome {
     Ok(target.into())
 }
 
-/// Without `must`, an error is an empty string.
+/// Merges without `must`, so an error becomes an empty string.
 fn lenient(args: Args<'_>, mode: merge::Mode) -> Value {
     merge_all(args, mode).unwrap_or_else(|_| "".into())
 }

@@ -1,4 +1,4 @@
-//! Encodings and hashes of texts. What cannot be decoded gives the error's text instead.
+//! Encodings and hashes of texts. If a text cannot be decoded, the result is the error message.
 
 use pintle_gotemplate::{Function, Type, Value};
 use sha1::Sha1;
@@ -37,7 +37,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
     }),
 ];
 
-/// Bytes in lower case hexadecimal digits.
+/// Formats bytes as lowercase hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
@@ -46,11 +46,11 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// Adler-32 of RFC 1950.
+/// Computes Adler-32 (RFC 1950).
 fn adler32(bytes: &[u8]) -> u32 {
     const MODULUS: u32 = 65521;
     let (mut low, mut high) = (1u32, 0u32);
-    // So many bytes can be added before the sums could exceed 32 bits.
+    // The number of bytes that can be added before the sums could exceed 32 bits.
     for chunk in bytes.chunks(5552) {
         for &byte in chunk {
             low += u32::from(byte);

@@ -1,6 +1,6 @@
-//! Parts of Go's standard library that sprig's functions are thin layers over, on byte strings.
+//! The parts of Go's standard library that sprig's functions wrap thinly, on byte strings.
 //!
-//! Each follows the documented behaviour of the Go package of the same name, error texts included.
+//! Each follows the documented behaviour of the Go package of the same name, including error messages.
 
 pub(crate) mod base;
 pub(crate) mod duration;

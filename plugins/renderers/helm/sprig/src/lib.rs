@@ -1,8 +1,8 @@
-//! The functions of sprig v3 for Go templates, and the ones for durations that Helm adds to them.
+//! The functions of sprig v3 for Go templates, and the functions for durations that Helm adds to them.
 //!
-//! [`tables`] has them all but `env` and `expandenv`, which Helm takes out. A render gives them what they may know of
-//! the world through the [`State`](pintle_gotemplate::State) of its execution: a [`Clock`] and [`Secrets`]. With
-//! [`Powers`] it makes keys faster, and the same ones.
+//! [`tables`] has all of them except `env` and `expandenv`, which Helm removes. A render tells them what they may know through
+//! the [`State`](pintle_gotemplate::State) of its execution: a [`Clock`] and [`Secrets`]. With [`Powers`], it creates the same
+//! keys faster.
 //!
 //! ```
 //! use pintle_gotemplate::{Functions, Standalone, Value};
@@ -16,13 +16,13 @@
 //! # Where the results are not Go's
 //!
 //! - Where Go's order is random (`keys`, `values`), it is that of the keys.
-//! - `now` is the time of the render's [`Clock`], and the local zone is UTC. Zones have the rules of today, also for dates
-//!   in the past.
-//! - What is random in Go is derived from the render's [`Secrets`]: see the [`Secrets`] for how.
-//! - A certificate is not valid from this moment, which would be another one at each render, but from one of a row of times
-//!   that are half of its life apart.
-//! - Private keys that charts bring along must be of RSA with two primes, of ECDSA with P-256, P-384 or P-521, or Ed25519:
-//!   Go also signs with P-224 and with more primes, which nobody has.
+//! - `now` is the time of the render's [`Clock`], and the local zone is UTC. Zones have today's rules, also for dates in the
+//!   past.
+//! - What is random in Go is derived from the render's [`Secrets`], as described there.
+//! - A certificate is not valid from the current moment, which would differ in each render, but from one of a series of times
+//!   spaced by half its lifetime.
+//! - Private keys that charts supply must be RSA with two primes, ECDSA with P-256, P-384 or P-521, or Ed25519. Go also signs
+//!   with P-224 and with more primes, which nobody uses.
 //! - `getHostByName` is empty, as in Helm without `--enable-dns`.
 
 mod case;
@@ -54,7 +54,7 @@ pub use dates::toml_time;
 
 type Outcome = Result<Value, FunctionError>;
 
-/// All functions, by theme.
+/// Returns all functions, by theme.
 pub fn tables() -> &'static [&'static [Function]] {
     &[
         case::FUNCTIONS,

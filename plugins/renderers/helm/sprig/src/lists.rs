@@ -1,5 +1,5 @@
-//! List functions. Each exists twice in sprig, with `must` in front for those that return errors where the others
-//! panic; a template sees the same either way.
+//! List functions. sprig has two variants of each: the one with the prefix `must` returns errors where the other panics. A
+//! template sees the same result either way.
 
 use pintle_gotemplate::{
     Args, Call, Function, FunctionError, Kind, List, Type, Value,
@@ -49,7 +49,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
 /// `[][]interface {}`
 const ANY_SLICES: Type = Type::Slice(&Type::ANY_SLICE);
 
-/// The list among the arguments, or an error that says what cannot be done with what is there instead.
+/// Returns the list among the arguments, or an error that explains what cannot be done with the value there instead.
 fn expect_list(value: &Value, cannot: &str) -> Result<List, FunctionError> {
     match value {
         Value::Nil => Err(panic::nil_dereference()),
@@ -64,13 +64,13 @@ fn expect_list(value: &Value, cannot: &str) -> Result<List, FunctionError> {
     }
 }
 
-/// Pays for so many items that add to what there is.
+/// Pays for this many additional items.
 fn charge_items(call: &mut dyn Call, count: usize) -> Result<(), FunctionError> {
     call.charge(count.saturating_mul(size_of::<Value>()))
 }
 
-/// Pays for a list of so many items that mostly takes the place of another one: work rather than memory. Templates put lists
-/// of 20,000 items together one by one, each time by a copy.
+/// Pays for a list of this many items that usually replaces another one, which is work rather than memory. Templates build lists
+/// of 20,000 items one by one, with a copy each time.
 fn charge_copy(call: &mut dyn Call, count: usize) -> Result<(), FunctionError> {
     call.charge(count.saturating_mul(size_of::<Value>() / 8))
 }
@@ -226,7 +226,7 @@ fn chunk(call: &mut dyn Call, args: Args<'_>) -> Outcome {
     Ok(List::typed(ANY_SLICES, chunks).into())
 }
 
-/// What Go's arithmetic makes of a negative size: mostly nothing or a panic.
+/// Returns the result of Go's arithmetic for a negative size, which is usually empty or a panic.
 fn negative_chunks(items: &[Value], size: u64) -> Result<Vec<Value>, FunctionError> {
     match items.len() as u64 {
         1 if size > 1 => Ok(vec![Value::list(items.to_vec())]),
@@ -243,7 +243,7 @@ fn sort_alpha(call: &mut dyn Call, args: Args<'_>) -> Outcome {
     if let Value::List(list) = value
         && list.go_type() == Type::STRING_SLICE
     {
-        // As in Go, texts are sorted where they are: whoever has the list sees it.
+        // As in Go, strings are sorted in place, which every holder of the list sees.
         charge_copy(call, list.len())?;
         list.sort_texts();
         return Ok(value.clone());

@@ -1,4 +1,4 @@
-//! Numbers: whole ones wrap around as Go's `int64` does, and the functions that end in `f` compute with decimals.
+//! Numeric functions. Integers wrap around like Go's `int64`, and the functions that end in `f` compute with decimals.
 
 use pintle_gotemplate::{Args, Call, Function, FunctionError, List, Type, Value};
 
@@ -111,8 +111,8 @@ fn fold(args: Args<'_>, of: impl Fn(f64, f64) -> f64) -> Value {
     numbers.reduce(of).unwrap_or_default().into()
 }
 
-/// Rounds to places after the point: up from the given part of a unit on, one half if none is given. Negative numbers
-/// are always rounded down, since Go's fraction of them is negative too.
+/// Rounds to a number of decimal places. It rounds up from the given fraction of a unit on, one half by default. Negative numbers
+/// are always rounded down, because Go's fraction of them is also negative.
 fn round(_: &mut dyn Call, args: Args<'_>) -> Outcome {
     let number = cast::to_float(args.any(0));
     let up_from = if args.len() > 2 { args.float(2)? } else { 0.5 };
@@ -145,7 +145,7 @@ fn decimals(
     Ok(result.to_float().into())
 }
 
-/// The numbers from `start` up or down to before `end`.
+/// Returns the numbers from `start` up or down to before `end`.
 fn range(call: &mut dyn Call, start: i64, end: i64, step: i64) -> Result<Vec<i64>, FunctionError> {
     let down = end < start;
     if (down && step >= 0) || (!down && step <= 0) {
@@ -163,7 +163,7 @@ fn range(call: &mut dyn Call, start: i64, end: i64, step: i64) -> Result<Vec<i64
     Ok(numbers)
 }
 
-/// The numbers as of the program `seq`: to an end, from a start to an end, or with a step between them.
+/// Returns the numbers of the program `seq`: to an end, from a start to an end, or with a step between them.
 fn seq(call: &mut dyn Call, args: Args<'_>) -> Outcome {
     let params: Vec<i64> = (0..args.len())
         .map(|index| args.int(index))
@@ -176,7 +176,7 @@ fn seq(call: &mut dyn Call, args: Args<'_>) -> Outcome {
         _ => return Ok("".into()),
     };
     let numbers = range(call, start, end.wrapping_add(toward(start, end)), step)?;
-    // Each becomes a text of its own for a moment, of at most 20 digits.
+    // Each number temporarily becomes a string of at most 20 digits.
     call.charge(numbers.len().saturating_mul(2 * size_of::<String>()))?;
     let texts: Vec<_> = numbers.iter().map(ToString::to_string).collect();
     Ok(texts.join(" ").into())

@@ -1,15 +1,15 @@
-//! Merging of dictionaries as the library `mergo` does it for sprig, what looks like its mistakes included.
+//! Merges dictionaries as the library `mergo` does for sprig, including what look like its mistakes.
 
 use pintle_gotemplate::{FunctionError, Kind, Map, Type, Value, value::MAX_NESTING};
 
 use crate::cast;
 
-/// What happens to values that the target has already.
+/// The treatment of values that the target already has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// They stay, unless they are empty.
     Fill,
-    /// The source's take their place, empty ones and nil too; only maps are merged.
+    /// The source's values replace them, including empty ones and nil. Only maps are merged.
     Overwrite,
 }
 
@@ -45,7 +45,7 @@ fn merge(target: &Map, source: &Map, mode: Mode, depth: usize) -> Result<(), Fun
             }
             _ => {}
         }
-        // Asked after the maps are merged: one that was empty is not any more.
+        // This check comes after the maps are merged, when an empty one may no longer be empty.
         let had_none = cast::is_empty(&old);
         let merged = matches!((&new, &old), (Value::Map(_), Value::Map(_))) && !had_none;
         if had_none || (overwrite && !merged) {
@@ -55,7 +55,7 @@ fn merge(target: &Map, source: &Map, mode: Mode, depth: usize) -> Result<(), Fun
     Ok(())
 }
 
-/// A map of a narrower type takes only its own, as reflection says in Go.
+/// Stores a value. A map with a narrower element type accepts only that type, with the message of Go's reflection.
 fn put(target: &Map, key: &[u8], value: Value) -> Result<(), FunctionError> {
     let elem = target.go_type().elem();
     if elem != Type::Any && value.go_type() != elem {

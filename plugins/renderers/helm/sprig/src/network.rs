@@ -6,7 +6,7 @@ use pintle_gourl::{Url, UserInfo};
 use crate::Outcome;
 
 pub(crate) const FUNCTIONS: &[Function] = &[
-    // Helm without --enable-dns gives the same.
+    // Helm without --enable-dns returns the same.
     Function::new("getHostByName", &[Type::String], |_, _| Ok("".into())),
     Function::new("urlParse", &[Type::String], parse),
     Function::new("urlJoin", &[Type::ANY_MAP], join),

@@ -1,4 +1,4 @@
-//! Paths, by their text alone. The variants for the operating system are those of Unix.
+//! Path functions, based on the text alone. The operating system variants are those of Unix.
 
 use pintle_gotemplate::{Args, Call, Function, Type, Value};
 

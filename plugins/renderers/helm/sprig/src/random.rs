@@ -1,4 +1,4 @@
-//! What is random in Go: derived from the render's [`Secrets`](crate::Secrets) here.
+//! Functions that are random in Go. Here they are derived from the render's [`Secrets`](crate::Secrets).
 
 use hmac::{Hmac, KeyInit, Mac};
 use pintle_gotemplate::{Args, Call, Function, FunctionError, Type, Value, value::clamp_to_usize};
@@ -49,7 +49,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
     Function::new("uuidv4", &[], uuid),
 ];
 
-/// An endless stream of bytes from a seed: HMAC-SHA-256 in counter mode, as NIST SP 800-108 has it.
+/// An endless stream of bytes from a seed: HMAC-SHA-256 in counter mode, as in NIST SP 800-108.
 pub(crate) struct Stream {
     mac: Hmac<Sha256>,
     counter: u64,
@@ -67,7 +67,7 @@ impl Stream {
         }
     }
 
-    /// The stream of a call that makes what `which` says; see [`Secrets`].
+    /// Returns the stream for a call that creates what `which` identifies; see [`Secrets`].
     pub(crate) fn for_call(call: &dyn Call, which: &str) -> Result<Self, FunctionError> {
         Ok(Self::new(&Secrets::seed(call, which)?))
     }
@@ -88,7 +88,7 @@ impl Stream {
         bytes.fill_with(|| self.byte());
     }
 
-    /// A number below the limit, which is not 0, each as likely as the others.
+    /// Returns a number below the limit, which is not 0. All numbers are equally likely.
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
         let mask = u64::MAX >> (limit - 1).leading_zeros().min(63);
         let bytes = usize::try_from((64 - mask.leading_zeros()).div_ceil(8)).unwrap_or(8);
@@ -103,7 +103,7 @@ impl Stream {
     }
 }
 
-/// So many of the characters that qualify; a negative number gives none.
+/// Returns this many of the characters that qualify. A negative number gives none.
 fn characters(call: &mut dyn Call, args: Args<'_>, qualifies: impl Fn(u8) -> bool) -> Outcome {
     let count = clamp_to_usize(args.int(0)?);
     call.charge(count.saturating_mul(4))?;
@@ -150,7 +150,7 @@ fn uuid(call: &mut dyn Call, _: Args<'_>) -> Outcome {
     Ok(parts.join("-").into())
 }
 
-/// A short name for arguments that may be long or secret, to be part of a purpose.
+/// Returns a short name for arguments that may be long or secret, for use in a purpose.
 pub(crate) fn digest(parts: &[&[u8]]) -> String {
     use sha2::Digest;
     let mut hash = Sha256::new();

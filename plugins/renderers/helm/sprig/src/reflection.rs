@@ -26,7 +26,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
     }),
 ];
 
-/// What `%T` prints.
+/// Returns what `%T` prints.
 fn type_of(value: &Value) -> String {
     match value {
         Value::Nil => "<nil>".to_owned(),

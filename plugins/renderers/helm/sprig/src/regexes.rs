@@ -1,4 +1,4 @@
-//! The functions with regular expressions.
+//! Functions with regular expressions.
 
 use pintle_goregexp::{Haystack, Match, Regex, SyntaxError};
 use pintle_gotemplate::{
@@ -63,12 +63,12 @@ pub(crate) const FUNCTIONS: &[Function] = &[
 
 type Compiled = std::rc::Rc<Regex>;
 
-/// Go's `regexp.Compile`.
+/// Compiles like Go's `regexp.Compile`.
 fn must(pattern: &[u8]) -> Result<Compiled, FunctionError> {
     Regex::new(pattern).map_err(FunctionError::new)
 }
 
-/// Go's `regexp.MustCompile`, whose panic shows the expression.
+/// Compiles like Go's `regexp.MustCompile`, whose panic shows the expression.
 fn compiled(args: Args<'_>) -> Result<Compiled, FunctionError> {
     let pattern = args.text(0)?;
     Regex::new(pattern).map_err(|error: SyntaxError| {
@@ -89,7 +89,7 @@ fn find(regex: Compiled, args: Args<'_>) -> Outcome {
     Ok(found.unwrap_or_else(|| "".into()))
 }
 
-/// All matches, at most `count` if that is not negative. An empty match right after another does not count.
+/// Returns all matches, but at most `count` if that is not negative. An empty match directly after another one does not count.
 fn all_matches(
     call: &mut dyn Call,
     regex: &Regex,
@@ -170,7 +170,7 @@ fn replace(call: &mut dyn Call, regex: Compiled, args: Args<'_>, expand: bool) -
         };
         let (start, end) = (found.start(), found.end());
         out.extend_from_slice(&text[last_end..start]);
-        // Not for an empty match right after another one.
+        // Not for an empty match directly after another one.
         if end > last_end || start == 0 {
             let before = out.len();
             if expand {
@@ -203,7 +203,7 @@ fn append_expanded(out: &mut Vec<u8>, template: &[u8], text: &[u8], regex: &Rege
             continue;
         }
         let Some((name, after)) = group_name(rest) else {
-            // Without a name it is a dollar sign.
+            // Without a name, this is a literal dollar sign.
             out.push(b'$');
             continue;
         };
@@ -215,7 +215,7 @@ fn append_expanded(out: &mut Vec<u8>, template: &[u8], text: &[u8], regex: &Rege
     out.extend_from_slice(rest);
 }
 
-/// The longest name of letters, digits and `_` after a dollar sign, perhaps in braces, and what is after it.
+/// Returns the longest name of letters, digits and `_` after a dollar sign, optionally in braces, and the text after it.
 fn group_name(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let braced = text.strip_prefix(b"{");
     let text = braced.unwrap_or(text);
@@ -233,7 +233,7 @@ fn group_name(text: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn named_group(name: &[u8], regex: &Regex, found: &Match) -> Option<(usize, usize)> {
-    // What has more digits is a name for Go, too.
+    // To Go, too, anything with more digits is a name.
     let is_number =
         name.len() <= 9 && name.iter().all(u8::is_ascii_digit) && (name == b"0" || name[0] != b'0');
     if is_number {

@@ -154,7 +154,7 @@ fn trunc(_: &mut dyn Call, args: Args<'_>) -> Outcome {
     }))
 }
 
-/// A negative start takes all up to the end; an end that is negative or too large means the text's.
+/// Cuts a text. A negative start takes everything up to the end. An end that is negative or too large means the text's end.
 fn substr(_: &mut dyn Call, args: Args<'_>) -> Outcome {
     let (start, end, text) = (args.int(0)?, args.int(1)?, args.text(2)?);
     let inside = usize::try_from(end).is_ok_and(|end| end <= text.len());
@@ -166,12 +166,12 @@ fn substr(_: &mut dyn Call, args: Args<'_>) -> Outcome {
     Ok(Value::string(cut?))
 }
 
-/// Go's `strings.Repeat`.
+/// Repeats like Go's `strings.Repeat`.
 pub(crate) fn repeat(call: &mut dyn Call, text: &[u8], count: i64) -> Result<Text, FunctionError> {
     if count < 0 {
         return Err(FunctionError::new("strings: negative Repeat count"));
     }
-    // With 64 bits, whatever lengths have here.
+    // In 64 bits, regardless of the size of lengths here.
     let len = i64::try_from(text.len()).unwrap_or(i64::MAX);
     let len = len
         .checked_mul(count)
@@ -213,7 +213,7 @@ fn cat(_: &mut dyn Call, args: Args<'_>) -> Outcome {
     joined(args, |value| Ok(cast::printed(value)?.to_vec()))
 }
 
-/// The arguments, without those that are nil, with spaces between them.
+/// Joins the arguments with spaces, without those that are nil.
 fn joined(args: Args<'_>, text: impl Fn(&Value) -> Result<Vec<u8>, FunctionError>) -> Outcome {
     let values = args.all().iter();
     let values = values.filter(|value| !matches!(value, Value::Nil));
@@ -246,7 +246,7 @@ fn to_strings(value: &Value) -> Outcome {
     }
 }
 
-/// The parts of a text, of which each becomes a value.
+/// Returns the parts of a text, each of which becomes a value.
 fn parts<'a>(
     call: &mut dyn Call,
     text: &'a [u8],
@@ -258,7 +258,7 @@ fn parts<'a>(
     Ok(parts)
 }
 
-/// `map[string]string` with the keys `_0`, `_1` and so on.
+/// Returns a `map[string]string` with the keys `_0`, `_1` and so on.
 fn numbered(parts: Vec<&[u8]>) -> Outcome {
     let map = Map::typed(Type::STRING_MAP);
     for (index, part) in parts.into_iter().enumerate() {

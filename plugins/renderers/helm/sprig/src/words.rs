@@ -1,4 +1,4 @@
-//! Functions on words as the library `goutils` defines them; several count bytes where characters would be meant.
+//! Functions on words as in the library `goutils`. Several count bytes where one would expect characters.
 
 use pintle_gotemplate::value::clamp_to_usize;
 
@@ -6,7 +6,7 @@ use crate::go::unicode::{
     self, is_lower, is_space, is_title, is_upper, to_lower, to_runes, to_title, to_upper,
 };
 
-/// At most `width` bytes, the last three of which are dots if something is left out; below 4 nothing is.
+/// Returns at most `width` bytes. The last three are dots if something is omitted. Below a width of 4, nothing is omitted.
 pub(crate) fn abbreviate(text: &[u8], width: i64) -> Vec<u8> {
     if width < 4 {
         return text.to_vec();
@@ -14,7 +14,7 @@ pub(crate) fn abbreviate(text: &[u8], width: i64) -> Vec<u8> {
     abbreviate_from(text, 0, width)
 }
 
-/// At most `width` bytes that begin after `offset` or before, with dots where something is left out.
+/// Returns at most `width` bytes that begin at or before `offset`, with dots where something is omitted.
 pub(crate) fn abbreviate_both(text: &[u8], offset: i64, width: i64) -> Vec<u8> {
     if width < 4 || (offset > 0 && width < 7) {
         return text.to_vec();
@@ -31,7 +31,7 @@ fn abbreviate_from(text: &[u8], offset: i64, width: i64) -> Vec<u8> {
     }
     let kept = width - 3;
     let [whole, part] = [len, kept].map(|length| i64::try_from(length).unwrap_or(i64::MAX));
-    // As in Go the distance to an offset far below 0 overflows.
+    // As in Go, the distance to an offset far below 0 overflows.
     let offset = if whole.wrapping_sub(offset) < part {
         len - kept
     } else {
@@ -45,7 +45,7 @@ fn abbreviate_from(text: &[u8], offset: i64, width: i64) -> Vec<u8> {
     }
     let mut out = b"...".to_vec();
     if offset + kept < len {
-        // Here the rest is longer than what is kept, which is at least 4.
+        // Here, the rest is longer than the kept part, which has at least 4 bytes.
         out.extend_from_slice(&text[offset..offset + kept - 3]);
         out.extend_from_slice(b"...");
     } else {
@@ -54,7 +54,7 @@ fn abbreviate_from(text: &[u8], offset: i64, width: i64) -> Vec<u8> {
     out
 }
 
-/// Breaks at spaces so that lines have at most `width` bytes; longer words are broken only if `long_words` says so.
+/// Breaks lines at spaces, so that they have at most `width` bytes. Longer words are broken only if `long_words` is set.
 pub(crate) fn wrap(text: &[u8], width: i64, separator: &[u8], long_words: bool) -> Vec<u8> {
     let width = clamp_to_usize(width).max(1);
     let mut out = Vec::with_capacity(text.len());
@@ -87,7 +87,7 @@ pub(crate) fn wrap(text: &[u8], width: i64, separator: &[u8], long_words: bool) 
     out
 }
 
-/// The first letter of each word in lower case.
+/// Converts the first letter of each word to lowercase.
 pub(crate) fn uncapitalize(text: &[u8]) -> Vec<u8> {
     let mut start = true;
     unicode::map(text, |rune| {
@@ -103,7 +103,7 @@ pub(crate) fn uncapitalize(text: &[u8]) -> Vec<u8> {
     })
 }
 
-/// Upper to lower case and the reverse; a lower case letter at the start of a word becomes title case.
+/// Swaps upper and lower case. A lowercase letter at the start of a word becomes title case.
 pub(crate) fn swap_case(text: &[u8]) -> Vec<u8> {
     let mut after_space = true;
     let mut out = Vec::with_capacity(text.len());
@@ -126,7 +126,7 @@ pub(crate) fn swap_case(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The first byte of each word, taken for a Latin-1 character.
+/// Returns the first byte of each word, interpreted as a Latin-1 character.
 pub(crate) fn initials(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut after_space = true;
@@ -140,7 +140,7 @@ pub(crate) fn initials(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The text without spaces; if there are any, its bytes are taken for Latin-1 characters.
+/// Returns the text without white space. If there is any, the bytes are interpreted as Latin-1 characters.
 pub(crate) fn delete_white_space(text: &[u8]) -> Vec<u8> {
     let runes = text.iter().copied().map(char::from);
     if !runes.clone().any(is_space) {
@@ -159,7 +159,7 @@ mod tests {
 
     const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz";
 
-    // What Helm gives.
+    // The expected results are Helm's.
     #[test]
     fn numbers_may_be_larger_than_any_text() {
         for offset in [1 << 32, (1 << 32) + 1, i64::MAX, i64::MIN] {

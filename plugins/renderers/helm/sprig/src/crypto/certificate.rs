@@ -1,4 +1,4 @@
-//! The functions for certificates, and the pair of a certificate and its key that they give.
+//! The functions for certificates, and the pair of a certificate and its key that they return.
 
 use std::{any::Any, net::IpAddr};
 
@@ -19,7 +19,7 @@ use crate::{
     random::{Stream, digest},
 };
 
-/// The size of the RSA keys that certificates get.
+/// The size of RSA keys for certificates in bits.
 const KEY_BITS: u64 = 2048;
 
 /// sprig's `certificate`: a certificate and its private key, in PEM.
@@ -109,7 +109,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
     Function::new("buildCustomCert", &[KEY, KEY], custom),
 ];
 
-/// The key that a caller gives.
+/// Returns the key that a caller provides.
 fn key(args: Args<'_>, index: usize) -> Result<PrivateKey, FunctionError> {
     PrivateKey::from_pem(args.text(index)?)
         .map_err(|error| FunctionError::new(format_args!("parsing private key: {error}")))
@@ -152,7 +152,7 @@ fn unreadable(error: KeyError) -> FunctionError {
     FunctionError::new(format_args!("error parsing private key: {error}"))
 }
 
-/// What the first four arguments ask for.
+/// Returns the request that the first four arguments describe.
 fn request(call: &dyn Call, args: Args<'_>) -> Result<Request, FunctionError> {
     Ok(Request {
         common_name: args.text(0)?.to_vec(),
@@ -204,7 +204,7 @@ fn no_text(what: &str, item: &Value) -> FunctionError {
     }
 }
 
-/// Makes a certificate, for the key that is given or a new one, signed by another one or by itself.
+/// Creates a certificate for the given key or a new one, signed by another certificate or by itself.
 fn certificate(
     call: &dyn Call,
     request: &Request,
@@ -234,7 +234,7 @@ fn certificate(
     }))
 }
 
-/// Checks a certificate and a key that come in base 64.
+/// Checks a certificate and a key in base64.
 fn custom(_: &mut dyn Call, args: Args<'_>) -> Outcome {
     let decoded = |index, what| {
         base::decode64(args.text(index)?)

@@ -1,4 +1,4 @@
-//! `encryptAES` and `decryptAES`: AES-256 in CBC mode with the padding of PKCS #7, in base 64 behind the initial vector.
+//! `encryptAES` and `decryptAES`: AES-256 in CBC mode with PKCS #7 padding, in base64 after the initialization vector.
 
 use aes::{
     Aes256, Block,
@@ -62,7 +62,7 @@ pub(super) fn decrypt(call: &mut dyn Call, args: Args<'_>) -> Outcome {
         plain.extend(xor(&block, vector));
         vector = chunk;
     }
-    // sprig looks at the last byte alone, which a wrong password leaves at any value.
+    // sprig examines only the last byte, which can have any value if the password is wrong.
     let padding = usize::from(plain.last().copied().unwrap_or_default());
     let Some(len) = plain.len().checked_sub(padding) else {
         return Err(FunctionError::new(format_args!(
@@ -74,7 +74,7 @@ pub(super) fn decrypt(call: &mut dyn Call, args: Args<'_>) -> Outcome {
     Ok(Value::string(plain))
 }
 
-/// The cipher whose key is the password, cut or filled with zeros to 32 bytes.
+/// Returns the cipher whose key is the password, truncated or zero-padded to 32 bytes.
 fn cipher(password: &[u8]) -> Aes256 {
     let mut key = [0; 32];
     let len = password.len().min(key.len());

@@ -1,6 +1,6 @@
-//! ASN.1's distinguished encoding (X.690), as far as keys and certificates need it.
+//! The Distinguished Encoding Rules of ASN.1 (X.690), as far as keys and certificates need them.
 
-/// Tags of types.
+/// The tags of types.
 pub(super) mod tag {
     pub(crate) const BOOLEAN: u8 = 0x01;
     pub(crate) const INTEGER: u8 = 0x02;
@@ -19,12 +19,12 @@ pub(super) mod tag {
     pub(crate) const SEQUENCE: u8 = 0x30;
     pub(crate) const SET: u8 = 0x31;
 
-    /// The tag that a specification writes as `[number]`, around a whole element.
+    /// Returns the tag that a specification writes as `[number]`, around a whole element.
     pub(crate) const fn explicit(number: u8) -> u8 {
         0xA0 | number
     }
 
-    /// The tag that a specification writes as `[number] IMPLICIT`, in place of that of a primitive type.
+    /// Returns the tag that a specification writes as `[number] IMPLICIT`, in place of that of a primitive type.
     pub(crate) const fn implicit(number: u8) -> u8 {
         0x80 | number
     }
@@ -57,7 +57,7 @@ pub(super) mod oid {
     pub(crate) const CLIENT_AUTH: &[u8] = b"\x2B\x06\x01\x05\x05\x07\x03\x02";
 }
 
-/// An element whose contents are the parts in a row.
+/// Encodes an element whose contents are the concatenated parts.
 pub(super) fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let len: usize = parts.iter().map(|part| part.len()).sum();
     let mut out = Vec::with_capacity(len + 6);
@@ -81,7 +81,7 @@ pub(super) fn sequence(parts: &[&[u8]]) -> Vec<u8> {
     element(tag::SEQUENCE, parts)
 }
 
-/// An INTEGER that is not negative, from its bytes, the most significant first.
+/// Encodes a non-negative INTEGER from its bytes, most significant first.
 pub(super) fn unsigned(bytes: &[u8]) -> Vec<u8> {
     let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
     let digits = &bytes[zeros..];
@@ -93,12 +93,12 @@ pub(super) fn unsigned(bytes: &[u8]) -> Vec<u8> {
     element(tag::INTEGER, &[sign, digits])
 }
 
-/// A BIT STRING of whole bytes.
+/// Encodes a BIT STRING of whole bytes.
 pub(super) fn bits(bytes: &[u8]) -> Vec<u8> {
     element(tag::BIT_STRING, &[&[0], bytes])
 }
 
-/// Reads elements in a row; None where the bytes are not what was asked for.
+/// Reads consecutive elements; None where the bytes are not as requested.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'a>(&'a [u8]);
 
@@ -119,12 +119,12 @@ impl<'a> Reader<'a> {
         self.0.is_empty()
     }
 
-    /// Whether the next element has the tag.
+    /// Returns whether the next element has the tag.
     pub(super) fn at(&self, tag: u8) -> bool {
         self.0.first() == Some(&tag)
     }
 
-    /// The next element.
+    /// Reads the next element.
     pub(super) fn any(&mut self) -> Option<Element<'a>> {
         let (&tag, rest) = self.0.split_first()?;
         // Tags above 30 take more bytes, and nothing that is read here has them.
@@ -136,7 +136,7 @@ impl<'a> Reader<'a> {
             (usize::from(first), rest)
         } else {
             let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7F))?;
-            // The shortest form is the only one.
+            // Only the shortest form is allowed.
             if digits.len() > 4 || matches!(digits, [] | [0, ..] | [0..=0x7F]) {
                 return None;
             }
@@ -153,22 +153,22 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// The contents of the next element, which must have the tag.
+    /// Returns the contents of the next element, which must have the tag.
     pub(super) fn take(&mut self, tag: u8) -> Option<&'a [u8]> {
         self.element(tag).map(|element| element.contents)
     }
 
-    /// The next element, which must have the tag.
+    /// Returns the next element, which must have the tag.
     pub(super) fn element(&mut self, tag: u8) -> Option<Element<'a>> {
         if self.at(tag) { self.any() } else { None }
     }
 
-    /// A reader of what is in the next element, which must have the tag.
+    /// Returns a reader of the contents of the next element, which must have the tag.
     pub(super) fn inside(&mut self, tag: u8) -> Option<Self> {
         self.take(tag).map(Self)
     }
 
-    /// An INTEGER in the shortest form, as bytes with a sign.
+    /// Reads an INTEGER in the shortest form, as signed bytes.
     pub(super) fn integer(&mut self) -> Option<&'a [u8]> {
         let bytes = self.take(tag::INTEGER)?;
         match bytes {
@@ -177,7 +177,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// An INTEGER that is above 0, without the byte for its sign.
+    /// Reads a positive INTEGER, without the byte for its sign.
     pub(super) fn positive(&mut self) -> Option<&'a [u8]> {
         match self.integer()? {
             [0] | [0x80..=0xFF, ..] => None,
@@ -186,7 +186,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A BIT STRING of whole bytes.
+    /// Reads a BIT STRING of whole bytes.
     pub(super) fn bits(&mut self) -> Option<&'a [u8]> {
         match self.take(tag::BIT_STRING)? {
             [0, bytes @ ..] => Some(bytes),

@@ -1,4 +1,4 @@
-//! DSA keys (FIPS 186-4), which only `genPrivateKey "dsa"` makes.
+//! DSA keys (FIPS 186-4), which only `genPrivateKey "dsa"` creates.
 
 use num_bigint::BigUint;
 
@@ -17,7 +17,7 @@ const SIZES: (u64, u64) = (2048, 256);
 pub(super) struct DsaKey([BigUint; 5]);
 
 impl DsaKey {
-    /// Makes parameters and a key from the stream; what is taken from it and how never changes.
+    /// Creates parameters and a key from the stream. What is taken from the stream, and how, never changes.
     pub(super) fn generate(powers: &Powers, stream: &mut Stream) -> Self {
         let search = Search::new(powers);
         loop {
@@ -52,13 +52,13 @@ impl DsaKey {
         let generator = (2u32..100)
             .map(|base| powers.power(&base.into(), &cofactor, &p))
             .find(|power| *power != one)?;
-        // With 64 bits more than q has, each number is as likely as the others (B.1.1).
+        // With 64 bits more than q has, all numbers are equally likely (B.1.1).
         let private = random(SIZES.1 + 64, stream) % (&q - 1u32) + 1u32;
         let public = powers.power(&generator, &private, &p);
         Some(Self([p, q, generator, public, private]))
     }
 
-    /// The key as OpenSSL writes it: the version 0 and p, q, g, y, x.
+    /// Returns the key as OpenSSL writes it: the version 0 and p, q, g, y, x.
     pub(super) fn to_der(&self) -> Vec<u8> {
         let mut contents = der::unsigned(&[0]);
         for number in &self.0 {
@@ -84,7 +84,7 @@ impl DsaKey {
     }
 }
 
-/// A random odd number with so many bits.
+/// Returns a random odd number with this many bits.
 fn odd(bits: u64, stream: &mut Stream) -> BigUint {
     let mut number = random(bits, stream);
     number.set_bit(0, true);

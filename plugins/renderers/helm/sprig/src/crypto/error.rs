@@ -1,4 +1,4 @@
-//! What can be wrong with a key or a certificate. The texts are Go's where Go says as much.
+//! Errors of keys and certificates. The messages are Go's where Go says as much.
 
 use thiserror::Error;
 
@@ -11,7 +11,7 @@ pub(super) enum KeyError {
     NoKey(String),
     #[error("invalid private key type {0}")]
     UnknownType(String),
-    /// Something inside of the PEM block.
+    /// An error inside the PEM block.
     #[error("{action}: {error}")]
     Inside {
         action: &'static str,
@@ -44,17 +44,17 @@ pub(super) enum KeyError {
 }
 
 impl KeyError {
-    /// The bytes are not what they should be.
+    /// Creates an error for bytes that do not have the expected form.
     pub(super) const fn malformed(what: &'static str) -> Self {
         Self::Malformed(what)
     }
 
-    /// A kind of key that Go knows.
+    /// Creates an error for a kind of key that Go supports.
     pub(super) const fn unsupported(what: &'static str) -> Self {
         Self::Unsupported(what)
     }
 
-    /// The error of what was done with the bytes in a PEM block.
+    /// Wraps the error of an action on the bytes in a PEM block.
     pub(super) fn inside(self, action: &'static str) -> Self {
         Self::Inside {
             action,
@@ -63,10 +63,10 @@ impl KeyError {
     }
 }
 
-/// Why a certificate cannot be read or made.
+/// Why a certificate cannot be read or created.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub(super) enum CertificateError {
-    /// It is not what RFC 5280 says.
+    /// The certificate does not follow RFC 5280.
     #[error("x509: {0}")]
     Malformed(&'static str),
     #[error("x509: invalid RDNSequence: invalid attribute value: {0}")]

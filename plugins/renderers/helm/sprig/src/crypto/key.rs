@@ -1,4 +1,4 @@
-//! Private keys of all kinds, and how they are written in PEM.
+//! Private keys of all kinds, and their PEM forms.
 
 use ed25519_dalek::Signer as _;
 
@@ -20,12 +20,12 @@ pub(super) enum PrivateKey {
     P384(Box<p384::ecdsa::SigningKey>),
     P521(Box<p521::ecdsa::SigningKey>),
     Ed25519(Box<ed25519_dalek::SigningKey>),
-    /// A key for agreements, with which nothing can be signed.
+    /// A key for key agreement, which cannot sign.
     X25519,
 }
 
 impl PrivateKey {
-    /// An RSA key of so many bits.
+    /// Creates an RSA key of this many bits.
     pub(super) fn rsa(bits: u64, powers: &Powers, stream: &mut Stream) -> Self {
         Self::Rsa(Box::new(RsaKey::generate(bits, powers, stream)))
     }
@@ -34,7 +34,7 @@ impl PrivateKey {
         Self::Dsa(Box::new(DsaKey::generate(powers, stream)))
     }
 
-    /// An ECDSA key on the curve P-256.
+    /// Creates an ECDSA key on the curve P-256.
     pub(super) fn p256(stream: &mut Stream) -> Self {
         loop {
             let mut bytes = [0; 32];
@@ -52,7 +52,7 @@ impl PrivateKey {
         Self::Ed25519(Box::new(ed25519_dalek::SigningKey::from_bytes(&bytes)))
     }
 
-    /// Reads a key in PEM, as sprig does: PKCS #8, or the older forms of RSA, EC and DSA keys.
+    /// Reads a PEM key as sprig does: PKCS #8, or the older forms of RSA, EC and DSA keys.
     pub(super) fn from_pem(text: &[u8]) -> Result<Self, KeyError> {
         let block = pem::decode(text).ok_or(KeyError::NoPem)?;
         let kind = || String::from_utf8_lossy(&block.kind).into_owned();
@@ -110,7 +110,7 @@ impl PrivateKey {
         }
     }
 
-    /// Reads `ECPrivateKey` (RFC 5915), of which the curve may be said outside.
+    /// Reads `ECPrivateKey` (RFC 5915). Its curve may be specified outside of it.
     fn from_sec1(bytes: &[u8], curve: Option<&[u8]>) -> Result<Self, KeyError> {
         let read = || {
             let mut reader = Reader::new(bytes).inside(tag::SEQUENCE)?;
@@ -144,7 +144,7 @@ impl PrivateKey {
         }
     }
 
-    /// The key in the form that sprig writes for its kind; empty for a kind that it cannot write.
+    /// Returns the key in the form that sprig writes for its kind; empty for a kind that it cannot write.
     pub(super) fn to_pem(&self) -> String {
         match self {
             Self::Rsa(key) => pem::encode("RSA PRIVATE KEY", &key.to_pkcs1()),
@@ -165,7 +165,7 @@ impl PrivateKey {
         }
     }
 
-    /// What stands in the BIT STRING of the public key; empty for keys that certificates cannot have.
+    /// Returns the content of the public key's BIT STRING; empty for keys that certificates cannot have.
     pub(super) fn public_bits(&self) -> Vec<u8> {
         match self {
             Self::Rsa(key) => key.public_key(),
@@ -177,7 +177,7 @@ impl PrivateKey {
         }
     }
 
-    /// The `SubjectPublicKeyInfo`.
+    /// Returns the `SubjectPublicKeyInfo`.
     pub(super) fn public_key_info(&self) -> Result<Vec<u8>, KeyError> {
         let curve = |curve| algorithm(oid::EC, &der::element(tag::OID, &[curve]));
         let algorithm = match self {
@@ -194,7 +194,7 @@ impl PrivateKey {
         ]))
     }
 
-    /// How [`sign`](Self::sign) signs, as an `AlgorithmIdentifier`.
+    /// Returns the algorithm of [`sign`](Self::sign) as an `AlgorithmIdentifier`.
     pub(super) fn signature_algorithm(&self) -> Result<Vec<u8>, KeyError> {
         Ok(match self {
             Self::Rsa(_) => algorithm(oid::SHA256_WITH_RSA, &der::element(tag::NULL, &[])),
@@ -206,8 +206,8 @@ impl PrivateKey {
         })
     }
 
-    /// Signs a message with the hash that goes with the kind of key. The same message gives the same signature: the
-    /// numbers that ECDSA needs are those of RFC 6979.
+    /// Signs a message with the hash that belongs to the kind of key. The same message always has the same signature: the numbers
+    /// that ECDSA needs are those of RFC 6979.
     pub(super) fn sign(&self, message: &[u8], powers: &Powers) -> Result<Vec<u8>, KeyError> {
         Ok(match self {
             Self::Rsa(key) => key.sign(message, powers)?,
@@ -229,18 +229,18 @@ impl PrivateKey {
     }
 }
 
-/// An `AlgorithmIdentifier`.
+/// Encodes an `AlgorithmIdentifier`.
 fn algorithm(name: &[u8], parameters: &[u8]) -> Vec<u8> {
     der::sequence(&[&der::element(tag::OID, &[name]), parameters])
 }
 
-/// An `Ecdsa-Sig-Value` of two numbers of the same length in a row.
+/// Encodes an `Ecdsa-Sig-Value` from two concatenated numbers of the same length.
 fn pair(signature: &[u8]) -> Vec<u8> {
     let (r, s) = signature.split_at(signature.len() / 2);
     der::sequence(&[&der::unsigned(r), &der::unsigned(s)])
 }
 
-/// An `ECPrivateKey` in PEM.
+/// Encodes an `ECPrivateKey` in PEM.
 fn sec1(curve: &[u8], private: &[u8], public: &[u8]) -> String {
     let curve = der::element(tag::OID, &[curve]);
     let key = der::sequence(&[
@@ -252,7 +252,7 @@ fn sec1(curve: &[u8], private: &[u8], public: &[u8]) -> String {
     pem::encode("EC PRIVATE KEY", &key)
 }
 
-/// A number in so many bytes: some programs write zeros before it, others leave out those that should be there.
+/// Returns a number in this many bytes. Some programs write leading zeros, and others omit necessary ones.
 fn fitted(key: &[u8], len: usize) -> Result<Vec<u8>, KeyError> {
     let zeros = key.iter().take_while(|&&byte| byte == 0).count();
     let digits = &key[zeros..];

@@ -1,4 +1,4 @@
-//! Reads certificates (RFC 5280), as strictly as Go's `crypto/x509` but for the contents of most extensions.
+//! Reads certificates (RFC 5280) as strictly as Go's `crypto/x509`, except for the contents of most extensions.
 
 use super::{
     der::{Element, Reader, oid, tag},
@@ -8,18 +8,18 @@ use crate::go::parse_time;
 
 type Result<T> = std::result::Result<T, CertificateError>;
 
-/// What is used of a certificate that signs others.
+/// The used parts of a certificate that signs others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Authority {
-    /// Its `Name`, as it is.
+    /// The `Name`, unchanged.
     pub(super) subject: Vec<u8>,
-    /// Its `SubjectPublicKeyInfo`, if the kind of key is known.
+    /// The `SubjectPublicKeyInfo`, if the kind of key is known.
     pub(super) public_key: Option<Vec<u8>>,
-    /// What other certificates call its key.
+    /// The identifier of its key in other certificates.
     pub(super) key_id: Option<Vec<u8>>,
 }
 
-/// Says what is wrong if there is nothing.
+/// Converts a missing value to an error that describes it.
 trait Expect<T> {
     fn or_malformed(self, what: &'static str) -> Result<T>;
 }
@@ -76,7 +76,7 @@ pub(super) fn certificate(bytes: &[u8]) -> Result<Authority> {
     })
 }
 
-/// The contents of the next element if it has the tag.
+/// Returns the contents of the next element if it has the tag.
 fn optional<'a>(reader: &mut Reader<'a>, tag: u8, error: &'static str) -> Result<Option<&'a [u8]>> {
     if !reader.at(tag) {
         return Ok(None);
@@ -84,7 +84,7 @@ fn optional<'a>(reader: &mut Reader<'a>, tag: u8, error: &'static str) -> Result
     reader.take(tag).or_malformed(error).map(Some)
 }
 
-/// The version, 1 to 3.
+/// Reads the version, 1 to 3.
 fn version(body: &mut Reader<'_>) -> Result<u8> {
     let Some(bytes) = optional(body, tag::explicit(0), "malformed version")? else {
         return Ok(1);
@@ -99,7 +99,7 @@ fn version(body: &mut Reader<'_>) -> Result<u8> {
     }
 }
 
-/// An `AlgorithmIdentifier`: the name, and the parameters.
+/// Reads an `AlgorithmIdentifier`: the name and the parameters.
 fn algorithm(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
     let mut reader = Reader::new(bytes);
     let name = reader.take(tag::OID).or_malformed("malformed OID")?;
@@ -110,7 +110,7 @@ fn algorithm(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
     Ok((name, parameters.bytes))
 }
 
-/// A `Name`.
+/// Reads a `Name`.
 fn name<'a>(body: &mut Reader<'a>) -> Result<Element<'a>> {
     let element = body
         .element(tag::SEQUENCE)
@@ -134,13 +134,13 @@ fn name<'a>(body: &mut Reader<'a>) -> Result<Element<'a>> {
     Ok(element)
 }
 
-/// Checks a text of one of ASN.1's types.
+/// Checks a string of one of ASN.1's types.
 fn text(tag: u8, bytes: &[u8]) -> std::result::Result<(), &'static str> {
     let check = |valid: bool, error| if valid { Ok(()) } else { Err(error) };
     match tag {
         tag::T61_STRING => Ok(()),
         tag::PRINTABLE_STRING => check(
-            // Stars and ampersands are common, though not allowed.
+            // Asterisks and ampersands are common, though not allowed.
             bytes
                 .iter()
                 .all(|&byte| is_printable(byte) || matches!(byte, b'*' | b'&')),
@@ -166,7 +166,7 @@ fn text(tag: u8, bytes: &[u8]) -> std::result::Result<(), &'static str> {
     }
 }
 
-/// Whether a character may stand in a `PrintableString`.
+/// Returns whether a character may occur in a `PrintableString`.
 pub(super) const fn is_printable(byte: u8) -> bool {
     matches!(
         byte,
@@ -201,7 +201,7 @@ fn time(validity: &mut Reader<'_>) -> Result<()> {
         .or_malformed(error)
 }
 
-/// A `SubjectPublicKeyInfo`; None if the kind of key is unknown.
+/// Reads a `SubjectPublicKeyInfo`; None if the kind of key is unknown.
 fn public_key(body: &mut Reader<'_>) -> Result<Option<Vec<u8>>> {
     let element = body.element(tag::SEQUENCE).or_malformed("malformed spki")?;
     let mut info = Reader::new(element.contents);
@@ -250,7 +250,7 @@ fn rsa_key(parameters: &[u8], bits: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The extensions, of which only the name of the key is of use.
+/// Reads the extensions, of which only the key identifier is used.
 fn extensions(body: &mut Reader<'_>) -> Result<Option<Vec<u8>>> {
     for (number, error) in [
         (1, "malformed issuerUniqueID"),

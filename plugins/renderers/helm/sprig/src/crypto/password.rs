@@ -1,4 +1,4 @@
-//! Hashes of passwords, and passwords derived from a master password.
+//! Password hashes, and passwords derived from a master password.
 
 use hmac::{Hmac, KeyInit, Mac};
 use pintle_gotemplate::{Args, Call, FunctionError, IntKind, Type, Value};
@@ -10,7 +10,7 @@ use crate::{
     random::{Stream, digest},
 };
 
-/// The cost that sprig's bcrypt has: 2^10 rounds.
+/// The cost of sprig's bcrypt: 2^10 rounds.
 const COST: u32 = 10;
 
 /// The signature of `derivePassword`: a counter, the kind of password, the master password, the user and the site.
@@ -38,7 +38,7 @@ pub(super) fn htpasswd(call: &mut dyn Call, args: Args<'_>) -> Outcome {
     Ok(Value::string([&user[..], b":", hash.as_bytes()].concat()))
 }
 
-/// The password's hash, with a salt from the stream.
+/// Returns the password's hash, with a salt from the stream.
 fn hashed(password: &[u8], mut stream: Stream) -> String {
     if password.len() > 72 {
         return "failed to encrypt string with bcrypt: bcrypt: password length exceeds 72 bytes"
@@ -46,7 +46,7 @@ fn hashed(password: &[u8], mut stream: Stream) -> String {
     }
     let mut salt = [0; 16];
     stream.fill(&mut salt);
-    // The algorithm takes a C string, of which it reads 72 bytes.
+    // The algorithm takes a C string and reads 72 bytes of it.
     let mut text = [password, &[0]].concat();
     text.truncate(72);
     let hash = bcrypt::bcrypt(COST, salt, &text);
@@ -54,10 +54,10 @@ fn hashed(password: &[u8], mut stream: Stream) -> String {
     format!("$2a${COST}${salt}{hash}")
 }
 
-/// The name under which the algorithm of "Master Password" keeps its keys apart from those of others.
+/// The name that the "Master Password" algorithm uses to keep its keys separate from those of others.
 const SCOPE: &[u8] = b"com.lyndir.masterpassword";
 
-/// The kinds of passwords, and for each the patterns of which one is chosen.
+/// The kinds of passwords, each with the patterns to choose from.
 const PATTERNS: &[(&str, &[&str])] = &[
     ("maximum", &["anoxxxxxxxxxxxxxxxxx", "axxxxxxxxxxxxxxxxxno"]),
     (
@@ -92,7 +92,7 @@ const PATTERNS: &[(&str, &[&str])] = &[
     ("pin", &["nnnn"]),
 ];
 
-/// The characters that a letter in a pattern stands for.
+/// Returns the characters that a letter in a pattern stands for.
 const fn characters(letter: u8) -> &'static [u8] {
     match letter {
         b'V' => b"AEIOU",
@@ -106,7 +106,7 @@ const fn characters(letter: u8) -> &'static [u8] {
     }
 }
 
-/// The algorithm of "Master Password", version 2 but for its patterns: nothing in it is random.
+/// Implements the "Master Password" algorithm, version 2 except for its patterns. Nothing in it is random.
 pub(super) fn derive(call: &mut dyn Call, args: Args<'_>) -> Outcome {
     let counter = args.int(0)?;
     let (kind, password) = (args.text(1)?, args.text(2)?);
@@ -119,7 +119,7 @@ pub(super) fn derive(call: &mut dyn Call, args: Args<'_>) -> Outcome {
         return Ok(Value::string(text));
     };
     let params = scrypt::Params::new(15, 8, 2).map_err(FunctionError::new)?;
-    // What scrypt needs for a moment: 128 bytes for each of 2^15 blocks of 8.
+    // The memory that scrypt temporarily needs: 128 bytes for each of 2^15 blocks of 8.
     call.charge(32 << 20)?;
     let mut key = [0; 64];
     scrypt::scrypt(password, &scoped(user, &[]), &params, &mut key).map_err(FunctionError::new)?;
@@ -135,9 +135,9 @@ pub(super) fn derive(call: &mut dyn Call, args: Args<'_>) -> Outcome {
     Ok(Value::string(text.collect::<Vec<_>>()))
 }
 
-/// A name with its length in the scope, and what comes behind.
+/// Returns a name with its length in the scope, followed by `behind`.
 fn scoped(name: &[u8], behind: &[u8]) -> Vec<u8> {
-    // Go's conversion drops what is above 32 bits too.
+    // Go's conversion also drops everything above 32 bits.
     let len = name.len().to_le_bytes();
     let len = [len[3], len[2], len[1], len[0]];
     [SCOPE, &len, name, behind].concat()

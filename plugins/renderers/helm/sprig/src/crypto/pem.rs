@@ -6,14 +6,14 @@ const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"\n-----END ";
 const DASHES: &[u8] = b"-----";
 
-/// A block: what it says that it is, and its bytes.
+/// A block: its declared kind, and its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Block {
     pub(super) kind: Vec<u8>,
     pub(super) bytes: Vec<u8>,
 }
 
-/// A block with lines of 64 characters.
+/// Encodes a block with lines of 64 characters.
 pub(super) fn encode(kind: &str, bytes: &[u8]) -> String {
     let text = String::from_utf8(base::encode64(bytes)).expect("base 64 is ASCII");
     let mut out = format!("-----BEGIN {kind}-----\n");
@@ -27,7 +27,7 @@ pub(super) fn encode(kind: &str, bytes: &[u8]) -> String {
     out + &format!("-----END {kind}-----\n")
 }
 
-/// The first block in a text that is whole; what stands around it and broken blocks before it are passed over.
+/// Returns the first complete block in a text. Text around it and broken blocks before it are skipped.
 pub(super) fn decode(text: &[u8]) -> Option<Block> {
     let mut rest = text;
     loop {
@@ -39,9 +39,9 @@ pub(super) fn decode(text: &[u8]) -> Option<Block> {
     }
 }
 
-/// The block of which the last line begins at `end`.
+/// Returns the block whose last line begins at `end`.
 fn block_before(text: &[u8], end: usize) -> Option<Block> {
-    // The last BEGIN counts, so that those without an END are passed over.
+    // The last BEGIN counts, so blocks without an END are skipped.
     let begin = text[..end]
         .windows(BEGIN.len())
         .rposition(|window| window == BEGIN)?;
@@ -54,7 +54,7 @@ fn block_before(text: &[u8], end: usize) -> Option<Block> {
     if at > next && at > end {
         return None;
     }
-    // An empty block's END stands on the line after BEGIN, whose line break is then the first byte of `END`.
+    // An empty block's END is on the line after BEGIN, whose line break is then the first byte of `END`.
     let body = text.get(at..end).unwrap_or_default();
     let trailer = text[end + END.len()..]
         .strip_prefix(kind)?
@@ -73,7 +73,7 @@ fn block_before(text: &[u8], end: usize) -> Option<Block> {
     })
 }
 
-/// Where the lines with a colon end.
+/// Returns the end of the lines that contain a colon.
 fn skip_headers(text: &[u8], mut at: usize) -> Option<usize> {
     while at < text.len() {
         let (line, next) = line(text, at);
@@ -85,7 +85,7 @@ fn skip_headers(text: &[u8], mut at: usize) -> Option<usize> {
     None
 }
 
-/// The line that begins there, without spaces at its end, and where the next one begins.
+/// Returns the line that begins at `at`, without trailing spaces, and the start of the next line.
 fn line(text: &[u8], at: usize) -> (&[u8], usize) {
     let rest = &text[at..];
     let (line, next) = match rest.iter().position(|&byte| byte == b'\n') {

@@ -1,15 +1,15 @@
 //! Powers modulo large numbers.
 //!
-//! Finding the two primes of an RSA key takes some seventy powers of numbers with a thousand bits, which is nearly all of
-//! the time that making it takes. A machine that multiplies no more than 32 by 32 bits, as WebAssembly is one, needs
-//! several times as long as the host's does, so the host is asked first.
+//! Finding the two primes of an RSA key takes about seventy powers of numbers with a thousand bits, which accounts for nearly all
+//! of the time to create the key. A machine that multiplies at most 32 by 32 bits, such as WebAssembly, needs several times as
+//! long as the host's machine, so the host is asked first.
 
 use num_bigint::BigUint;
 
 use crate::Powers;
 
 impl Powers {
-    /// The base to the power of the exponent, modulo a number that is not 0.
+    /// Returns the base to the power of the exponent, modulo a number that is not 0.
     pub(super) fn power(&self, base: &BigUint, exponent: &BigUint, modulus: &BigUint) -> BigUint {
         let [base_bytes, exponent_bytes, modulus_bytes] =
             [base, exponent, modulus].map(BigUint::to_bytes_be);
@@ -35,7 +35,7 @@ mod tests {
         assert_eq!(power(&Powers::default(), numbers), BigUint::from(445u32));
         let silent = Powers::new(|_, _, _| None);
         assert_eq!(power(&silent, numbers), BigUint::from(445u32));
-        // It is taken at its word.
+        // The host's answer is not verified.
         let host = Powers::new(|base, exponent, modulus| Some([base, exponent, modulus].concat()));
         assert_eq!(power(&host, numbers), BigUint::from(0x040D_01F1u32));
     }

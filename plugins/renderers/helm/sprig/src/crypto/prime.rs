@@ -4,14 +4,14 @@ use num_bigint::BigUint;
 
 use crate::{Powers, random::Stream};
 
-/// Divisors below this are tried before the costly test.
+/// The limit below which divisors are tried before the costly test.
 const DIVISORS_BELOW: usize = 1 << 16;
 
-/// So many candidates in a row are sieved; for 2048 bits one in 700 is a prime.
+/// The number of consecutive candidates to sieve. Of numbers with 2048 bits, one in 700 is a prime.
 const WINDOW: usize = 8192;
 
-/// So many random bases make the test fail to notice a composite number less often than once in 2^100 keys, also for
-/// numbers that somebody chose to deceive it.
+/// The number of random bases. With this many, the test misses a composite number less often than once in 2^100 keys, even for
+/// numbers chosen to deceive it.
 const ROUNDS: usize = 8;
 
 /// Finds primes among the numbers `start`, `start + step`, `start + 2 × step`, ...
@@ -35,9 +35,9 @@ impl<'a> Search<'a> {
         Self { divisors, powers }
     }
 
-    /// The first prime from `start` on that is accepted, if there is one among the next [`WINDOW`] numbers.
+    /// Returns the first accepted prime from `start` on, if there is one among the next [`WINDOW`] numbers.
     ///
-    /// `start` is odd and far above the divisors, `step` is even.
+    /// `start` is odd and far above the divisors, and `step` is even.
     pub(super) fn first(
         &self,
         start: &BigUint,
@@ -52,10 +52,10 @@ impl<'a> Search<'a> {
             .find(|candidate| accepts(candidate) && is_prime(candidate, self.powers, stream))
     }
 
-    /// Which of the candidates have a small divisor.
+    /// Returns which candidates have a small divisor.
     fn sieve(&self, start: &BigUint, step: &BigUint) -> Vec<bool> {
         let mut composite = vec![false; WINDOW];
-        // Two divisors have a product of 32 bits, so that one division of the large number serves both.
+        // The product of two divisors has 32 bits, so one division of the large number serves both.
         for pair in self.divisors.chunks(2) {
             let product: u32 = pair.iter().product();
             let (start, step) = (remainder(start, product), remainder(step, product));
@@ -70,7 +70,7 @@ impl<'a> Search<'a> {
 /// Marks the indices where `start + step × index` is a multiple of the divisor.
 fn mark(composite: &mut [bool], start: u32, step: u32, divisor: u32) {
     if step == 0 {
-        // All of them are multiples or none.
+        // Either all of them are multiples, or none.
         if start == 0 {
             composite.fill(true);
         }
@@ -92,7 +92,7 @@ fn remainder(number: &BigUint, divisor: u32) -> u32 {
     remainder.iter_u32_digits().next().unwrap_or_default()
 }
 
-/// A power modulo a number of at most 32 bits.
+/// Returns a power modulo a number of at most 32 bits.
 fn power(mut base: u64, mut exponent: u64, modulus: u64) -> u64 {
     let mut result = 1;
     while exponent > 0 {
@@ -105,10 +105,10 @@ fn power(mut base: u64, mut exponent: u64, modulus: u64) -> u64 {
     result
 }
 
-/// Whether an odd number is a prime: the test of Miller and Rabin with the base 2, which sorts out nearly all that are
-/// not, and then with random bases.
+/// Returns whether an odd number is a prime. This is the Miller-Rabin test with the base 2, which rules out nearly all composite
+/// numbers, and then with random bases.
 ///
-/// Which bases are drawn decides what else the stream gives, so this never changes.
+/// The bases drawn determine what else the stream gives, so this never changes.
 pub(super) fn is_prime(number: &BigUint, powers: &Powers, stream: &mut Stream) -> bool {
     if !number.bit(0) || number.bits() < 2 {
         return false;
@@ -134,7 +134,7 @@ pub(super) fn is_prime(number: &BigUint, powers: &Powers, stream: &mut Stream) -
         })
 }
 
-/// A random number of at most so many bits.
+/// Returns a random number of at most this many bits.
 pub(super) fn random(bits: u64, stream: &mut Stream) -> BigUint {
     let len = usize::try_from(bits.div_ceil(8)).unwrap_or_default();
     let mut bytes = vec![0; len];
@@ -157,7 +157,8 @@ mod tests {
         for number in [3, 5, 7, 65_537, (1 << 61) - 1, (1 << 127) - 1] {
             assert!(prime(number), "{number}");
         }
-        // What is even or below 2, what passes the test with the base 2, products of primes, and Carmichael's.
+        // Numbers that are even or below 2, numbers that pass the test with the base 2, products of primes, and Carmichael
+        // numbers.
         for number in [
             0,
             1,

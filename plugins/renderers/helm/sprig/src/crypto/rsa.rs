@@ -1,4 +1,4 @@
-//! RSA keys (RFC 8017): made from a stream of random bytes, written and read as PKCS #1, and used for signatures.
+//! RSA keys (RFC 8017): created from a stream of random bytes, written and read as PKCS #1, and used for signatures.
 
 use num_bigint::BigUint;
 use sha2::{Digest, Sha256};
@@ -10,10 +10,10 @@ use super::{
 };
 use crate::{Powers, random::Stream};
 
-/// The public exponent of the keys that are made.
+/// The public exponent of new keys.
 const EXPONENT: u32 = 65_537;
 
-/// The largest key that is read, in bits: calculating with larger ones takes seconds.
+/// The largest key size to read, in bits. Calculations with larger keys take seconds.
 const MAX_BITS: u64 = 16_384;
 
 /// A private key with two primes.
@@ -31,15 +31,15 @@ pub(super) struct RsaKey {
 }
 
 impl RsaKey {
-    /// Makes a key of so many bits, an even number, from the stream.
+    /// Creates a key of this many bits, an even number, from the stream.
     ///
-    /// What is taken from the stream and how never changes: keys that were made before must come again.
+    /// What is taken from the stream, and how, never changes: previously created keys must be reproduced.
     pub(super) fn generate(bits: u64, powers: &Powers, stream: &mut Stream) -> Self {
         let search = Search::new(powers);
         loop {
             let p = prime(&search, bits / 2, stream);
             let q = prime(&search, bits / 2, stream);
-            // Primes that agree in their first hundred bits would give themselves away (FIPS 186-5, A.1.3).
+            // Primes with the same first hundred bits would reveal themselves (FIPS 186-5, A.1.3).
             if (&p >> (bits / 2 - 100)) == (&q >> (bits / 2 - 100)) {
                 continue;
             }
@@ -65,7 +65,7 @@ impl RsaKey {
         })
     }
 
-    /// The key as `RSAPrivateKey`.
+    /// Returns the key as `RSAPrivateKey`.
     pub(super) fn to_pkcs1(&self) -> Vec<u8> {
         let [p, q] = &self.primes;
         let [of_p, of_q] = &self.exponents;
@@ -136,12 +136,12 @@ impl RsaKey {
         Ok(key)
     }
 
-    /// The public key as `RSAPublicKey`.
+    /// Returns the public key as `RSAPublicKey`.
     pub(super) fn public_key(&self) -> Vec<u8> {
         der::sequence(&[&integer(&self.modulus), &integer(&self.public)])
     }
 
-    /// The RSASSA-PKCS1-v1_5 signature with SHA-256.
+    /// Returns the RSASSA-PKCS1-v1_5 signature with SHA-256.
     pub(super) fn sign(&self, message: &[u8], powers: &Powers) -> Result<Vec<u8>, KeyError> {
         let bits = self.modulus.bits();
         if bits < 1024 {
@@ -149,7 +149,7 @@ impl RsaKey {
         }
         let padded = BigUint::from_bytes_be(&padded(message, bits));
         let signature = self.decrypt(&padded, powers);
-        // A wrong signature would give the primes away.
+        // A wrong signature would reveal the primes.
         if powers.power(&signature, &self.public, &self.modulus) != padded {
             return Err(KeyError::Inconsistent);
         }
@@ -160,7 +160,7 @@ impl RsaKey {
         Ok(bytes)
     }
 
-    /// The number to the power of the private exponent, calculated for each prime.
+    /// Returns the number to the power of the private exponent, calculated separately for each prime.
     fn decrypt(&self, number: &BigUint, powers: &Powers) -> BigUint {
         let [p, q] = &self.primes;
         let of_p = powers.power(number, &self.exponents[0], p);
@@ -170,7 +170,7 @@ impl RsaKey {
     }
 }
 
-/// A prime with so many bits, of which the first two are 1, so that the product of two has twice as many.
+/// Returns a prime with this many bits. The first two bits are 1, so the product of two primes has twice as many.
 fn prime(search: &Search<'_>, bits: u64, stream: &mut Stream) -> BigUint {
     loop {
         let mut start = random(bits, stream);
@@ -186,7 +186,7 @@ fn prime(search: &Search<'_>, bits: u64, stream: &mut Stream) -> BigUint {
     }
 }
 
-/// EMSA-PKCS1-v1_5 for a key of so many bits.
+/// Encodes with EMSA-PKCS1-v1_5 for a key of this many bits.
 fn padded(message: &[u8], bits: u64) -> Vec<u8> {
     let algorithm = der::sequence(&[
         &der::element(tag::OID, &[oid::SHA256]),

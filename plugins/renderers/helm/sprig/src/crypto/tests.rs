@@ -1,4 +1,4 @@
-//! The functions as templates call them. What Go reads in the results is tested in `tests/helm`.
+//! Tests the functions as templates call them. `tests/helm` tests what Go reads in the results.
 
 use std::{cell::Cell, rc::Rc};
 
@@ -16,7 +16,7 @@ use crate::{
 
 const DAY: i64 = 86_400;
 
-/// A render at a time, in a template.
+/// Returns a render at the given time, in the given template.
 fn render(seconds: i64, template: &str) -> Standalone {
     let secrets = Secrets::new(|purpose, length| {
         use sha2::Digest;
@@ -42,13 +42,13 @@ fn text(value: &Value) -> String {
     value.as_text().unwrap().to_str_lossy().into_owned()
 }
 
-/// An authority with a key that is made at once.
+/// Creates an authority with a key that takes no time to make.
 fn authority(render: &mut Standalone) -> Value {
     let key = call(render, "genPrivateKey", &["ecdsa".into()]).unwrap();
     call(render, "genCAWithKey", &["ca".into(), Value::int(365), key]).unwrap()
 }
 
-/// The certificate and the key of a pair.
+/// Returns the certificate and the key of a pair.
 fn parts(pair: &Value) -> [String; 2] {
     let Value::Object(pair) = pair else {
         panic!("{pair:?} is no pair");
@@ -106,7 +106,7 @@ fn a_host_that_calculates_makes_the_same_key() {
             count.set(count.get() + 1);
             let [base, exponent, number] = [base, exponent, modulus].map(BigUint::from_bytes_be);
             let digits = base.modpow(&exponent, &number).to_bytes_be();
-            // The host gives as many bytes as the modulus has.
+            // The host returns as many bytes as the modulus has.
             let zeros = vec![0; modulus.len() - digits.len()];
             Some([&zeros[..], &digits].concat())
         }));
@@ -195,7 +195,7 @@ fn what_is_refused() {
 
 #[test]
 fn curves_and_forms_of_keys_that_others_write() {
-    // Made by OpenSSL: `openssl ecparam -genkey -noout -name secp384r1`, `... secp521r1`, `openssl genpkey`.
+    // Created by OpenSSL: `openssl ecparam -genkey -noout -name secp384r1`, `... secp521r1`, `openssl genpkey`.
     for text in [
         include_str!("testdata/p384.pem"),
         include_str!("testdata/p521.pem"),

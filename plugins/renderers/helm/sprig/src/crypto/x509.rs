@@ -1,4 +1,4 @@
-//! Makes certificates (RFC 5280), with the contents that sprig and Go's `crypto/x509` give them.
+//! Creates certificates (RFC 5280) with the same contents as sprig and Go's `crypto/x509`.
 
 use std::net::IpAddr;
 
@@ -20,18 +20,18 @@ use crate::{
     },
 };
 
-/// What a certificate says of its subject.
+/// The contents of a certificate about its subject.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     pub(super) common_name: Vec<u8>,
     pub(super) addresses: Vec<IpAddr>,
     pub(super) names: Vec<Vec<u8>>,
     pub(super) validity: Validity,
-    /// Whether it may sign others.
+    /// Whether the certificate may sign others.
     pub(super) is_authority: bool,
 }
 
-/// From when to when.
+/// The validity period.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Validity {
     from: Time,
@@ -39,11 +39,11 @@ pub(super) struct Validity {
 }
 
 impl Validity {
-    /// A time of so many days that includes now.
+    /// Returns a period of this many days that includes the current time.
     ///
-    /// In Go it begins now, so that each render gives another certificate. Here it begins at one of a row of times that
-    /// are half of its length apart: renders repeat, and a certificate is renewed when half of its time is over. The
-    /// phase, any number, says where the row begins, so that not all applications of a cluster renew at once.
+    /// In Go, the period begins now, so each render creates a different certificate. Here, it begins at one of a series of times
+    /// spaced by half its length: renders repeat, and a certificate is renewed after half its lifetime. The phase, which can be
+    /// any number, determines where the series begins, so that not all applications of a cluster renew at once.
     pub(super) fn around(now: &Time, days: i64, phase: u64) -> Self {
         let length = days.wrapping_mul(24 * HOUR);
         let half = length / SECOND / 2;
@@ -61,7 +61,7 @@ impl Validity {
         }
     }
 
-    /// From when to when, in seconds since 1970.
+    /// Returns the start and end, in seconds since 1970.
     #[cfg(test)]
     pub(super) const fn seconds(&self) -> (i64, i64) {
         (self.from.seconds, self.to.seconds)
@@ -72,14 +72,14 @@ impl Validity {
     }
 }
 
-/// Who signs: the certificate, or none for the one that is to be signed, and its key.
+/// The signer: its certificate, or None if the new certificate signs itself, and its key.
 pub(super) struct Signer<'a> {
     pub(super) certificate: Option<&'a Authority>,
     pub(super) key: &'a PrivateKey,
 }
 
-/// Makes a certificate for the public half of a key. Two certificates with the same contents and secret are the same;
-/// others have other serial numbers.
+/// Creates a certificate for the public half of a key. Two certificates with the same contents and secret are identical. Others
+/// have different serial numbers.
 pub(super) fn sign(
     request: &Request,
     key: &PrivateKey,
@@ -123,7 +123,7 @@ pub(super) fn sign(
     Ok(der::sequence(&[&body, &algorithm, &der::bits(&signature)]))
 }
 
-/// A `Name` with nothing but a common name; empty if that is.
+/// Encodes a `Name` that has only a common name; empty if the common name is.
 fn common_name(text: &[u8]) -> Result<Vec<u8>, CertificateError> {
     if text.is_empty() {
         return Ok(der::sequence(&[]));
@@ -142,7 +142,7 @@ fn common_name(text: &[u8]) -> Result<Vec<u8>, CertificateError> {
     Ok(der::sequence(&[&der::element(tag::SET, &[&attribute])]))
 }
 
-/// A `Time`: the short form up to 2049.
+/// Encodes a `Time`, in the short form up to 2049.
 fn time(time: &Time) -> Result<Vec<u8>, CertificateError> {
     let (tag, layout): (_, &[u8]) = match time.civil().year {
         1950..2050 => (tag::UTC_TIME, b"060102150405Z"),
@@ -152,14 +152,14 @@ fn time(time: &Time) -> Result<Vec<u8>, CertificateError> {
     Ok(der::element(tag, &[&time.format(layout)]))
 }
 
-/// The `Extensions`.
+/// Encodes the `Extensions`.
 fn extensions(
     request: &Request,
     key: &PrivateKey,
     subject: &[u8],
     authority_id: Option<&[u8]>,
 ) -> Result<Vec<u8>, CertificateError> {
-    // Digital signatures and the encipherment of keys, and for an authority the signing of certificates.
+    // Digital signatures and key encipherment; for an authority, also the signing of certificates.
     let usage: &[u8] = if request.is_authority {
         &[2, 0b1010_0100]
     } else {
@@ -194,7 +194,7 @@ fn extensions(
         extensions.push(extension(oid::AUTHORITY_KEY_ID, false, &id));
     }
     if !request.names.is_empty() || !request.addresses.is_empty() {
-        // It is all that names a subject which has no other name.
+        // Critical if it is the only name of the subject.
         let critical = subject == der::sequence(&[]);
         let names = alternative_names(request)?;
         extensions.push(extension(oid::ALTERNATIVE_NAME, critical, &names));

@@ -134,7 +134,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
     }),
 ];
 
-/// 0 for what is no duration.
+/// Returns the converted duration; 0 for a value that is not a duration.
 fn units(args: Args<'_>, convert_to: impl Fn(i64) -> f64) -> Value {
     convert(args.any(0)).map_or(0.0, convert_to).into()
 }
@@ -143,7 +143,7 @@ fn whole(args: Args<'_>, unit: i64) -> Value {
     Value::int64(convert(args.any(0)).unwrap_or_default() / unit)
 }
 
-/// 0 for what is no duration; unchanged if the multiple is none.
+/// Rounds to a multiple. Returns 0 for a value that is not a duration, and the value itself if the multiple is not one.
 fn to_multiple(args: Args<'_>, round: impl Fn(i64, i64) -> i64) -> Value {
     let nanoseconds = match (convert(args.any(0)), convert(args.any(1))) {
         (Err(_), _) => 0,
@@ -153,7 +153,7 @@ fn to_multiple(args: Args<'_>, round: impl Fn(i64, i64) -> i64) -> Value {
     Value::object(Duration(nanoseconds))
 }
 
-/// The value cannot be taken for a duration; Helm's words.
+/// The value cannot be converted to a duration. The messages are Helm's.
 #[derive(Clone, Debug, Error, PartialEq)]
 enum ConvertError {
     #[error("empty duration")]
@@ -170,7 +170,7 @@ enum ConvertError {
     Type(Type),
 }
 
-/// Takes durations, texts of durations, and numbers of seconds, which may be in a text too.
+/// Accepts durations, texts of durations, and numbers of seconds, which may also be texts.
 fn convert(value: &Value) -> Result<i64, ConvertError> {
     match value {
         Value::Nil => Err(ConvertError::Nil),

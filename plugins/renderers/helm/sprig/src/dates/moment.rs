@@ -46,7 +46,7 @@ impl Object for Moment {
         )
     }
 
-    /// What it is made of, which verbs for other types show: nanoseconds, seconds since the year 1, and no pointer to UTC.
+    /// Returns its components, which verbs for other types show: nanoseconds, seconds since the year 1, and no pointer to UTC.
     fn fields(&self) -> Vec<(&'static str, Value)> {
         const SINCE_YEAR_1: i64 = 62_135_596_800;
         vec![
@@ -59,7 +59,7 @@ impl Object for Moment {
         ]
     }
 
-    /// As encoders write it: RFC 3339 with nanoseconds.
+    /// Returns the time as encoders write it: RFC 3339 with nanoseconds.
     fn to_plain(&self) -> Value {
         Value::string(self.0.format(RFC_3339_NANO))
     }
@@ -74,7 +74,7 @@ impl Object for Moment {
     }
 }
 
-/// A `*time.Location`; a `time.Time` in UTC is made of a nil pointer in place of one.
+/// A `*time.Location`. In a `time.Time` in UTC, this is a nil pointer.
 #[derive(Debug)]
 struct Location(Option<Zone>);
 
@@ -102,7 +102,7 @@ impl Object for Location {
         self.0.is_none()
     }
 
-    /// A struct of which nothing is exported.
+    /// Returns an empty map for a location, because no field of the struct is exported.
     fn to_plain(&self) -> Value {
         match self.0 {
             Some(_) => Map::new().into(),
@@ -136,7 +136,7 @@ fn in_zone(args: Args<'_>, zone: Zone) -> Result<Value, FunctionError> {
     Ok(Moment::value(time))
 }
 
-/// The sum of seconds in units below a second; what 64 bits cannot hold wraps around, as in Go.
+/// Returns the seconds in units below a second. A result that exceeds 64 bits wraps around, as in Go.
 fn unix_in(args: Args<'_>, per_second: i64) -> Result<Value, FunctionError> {
     let time = time(args)?;
     let part = i64::from(time.nanos) / (1_000_000_000 / per_second);
@@ -145,7 +145,7 @@ fn unix_in(args: Args<'_>, per_second: i64) -> Result<Value, FunctionError> {
     ))
 }
 
-/// The sign of the distance to another moment.
+/// Returns the sign of the distance to another moment.
 fn compare(args: Args<'_>) -> Result<i64, FunctionError> {
     let (one, two) = (time(args)?, other(args)?);
     let ordering = (one.seconds, one.nanos).cmp(&(two.seconds, two.nanos));
@@ -230,7 +230,7 @@ const METHODS: &[Function] = &[
     Function::method("Compare", &[TIME], |_, args| Ok(Value::int(compare(args)?))),
 ];
 
-/// Rounds from Go's zero time on, by what `change` makes of the rest of a unit.
+/// Rounds relative to Go's zero time. `change` determines the adjustment from the remainder of a unit.
 fn rounded(args: Args<'_>, change: impl Fn(i128, i128) -> i128) -> Result<Value, FunctionError> {
     let (time, unit) = (time(args)?, args.object::<Duration>(1)?.0);
     if unit <= 0 {

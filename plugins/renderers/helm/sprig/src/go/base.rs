@@ -1,6 +1,6 @@
-//! Go's `encoding/base64` and `encoding/base32` with their standard alphabets, and the places that their errors name.
+//! Go's `encoding/base64` and `encoding/base32` with their standard alphabets, and the positions that their errors name.
 
-/// The text is not in the encoding; the place is that of the first byte that cannot stand there.
+/// The text is not in the encoding. The position is that of the first byte that is not allowed there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("illegal base{base} data at input byte {at}")]
 pub(crate) struct BaseError {
@@ -11,24 +11,24 @@ pub(crate) struct BaseError {
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
-/// Base 64 with padding.
+/// Encodes base64 with padding.
 pub(crate) fn encode64(bytes: &[u8]) -> Vec<u8> {
     encode(bytes, BASE64, 3, 4)
 }
 
-/// The base 64 of bcrypt's hashes: another alphabet, and no padding.
+/// Encodes the base64 of bcrypt's hashes, with a different alphabet and without padding.
 pub(crate) fn encode_bcrypt(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let digits = encode(bytes, ALPHABET, 3, 4).into_iter().map(char::from);
     digits.filter(|&digit| digit != '=').collect()
 }
 
-/// Base 32 with padding.
+/// Encodes base32 with padding.
 pub(crate) fn encode32(bytes: &[u8]) -> Vec<u8> {
     encode(bytes, BASE32, 5, 8)
 }
 
-/// Writes each `size` bytes as `digits` characters; a last incomplete group is padded.
+/// Writes each `size` bytes as `digits` characters. An incomplete last group is padded.
 fn encode(bytes: &[u8], alphabet: &[u8], size: usize, digits: usize) -> Vec<u8> {
     let bits = size * 8 / digits;
     let mut out = Vec::with_capacity(bytes.len().div_ceil(size) * digits);
@@ -42,7 +42,7 @@ fn encode(bytes: &[u8], alphabet: &[u8], size: usize, digits: usize) -> Vec<u8> 
             if digit >= used {
                 return b'=';
             }
-            // Only what is left of it is sure to fit a length, which a component has with 32 bits.
+            // Only the masked value is certain to fit a length, which has 32 bits in a component.
             let value = (number >> (bits * (digits - 1 - digit))) & ((1 << bits) - 1);
             alphabet[usize::try_from(value).unwrap_or_default()]
         }));
@@ -69,7 +69,7 @@ fn digit32(byte: u8) -> Option<u8> {
     })
 }
 
-/// Reads base 64; line ends are skipped wherever they stand.
+/// Decodes base64. Line ends are skipped wherever they occur.
 pub(crate) fn decode64(text: &[u8]) -> Result<Vec<u8>, BaseError> {
     let error = |at| BaseError { base: 64, at };
     let is_line_end = |at: usize| matches!(text.get(at), Some(b'\n' | b'\r'));
@@ -80,7 +80,7 @@ pub(crate) fn decode64(text: &[u8]) -> Result<Vec<u8>, BaseError> {
         let mut count = 0;
         while count < 4 {
             let Some(&byte) = text.get(at) else {
-                // The place of an incomplete group is counted back by its digits, as if no line end stood among them.
+                // The position of an incomplete group is counted back by its digits, as if there were no line ends among them.
                 return if count == 0 {
                     Ok(out)
                 } else {
@@ -133,7 +133,7 @@ pub(crate) fn decode64(text: &[u8]) -> Result<Vec<u8>, BaseError> {
     }
 }
 
-/// Reads base 32; line ends are taken out first, so places count without them.
+/// Decodes base32. Line ends are removed first, so positions do not count them.
 pub(crate) fn decode32(text: &[u8]) -> Result<Vec<u8>, BaseError> {
     let error = |at| BaseError { base: 32, at };
     let text: Vec<u8> = text

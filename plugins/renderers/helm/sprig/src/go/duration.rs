@@ -6,7 +6,7 @@ pub(crate) const SECOND: i64 = 1_000_000_000;
 pub(crate) const MINUTE: i64 = 60 * SECOND;
 pub(crate) const HOUR: i64 = 60 * MINUTE;
 
-/// The text is not a duration; Go's words.
+/// The text is not a duration. The messages are Go's.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub(crate) enum DurationError {
     #[error("time: invalid duration {0}")]
@@ -17,7 +17,7 @@ pub(crate) enum DurationError {
     UnknownUnit(String, String),
 }
 
-/// Go's `time.ParseDuration`.
+/// Parses like Go's `time.ParseDuration`.
 pub(crate) fn parse(text: &[u8]) -> Result<i64, DurationError> {
     let invalid = || DurationError::Invalid(super::parse_time::quote(text));
     let (negative, mut rest) = match text {
@@ -95,7 +95,7 @@ fn unit(name: &[u8]) -> Option<u64> {
     u64::try_from(nanoseconds).ok()
 }
 
-/// The number at the start, how many digits it has, and the rest; None if it is too large.
+/// Returns the number at the start, the number of its digits, and the rest; None if the number is too large.
 pub(super) fn leading_int(text: &[u8]) -> Option<(u64, usize, &[u8])> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (number, rest) = text.split_at(digits);
@@ -109,8 +109,8 @@ pub(super) fn leading_int(text: &[u8]) -> Option<(u64, usize, &[u8])> {
     Some((value, digits, rest))
 }
 
-/// The digits after a point as a number, the power of ten that they are parts of, and how many there are. Digits that
-/// do not fit are left out.
+/// Returns the digits after a point as a number, the power of ten that they are fractions of, and their count. Digits that do not
+/// fit are ignored.
 fn leading_fraction(text: &[u8]) -> (u64, f64, usize) {
     let (mut value, mut scale, mut full) = (0u64, 1.0, false);
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
@@ -132,7 +132,7 @@ fn leading_fraction(text: &[u8]) -> (u64, f64, usize) {
     (value, scale, count)
 }
 
-/// Go's `Duration.String`: `72h3m0.5s`, and the small ones in a smaller unit.
+/// Formats like Go's `Duration.String`: `72h3m0.5s`, with a smaller unit for short durations.
 pub(crate) fn to_string(nanoseconds: i64) -> String {
     let sign = if nanoseconds < 0 { "-" } else { "" };
     let total = nanoseconds.unsigned_abs();
@@ -173,7 +173,7 @@ pub(crate) fn to_string(nanoseconds: i64) -> String {
     }
 }
 
-/// Go's `Duration.Truncate`: toward zero to a multiple.
+/// Truncates toward zero to a multiple, like Go's `Duration.Truncate`.
 pub(crate) fn truncate(nanoseconds: i64, multiple: i64) -> i64 {
     if multiple <= 0 {
         return nanoseconds;
@@ -181,7 +181,7 @@ pub(crate) fn truncate(nanoseconds: i64, multiple: i64) -> i64 {
     nanoseconds - nanoseconds % multiple
 }
 
-/// Go's `Duration.Round`: to the nearest multiple, halves away from zero; as near as 64 bits allow.
+/// Rounds to the nearest multiple like Go's `Duration.Round`, with halves away from zero; as near as 64 bits allow.
 pub(crate) fn round(nanoseconds: i64, multiple: i64) -> i64 {
     if multiple <= 0 {
         return nanoseconds;
@@ -198,7 +198,7 @@ pub(crate) fn round(nanoseconds: i64, multiple: i64) -> i64 {
     }
 }
 
-/// Go's `Duration.Seconds` and the like: whole units and the rest are converted on their own.
+/// Converts like Go's `Duration.Seconds` and similar methods: whole units and the rest are converted separately.
 #[expect(clippy::cast_precision_loss, reason = "Go converts in the same way")]
 pub(crate) fn in_units(nanoseconds: i64, unit: i64) -> f64 {
     (nanoseconds / unit) as f64 + (nanoseconds % unit) as f64 / unit as f64

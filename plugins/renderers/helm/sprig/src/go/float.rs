@@ -1,8 +1,8 @@
-//! Go's `strconv.ParseFloat` and the functions of `math` whose last bit differs from Rust's.
+//! Go's `strconv.ParseFloat`, and the functions of `math` whose last bit differs from Rust's.
 
 use super::number::underscores_fit;
 
-/// Go's `strconv.ParseFloat(text, 64)`, or None for what it refuses (numbers beyond the range included).
+/// Parses like Go's `strconv.ParseFloat(text, 64)`; None for what it refuses (including numbers out of range).
 pub(crate) fn parse(text: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(text).ok()?;
     let (sign, digits) = match text.as_bytes().first()? {
@@ -34,7 +34,7 @@ pub(crate) fn parse(text: &[u8]) -> Option<f64> {
     (number < f64::INFINITY).then_some(sign * number)
 }
 
-/// `1.8p3`: the exponent is required.
+/// Parses `1.8p3`. The exponent is required.
 fn parse_hexadecimal(text: &str) -> Option<f64> {
     let (mantissa, exponent) = text.split_once('p')?;
     let exponent: i64 = exponent.parse().ok()?;
@@ -44,7 +44,7 @@ fn parse_hexadecimal(text: &str) -> Option<f64> {
         return None;
     }
     let digits = digits.trim_start_matches('0');
-    // 15 digits are 60 bits; whatever follows only decides how halves are rounded.
+    // 15 digits are 60 bits. The rest only determines how halves are rounded.
     let (head, tail) = digits.split_at(digits.len().min(15));
     if !tail.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
@@ -62,7 +62,7 @@ fn parse_hexadecimal(text: &str) -> Option<f64> {
     ))
 }
 
-/// `mantissa * 2^exponent`, rounded once, to even.
+/// Returns `mantissa * 2^exponent`, rounded once, to even.
 fn scale(mantissa: u64, exponent: i64) -> f64 {
     if mantissa == 0 {
         return 0.0;
@@ -72,7 +72,7 @@ fn scale(mantissa: u64, exponent: i64) -> f64 {
     if top > 1023 {
         return f64::INFINITY;
     }
-    // How many bits the result can hold: 53, or fewer below the normal range.
+    // The number of bits that the result can hold: 53, or fewer below the normal range.
     let keep = if top >= -1022 { 53 } else { 53 - (-1022 - top) };
     if keep < 0 {
         return 0.0;
@@ -95,7 +95,7 @@ fn scale(mantissa: u64, exponent: i64) -> f64 {
     load_exponent(kept, exponent)
 }
 
-/// Go's `math.Ldexp` for results that need no rounding, and close to it for others.
+/// Computes Go's `math.Ldexp` for results that need no rounding, and an approximation for others.
 fn load_exponent(mut number: f64, mut exponent: i64) -> f64 {
     const STEP: i64 = 1000;
     let up = f64::from_bits(((1023 + 1000) as u64) << 52);
@@ -113,7 +113,7 @@ fn load_exponent(mut number: f64, mut exponent: i64) -> f64 {
     number * f64::from_bits(bits)
 }
 
-/// Go's `math.Pow(10, places)` for whole `places`: its products in its order, so that the last bit is the same.
+/// Computes Go's `math.Pow(10, places)` for whole `places`. The products are in Go's order, so that the last bit is the same.
 pub(crate) fn power_of_ten(places: i64) -> f64 {
     // Ten is 0.625 * 2^4 in the form of math.Frexp.
     let (mut fraction, mut exponent) = (0.625f64, 4i64);
@@ -142,7 +142,7 @@ pub(crate) fn power_of_ten(places: i64) -> f64 {
     load_exponent(product, total)
 }
 
-/// Go's `math.Max`.
+/// Returns the result of Go's `math.Max`.
 pub(crate) fn max(one: f64, two: f64) -> f64 {
     if one == f64::INFINITY || two == f64::INFINITY {
         f64::INFINITY
@@ -157,7 +157,7 @@ pub(crate) fn max(one: f64, two: f64) -> f64 {
     }
 }
 
-/// Go's `math.Min`.
+/// Returns the result of Go's `math.Min`.
 pub(crate) fn min(one: f64, two: f64) -> f64 {
     -max(-one, -two)
 }

@@ -1,4 +1,4 @@
-//! The layouts of Go's `time` package: a layout is the reference time, Mon Jan 2 15:04:05 MST 2006, written as wanted.
+//! The layouts of Go's `time` package. A layout is the reference time, Mon Jan 2 15:04:05 MST 2006, in the desired form.
 
 /// An element of a layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(crate) enum Element {
     Minute { zero: bool },
     /// `5`, or `05` if padded
     Second { zero: bool },
-    /// `PM`, or `pm` in small letters
+    /// `PM`, or `pm` in lowercase
     HalfDay { upper: bool },
     /// `MST`
     ZoneName,
@@ -43,7 +43,7 @@ pub(crate) enum Element {
     },
 }
 
-/// What stands before a number with fewer digits than usual.
+/// The padding before a number with fewer digits than usual.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pad {
     None,
@@ -51,20 +51,20 @@ pub(crate) enum Pad {
     Zero,
 }
 
-/// How the distance to UTC is written.
+/// The notation of the offset from UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OffsetForm {
-    /// UTC itself is `Z`.
+    /// Whether UTC itself is written as `Z`.
     pub(crate) z: bool,
     pub(crate) colon: bool,
-    /// 1: hours; 2: and minutes; 3: and seconds.
+    /// 1: hours; 2: also minutes; 3: also seconds.
     pub(crate) parts: u8,
 }
 
-/// An element, how it is written, and what is after it.
+/// An element, its notation, and the text after it.
 pub(crate) type Found<'a> = (Element, &'a [u8], &'a [u8]);
 
-/// The first element of a layout, with the text before and after it; None if there is only text.
+/// Returns the first element of a layout, with the text before and after it; None if there is only text.
 pub(crate) fn next(layout: &[u8]) -> (&[u8], Option<Found<'_>>) {
     for at in 0..layout.len() {
         if let Some((element, skip, len)) = element_at(&layout[at..]) {
@@ -76,7 +76,7 @@ pub(crate) fn next(layout: &[u8]) -> (&[u8], Option<Found<'_>>) {
     (layout, None)
 }
 
-/// The element at the start, how many bytes before it are text after all, and its length.
+/// Returns the element at the start, the number of bytes before it that are text after all, and its length.
 fn element_at(text: &[u8]) -> Option<(Element, usize, usize)> {
     let found = |element, len| Some((element, 0, len));
     match text {
@@ -136,7 +136,7 @@ fn element_at(text: &[u8]) -> Option<(Element, usize, usize)> {
     }
 }
 
-/// The longest form counts.
+/// Reads the form of an offset. The longest matching form counts.
 fn offset_form(text: &[u8]) -> Option<(OffsetForm, usize)> {
     const FORMS: [(&[u8], bool, u8); 5] = [
         (b"070000", false, 3),
@@ -156,7 +156,7 @@ fn offset_form(text: &[u8]) -> Option<(OffsetForm, usize)> {
     Some((form, written.len()))
 }
 
-/// `Jan` and `Mon` must not be the start of another word (`Janus`, `Month`).
+/// Returns whether `Jan` or `Mon` is not the start of another word (`Janus`, `Month`).
 fn not_a_word(after: &[u8]) -> bool {
     !after.first().is_some_and(u8::is_ascii_lowercase)
 }

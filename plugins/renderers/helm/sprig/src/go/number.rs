@@ -3,13 +3,14 @@
 /// Why a text is not a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NumberError {
-    /// It is not written as one.
+    /// The text does not have the form of a number.
     Syntax,
-    /// It is beyond 64 bits; the nearest number that is not.
+    /// The number does not fit 64 bits. This is the nearest one that does.
     Range(i64),
 }
 
-/// Go's `strconv.ParseInt(text, base, 64)`; base 0 means the one that the prefix says, with `_` between digits.
+/// Parses like Go's `strconv.ParseInt(text, base, 64)`. Base 0 means that the prefix determines the base and `_` may separate
+/// digits.
 pub(crate) fn parse_int(text: &[u8], base: u32) -> Result<i64, NumberError> {
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -27,7 +28,7 @@ pub(crate) fn parse_int(text: &[u8], base: u32) -> Result<i64, NumberError> {
     }
 }
 
-/// Go's `strconv.ParseUint(text, base, 64)`.
+/// Parses like Go's `strconv.ParseUint(text, base, 64)`.
 fn parse_uint(text: &[u8], base: u32) -> Result<u64, NumberError> {
     let (base, digits, underscores) = if base == 0 {
         let (base, digits) = split_base(text);
@@ -60,7 +61,7 @@ fn split_base(text: &[u8]) -> (u32, &[u8]) {
     }
 }
 
-/// Whether each `_` stands between digits, or between a base's prefix and a digit.
+/// Returns whether each `_` is between digits, or between a base's prefix and a digit.
 pub(crate) fn underscores_fit(text: &[u8]) -> bool {
     let text = match text {
         [b'-' | b'+', rest @ ..] => rest,
@@ -83,7 +84,8 @@ pub(crate) fn underscores_fit(text: &[u8]) -> bool {
     !after_underscore
 }
 
-/// Go's `strconv.Atoi` with the error left out: 0 for what is no number, the nearest one for what is beyond 64 bits.
+/// Parses like Go's `strconv.Atoi` with errors ignored: 0 for a text that is not a number, and the nearest number for one that
+/// exceeds 64 bits.
 pub(crate) fn atoi(text: &[u8]) -> i64 {
     match parse_int(text, 10) {
         Ok(number) | Err(NumberError::Range(number)) => number,
@@ -91,7 +93,7 @@ pub(crate) fn atoi(text: &[u8]) -> i64 {
     }
 }
 
-/// Go's `int64(number)` as 64-bit processors compute it: the least number for all that does not fit, NaN included.
+/// Converts like Go's `int64(number)` on 64-bit processors: numbers that do not fit, including NaN, become the least number.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the range is checked, and the fraction is to be cut"

@@ -1,23 +1,23 @@
-//! The texts of Go's run-time panics, which template execution turns into errors of the function that panicked.
+//! The messages of Go's run-time panics, which template execution turns into errors of the function that panicked.
 
 use pintle_gotemplate::{FunctionError, value::clamp_to_usize};
 
-/// What Go says when a nil pointer is followed, or a nil interface asked for its type.
+/// Returns Go's message for following a nil pointer, or for asking a nil interface for its type.
 pub(crate) fn nil_dereference() -> FunctionError {
     FunctionError::new("runtime error: invalid memory address or nil pointer dereference")
 }
 
-/// What Go says to an integer division by zero.
+/// Returns Go's message for an integer division by zero.
 pub(crate) fn divide_by_zero() -> FunctionError {
     FunctionError::new("runtime error: integer divide by zero")
 }
 
-/// What Go says to `make([]T, n)` with a negative or huge `n`.
+/// Returns Go's message for `make([]T, n)` with a negative or huge `n`.
 pub(crate) fn make_slice() -> FunctionError {
     FunctionError::new("runtime error: makeslice: len out of range")
 }
 
-/// Go's `text[start:end]`, where a missing `end` is the text's length.
+/// Returns Go's `text[start:end]`, where a missing `end` is the text's length.
 pub(crate) fn slice(text: &[u8], start: i64, end: Option<i64>) -> Result<&[u8], FunctionError> {
     let len = i64::try_from(text.len()).unwrap_or(i64::MAX);
     let end = end.unwrap_or(len);

@@ -11,7 +11,7 @@ use super::{
     zone::Zone,
 };
 
-/// The text does not have the form of the layout; Go's words.
+/// The text does not have the form of the layout. The messages are Go's.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub(crate) enum TimeError {
     #[error("parsing time {value} as {layout}: cannot parse {part} as {element}")]
@@ -25,7 +25,7 @@ pub(crate) enum TimeError {
     Problem { value: String, problem: String },
 }
 
-/// What the layout's elements have said so far.
+/// The fields that the layout's elements have set so far.
 #[derive(Default)]
 struct Fields {
     year: i64,
@@ -36,14 +36,14 @@ struct Fields {
     minute: i64,
     second: i64,
     nanos: i64,
-    /// Whether the time is after noon, if something says so.
+    /// Whether the time is after noon, if this is specified.
     afternoon: Option<bool>,
     utc: bool,
     offset: Option<i64>,
     zone_name: Vec<u8>,
 }
 
-/// Why an element does not fit.
+/// Why an element does not match.
 enum Misfit {
     Bad,
     OutOfRange(&'static str),
@@ -51,7 +51,7 @@ enum Misfit {
 
 use Misfit::{Bad, OutOfRange};
 
-/// Reads a time in the form of the layout; without a zone in it, the time is in UTC, which is the local zone here.
+/// Parses a time in the form of the layout. If the layout has no zone, the time is in UTC, which is the local zone here.
 pub(crate) fn parse(layout: &[u8], value: &[u8]) -> Result<Time, TimeError> {
     let mut fields = Fields::default();
     let (mut rest_of_layout, mut rest) = (layout, value);
@@ -84,7 +84,7 @@ pub(crate) fn parse(layout: &[u8], value: &[u8]) -> Result<Time, TimeError> {
     fields.finish().map_err(|what| problem(what.to_owned()))
 }
 
-/// Goes over the text between elements: a run of spaces stands for any number of them.
+/// Skips the text between elements. A run of spaces matches any number of them.
 fn skip<'a>(mut value: &'a [u8], mut text: &[u8]) -> Result<&'a [u8], &'a [u8]> {
     let without_spaces = |text: &mut &[u8]| {
         while let [b' ', rest @ ..] = text {
@@ -114,7 +114,7 @@ fn skip<'a>(mut value: &'a [u8], mut text: &[u8]) -> Result<&'a [u8], &'a [u8]> 
 type Read<'a> = Result<&'a [u8], Misfit>;
 
 impl Fields {
-    /// Reads one element from the start of a text and gives what is after it.
+    /// Reads one element from the start of a text. Returns the text after it.
     fn read<'a>(&mut self, element: Element, text: &'a [u8], layout: &[u8]) -> Read<'a> {
         match element {
             Element::LongYear | Element::Year => self.read_year(element, text),
@@ -226,7 +226,7 @@ impl Fields {
         Ok(rest)
     }
 
-    /// A fraction may follow even if the layout has none.
+    /// Reads the second. A fraction may follow even if the layout has none.
     fn read_second<'a>(&mut self, fixed: bool, text: &'a [u8], layout: &[u8]) -> Read<'a> {
         let (second, rest) = number(text, fixed)?;
         self.second = in_range(second, 0..=59, "second")?;
@@ -302,15 +302,15 @@ impl Fields {
         if self.utc {
             return Ok(time);
         }
-        // The local zone is UTC, so that an offset of 0 means it, if no other name is given.
-        // Go marks the absence of an offset with -1, which an offset of one second to the west is too.
+        // The local zone is UTC, so an offset of 0 means UTC if no other name is given. Go marks the absence of an offset with
+        // -1, which is also the value of an offset of one second to the west.
         if let Some(offset) = self.offset.filter(|&offset| offset != -1) {
             time.seconds -= offset;
             if offset != 0 || !(self.zone_name.is_empty() || self.zone_name == b"UTC") {
                 time.zone = Zone::fixed(&self.zone_name, offset);
             }
         } else if !self.zone_name.is_empty() {
-            // Only GMT may have an offset in its name; all other names say nothing about it. The clock is taken for UTC,
+            // Only GMT may have an offset in its name. All other names say nothing about the offset. The clock is read as UTC,
             // and shown with that offset.
             let offset = self.zone_name.strip_prefix(b"GMT").and_then(signed);
             time.zone = Zone::fixed(&self.zone_name, offset.unwrap_or(0) * 3600);
@@ -339,7 +339,7 @@ impl Fields {
     }
 }
 
-/// One or two digits; two if `fixed`.
+/// Reads one or two digits; two if `fixed`.
 fn number(text: &[u8], fixed: bool) -> Result<(i64, &[u8]), Misfit> {
     let digit = |index: usize| text.get(index).filter(|byte| byte.is_ascii_digit());
     let value = |digit: &u8| i64::from(digit - b'0');
@@ -362,7 +362,7 @@ fn in_range(
     }
 }
 
-/// A name from a table, or its first three letters; the case of letters does not count.
+/// Looks up a name from a table, or its first three letters, regardless of case.
 fn lookup<'a>(table: &[&str], short: bool, text: &'a [u8]) -> Result<(i64, &'a [u8]), Misfit> {
     for (index, name) in table.iter().enumerate() {
         let name = if short { &name[..3] } else { name };
@@ -375,7 +375,7 @@ fn lookup<'a>(table: &[&str], short: bool, text: &'a [u8]) -> Result<(i64, &'a [
     Err(Bad)
 }
 
-/// A whole text as a number, perhaps with a sign.
+/// Parses a whole text as a number with an optional sign.
 fn signed(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -387,7 +387,7 @@ fn signed(text: &[u8]) -> Option<i64> {
     Some(if negative { -number } else { number })
 }
 
-/// The length of a point or comma with digits after it, or 0.
+/// Returns the length of a point or comma with the digits after it, or 0.
 fn fraction_len(text: &[u8]) -> usize {
     match text {
         [b'.' | b',', rest @ ..] => {
@@ -400,7 +400,7 @@ fn fraction_len(text: &[u8]) -> usize {
     }
 }
 
-/// The value of `.123`; digits after the ninth are left out.
+/// Returns the value of `.123`. Digits after the ninth are ignored.
 fn nanoseconds(fraction: &[u8]) -> Result<i64, Misfit> {
     let [b'.' | b',', digits @ ..] = fraction else {
         return Err(Bad);
@@ -414,7 +414,7 @@ fn nanoseconds(fraction: &[u8]) -> Result<i64, Misfit> {
     Ok(value * 10i64.pow(missing))
 }
 
-/// How long the name of a zone at the start of a text is: three to five capitals with some exceptions.
+/// Returns the length of a zone name at the start of a text: three to five capitals, with some exceptions.
 fn zone_name_len(text: &[u8]) -> Option<usize> {
     if text.len() < 3 {
         return None;
@@ -441,7 +441,7 @@ fn zone_name_len(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// How long `+03` is; 0 if it is none or more than 23.
+/// Returns the length of `+03`; 0 if there is no such offset, or if it is above 23.
 fn signed_offset_len(text: &[u8]) -> usize {
     match text {
         [b'+' | b'-', rest @ ..] => match leading_int(rest) {
@@ -452,7 +452,7 @@ fn signed_offset_len(text: &[u8]) -> usize {
     }
 }
 
-/// A text in double quotes as the errors of Go's `time` show it: what is not printable ASCII as hexadecimal.
+/// Formats a text in double quotes as in the errors of Go's `time`, where everything except printable ASCII is hexadecimal.
 pub(crate) fn quote(text: &[u8]) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');

@@ -1,6 +1,6 @@
 //! Go's `path` package, which is also its `path/filepath` on Unix.
 
-/// Go's `path.Clean`: the shortest path that means the same, by its text alone.
+/// Returns Go's `path.Clean`: the shortest equivalent path, determined from its text alone.
 pub(crate) fn clean(path: &[u8]) -> Vec<u8> {
     let rooted = is_abs(path);
     let mut out: Vec<&[u8]> = Vec::new();
@@ -25,7 +25,7 @@ pub(crate) fn clean(path: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Go's `path.Base`: the last element.
+/// Returns Go's `path.Base`: the last element.
 pub(crate) fn base(path: &[u8]) -> &[u8] {
     if path.is_empty() {
         return b".";
@@ -37,12 +37,12 @@ pub(crate) fn base(path: &[u8]) -> &[u8] {
     &path[after_last_slash(path)..]
 }
 
-/// Go's `path.Dir`: all but the last element, cleaned.
+/// Returns Go's `path.Dir`: all but the last element, cleaned.
 pub(crate) fn dir(path: &[u8]) -> Vec<u8> {
     clean(&path[..after_last_slash(path)])
 }
 
-/// Go's `path.Ext`: from the last dot of the last element on.
+/// Returns Go's `path.Ext`: the part from the last dot of the last element on.
 pub(crate) fn ext(path: &[u8]) -> &[u8] {
     let name = &path[after_last_slash(path)..];
     match name.iter().rposition(|&byte| byte == b'.') {
@@ -51,7 +51,7 @@ pub(crate) fn ext(path: &[u8]) -> &[u8] {
     }
 }
 
-/// Go's `path.IsAbs`.
+/// Returns Go's `path.IsAbs`.
 pub(crate) fn is_abs(path: &[u8]) -> bool {
     path.first() == Some(&b'/')
 }

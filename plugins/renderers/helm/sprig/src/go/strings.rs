@@ -2,7 +2,7 @@
 
 use super::unicode::{self, decode, runes};
 
-/// Where `needle` first stands in `text`.
+/// Returns the position of the first `needle` in `text`.
 pub(crate) fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
     let Some(&first) = needle.first() else {
         return Some(0);
@@ -11,7 +11,7 @@ pub(crate) fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
     (0..=last).find(|&at| text[at] == first && text[at..].starts_with(needle))
 }
 
-/// Go's `strings.SplitN`; all parts for a negative `count`. An empty separator splits into characters.
+/// Splits like Go's `strings.SplitN`. A negative `count` returns all parts. An empty separator splits into characters.
 pub(crate) fn split<'a>(text: &'a [u8], separator: &[u8], count: i64) -> Vec<&'a [u8]> {
     let mut parts = Vec::new();
     let mut rest = text;
@@ -39,7 +39,8 @@ pub(crate) fn split<'a>(text: &'a [u8], separator: &[u8], count: i64) -> Vec<&'a
     parts
 }
 
-/// How often `needle` stands in `text` without overlaps; for an empty one, one more than there are characters.
+/// Returns the number of non-overlapping occurrences of `needle` in `text`. For an empty `needle`, this is one more than the
+/// number of characters.
 fn count(text: &[u8], needle: &[u8]) -> usize {
     if needle.is_empty() {
         return runes(text).count() + 1;
@@ -52,7 +53,7 @@ fn count(text: &[u8], needle: &[u8]) -> usize {
     found
 }
 
-/// How long the result of [`replace`] is.
+/// Returns the length of the result of [`replace`].
 pub(crate) fn replaced_len(text: &[u8], old: &[u8], new: &[u8]) -> usize {
     if new.len() <= old.len() {
         return text.len();
@@ -61,7 +62,7 @@ pub(crate) fn replaced_len(text: &[u8], old: &[u8], new: &[u8]) -> usize {
     text.len().saturating_add(more)
 }
 
-/// Go's `strings.ReplaceAll`: an empty `old` stands before each character and at the end.
+/// Replaces like Go's `strings.ReplaceAll`. An empty `old` occurs before each character and at the end.
 pub(crate) fn replace(text: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(replaced_len(text, old, new));
     let mut rest = text;
@@ -82,7 +83,7 @@ pub(crate) fn replace(text: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Go's `strings.TrimFunc`.
+/// Trims like Go's `strings.TrimFunc`.
 pub(crate) fn trim_matching(text: &[u8], matches: impl Fn(char) -> bool) -> &[u8] {
     let kept = runes(text).filter(|&(_, rune, _)| !matches(rune));
     let (mut start, mut end) = (None, 0);
@@ -93,18 +94,18 @@ pub(crate) fn trim_matching(text: &[u8], matches: impl Fn(char) -> bool) -> &[u8
     &text[start.unwrap_or(end)..end]
 }
 
-/// Go's `strings.TrimSpace`.
+/// Trims like Go's `strings.TrimSpace`.
 pub(crate) fn trim_space(text: &[u8]) -> &[u8] {
     trim_matching(text, unicode::is_space)
 }
 
-/// Go's `strings.Trim`: takes characters of `cutset` from both ends.
+/// Trims like Go's `strings.Trim`: removes characters of `cutset` from both ends.
 pub(crate) fn trim<'a>(text: &'a [u8], cutset: &[u8]) -> &'a [u8] {
     let cutset = unicode::to_runes(cutset);
     trim_matching(text, |rune| cutset.contains(&rune))
 }
 
-/// Go's `strings.ToUpper`.
+/// Converts like Go's `strings.ToUpper`.
 pub(crate) fn to_upper(text: &[u8]) -> Vec<u8> {
     if text.is_ascii() {
         return text.to_ascii_uppercase();
@@ -112,7 +113,7 @@ pub(crate) fn to_upper(text: &[u8]) -> Vec<u8> {
     unicode::map(text, unicode::to_upper)
 }
 
-/// Go's `strings.ToLower`.
+/// Converts like Go's `strings.ToLower`.
 pub(crate) fn to_lower(text: &[u8]) -> Vec<u8> {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
@@ -120,7 +121,7 @@ pub(crate) fn to_lower(text: &[u8]) -> Vec<u8> {
     unicode::map(text, unicode::to_lower)
 }
 
-/// Go's `strings.Title`: the first letter of each word in title case.
+/// Converts like Go's `strings.Title`: the first letter of each word becomes title case.
 pub(crate) fn title(text: &[u8]) -> Vec<u8> {
     let mut previous = ' ';
     unicode::map(text, |rune| {

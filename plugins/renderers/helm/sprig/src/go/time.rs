@@ -31,17 +31,17 @@ pub(crate) const WEEKDAYS: [&str; 7] = [
 
 pub(crate) const DAY: i64 = 86_400;
 
-/// The seconds from Go's zero time, the first day of the year 1, to 1970.
+/// The number of seconds from Go's zero time, the first day of the year 1, to 1970.
 const ZERO_TO_UNIX: i64 = 62_135_596_800;
-/// The first second since 1970 that Go's package `time` has a date for (`unixToAbsolute`).
+/// The first second, relative to 1970, for which Go's package `time` has a date (`unixToAbsolute`).
 const FIRST: i128 = -9_223_372_028_741_760_000;
 
 /// A moment, and the zone in which it is shown.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Time {
-    /// Since 1970.
+    /// Seconds since 1970.
     pub(crate) seconds: i64,
-    /// Below a second.
+    /// Nanoseconds within the second.
     pub(crate) nanos: u32,
     pub(crate) zone: Zone,
 }
@@ -50,24 +50,24 @@ pub(crate) struct Time {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Civil {
     pub(crate) year: i64,
-    /// From 1.
+    /// The month, from 1.
     pub(crate) month: u8,
-    /// From 1.
+    /// The day of the month, from 1.
     pub(crate) day: u8,
-    /// From 1.
+    /// The day of the year, from 1.
     pub(crate) day_of_year: u16,
-    /// From Sunday, 0.
+    /// The weekday, from Sunday, 0.
     pub(crate) weekday: u8,
     pub(crate) hour: u8,
     pub(crate) minute: u8,
     pub(crate) second: u8,
 }
 
-/// Days from 1970 to the first of a month; the month may be outside of 1 to 12.
+/// Returns the days from 1970 to the first of a month. The month may be outside 1 to 12.
 fn days_before(year: i64, month: i64) -> i64 {
     let year = year.saturating_add((month - 1).div_euclid(12));
     let month = (month - 1).rem_euclid(12);
-    // Years that begin in March have the leap day at their end.
+    // In years that begin in March, the leap day is at the end.
     let (year, month) = if month < 2 {
         (year.saturating_sub(1), month + 10)
     } else {
@@ -83,7 +83,7 @@ pub(crate) fn is_leap(year: i64) -> bool {
     year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
 }
 
-/// Seconds since 1970 of a civil time in UTC; parts beyond their usual range carry over.
+/// Returns the seconds since 1970 of a civil time in UTC. Parts outside their usual range carry over.
 pub(crate) fn unix_seconds(date: (i64, i64, i64), clock: (i64, i64, i64)) -> i64 {
     let (year, month, day) = date;
     let (hour, minute, second) = clock;
@@ -98,15 +98,15 @@ pub(crate) fn unix_seconds(date: (i64, i64, i64), clock: (i64, i64, i64)) -> i64
 }
 
 impl Civil {
-    /// The civil time of seconds since 1970 in UTC.
+    /// Returns the civil time of seconds since 1970 in UTC.
     pub(crate) fn from_seconds(seconds: i64) -> Self {
         let mut seconds = i128::from(seconds);
-        // Go counts from there in 64 bits without a sign: what is before wraps into the last of its times.
+        // From there, Go counts in unsigned 64 bits. Earlier times wrap around to its last ones.
         if seconds < FIRST {
             seconds += 1 << 64;
         }
         let day = i128::from(DAY);
-        // Of 64 bits, divided by a day's seconds.
+        // A 64-bit number, divided by the seconds of a day.
         let part = |number: i128| i64::try_from(number).unwrap_or_default();
         let (days, rest) = (part(seconds.div_euclid(day)), part(seconds.rem_euclid(day)));
         let shifted = days + 719_468;
@@ -144,7 +144,7 @@ impl Time {
         }
     }
 
-    /// Go's zero time.
+    /// Returns Go's zero time.
     pub(crate) fn zero() -> Self {
         Self::new(-ZERO_TO_UNIX, 0, Zone::Utc)
     }
@@ -153,7 +153,7 @@ impl Time {
         self.seconds == -ZERO_TO_UNIX && self.nanos == 0
     }
 
-    /// Seconds east of UTC, and the zone's name at that time.
+    /// Returns the offset in seconds east of UTC, and the zone's name at that time.
     pub(crate) fn offset(&self) -> (i64, String) {
         self.zone.at(self.seconds)
     }
@@ -162,7 +162,8 @@ impl Time {
         Civil::from_seconds(self.seconds.saturating_add(self.offset().0))
     }
 
-    /// Go's `Date`: the moment at which the zone's clocks show that; of two such moments the first zone's.
+    /// Returns Go's `Date`: the moment at which clocks in the zone show that time. If there are two such moments, this is the one
+    /// of the first zone.
     pub(crate) fn from_civil(
         date: (i64, i64, i64),
         clock: (i64, i64, i64),
@@ -174,13 +175,13 @@ impl Time {
         let second = second.saturating_add(nanos.div_euclid(1_000_000_000));
         let nanos = u32::try_from(nanos.rem_euclid(1_000_000_000)).unwrap_or_default();
         let local = unix_seconds((year, month, day), (hour, minute, second));
-        // As Go does: guess with the offset at the same number of seconds, then correct once.
+        // As in Go: guess with the offset at the same number of seconds, then correct once.
         let guess = zone.at(local).0;
         let corrected = zone.at(local.saturating_sub(guess)).0;
         Self::new(local.saturating_sub(corrected), nanos, zone)
     }
 
-    /// Go's `Add`.
+    /// Returns the result of Go's `Add`.
     #[must_use]
     pub(crate) fn add(&self, nanoseconds: i64) -> Self {
         let total = i64::from(self.nanos) + nanoseconds.rem_euclid(1_000_000_000);
@@ -192,7 +193,7 @@ impl Time {
         )
     }
 
-    /// Go's `Sub`: nanoseconds, as many as 64 bits hold.
+    /// Returns the result of Go's `Sub` in nanoseconds, limited to 64 bits.
     pub(crate) fn since(&self, earlier: &Self) -> i64 {
         let seconds = i128::from(self.seconds) - i128::from(earlier.seconds);
         let total = seconds * 1_000_000_000 + i128::from(self.nanos) - i128::from(earlier.nanos);
@@ -200,7 +201,7 @@ impl Time {
         i64::try_from(total).unwrap_or(limit)
     }
 
-    /// Go's `Format`.
+    /// Formats like Go's `Format`.
     pub(crate) fn format(&self, layout: &[u8]) -> Vec<u8> {
         let civil = self.civil();
         let (offset, name) = self.offset();
@@ -272,7 +273,7 @@ fn write_civil(out: &mut Vec<u8>, civil: &Civil, element: Element) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// A number with at least `width` digits; a sign comes before the padding.
+/// Formats a number with at least `width` digits. A sign comes before the padding.
 fn number_text(number: i64, pad: Pad, width: usize) -> String {
     match pad {
         Pad::None => number.to_string(),
@@ -289,7 +290,7 @@ fn write_offset(out: &mut Vec<u8>, offset: i64, form: OffsetForm) {
         out.push(b'Z');
         return;
     }
-    // The sign is that of the minutes: an offset of some seconds to the west is written with a plus.
+    // The sign is that of the minutes, so an offset of a few seconds to the west is written with a plus.
     let sign = if offset / 60 < 0 { b'-' } else { b'+' };
     let minutes = (offset / 60).abs();
     let seconds = if sign == b'-' { -offset } else { offset } % 60;

@@ -1,20 +1,20 @@
-//! Go's `unicode` and `unicode/utf8` packages, as far as sprig's functions rest on them.
+//! Go's `unicode` and `unicode/utf8` packages, as far as sprig's functions use them.
 //!
-//! Go's `IsUpper` asks for the general category, Rust's for the derived property.
+//! Go's `IsUpper` checks the general category; Rust's checks the derived property.
 
 use pintle_gotemplate::rune;
 
 pub(crate) use pintle_gotemplate::rune::{to_lower, to_upper};
 
-/// What stands for bytes that are not UTF-8.
+/// The replacement for bytes that are not valid UTF-8.
 pub(crate) const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
 
-/// The first character and how many bytes it takes: [`REPLACEMENT`] and 1 for what is not UTF-8, and 0 at the end.
+/// Returns the first character and its length in bytes: [`REPLACEMENT`] and 1 for invalid UTF-8, and a length of 0 at the end.
 pub(crate) fn decode(bytes: &[u8]) -> (char, usize) {
     rune::decode(bytes).map_or((REPLACEMENT, 0), |rune| (rune.char, rune.len))
 }
 
-/// The characters with the place and the number of their bytes, as Go's `range` over a string gives them.
+/// Returns an iterator over the characters with their positions and lengths in bytes, like Go's `range` over a string.
 pub(crate) fn runes(bytes: &[u8]) -> impl Iterator<Item = (usize, char, usize)> + '_ {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -25,17 +25,17 @@ pub(crate) fn runes(bytes: &[u8]) -> impl Iterator<Item = (usize, char, usize)> 
     })
 }
 
-/// Go's `[]rune(text)`.
+/// Converts like Go's `[]rune(text)`.
 pub(crate) fn to_runes(bytes: &[u8]) -> Vec<char> {
     runes(bytes).map(|(_, rune, _)| rune).collect()
 }
 
-/// Appends a character's UTF-8.
+/// Appends a character as UTF-8.
 pub(crate) fn push(out: &mut Vec<u8>, rune: char) {
     out.extend_from_slice(rune.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
-/// Go's `strings.Map`: each character through `map`; what is not UTF-8 becomes U+FFFD.
+/// Maps each character, like Go's `strings.Map`. Invalid UTF-8 becomes U+FFFD.
 pub(crate) fn map(bytes: &[u8], mut map: impl FnMut(char) -> char) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     for (_, rune, _) in runes(bytes) {
@@ -44,18 +44,18 @@ pub(crate) fn map(bytes: &[u8], mut map: impl FnMut(char) -> char) -> Vec<u8> {
     out
 }
 
-/// Go's `unicode.IsSpace`.
+/// Returns Go's `unicode.IsSpace`.
 pub(crate) fn is_space(rune: char) -> bool {
     rune.is_whitespace()
 }
 
-/// Go's `unicode.IsUpper`: the category Lu.
+/// Returns Go's `unicode.IsUpper`: whether the category is Lu.
 pub(crate) fn is_upper(rune: char) -> bool {
     rune.is_uppercase()
         && !matches!(rune, '\u{2160}'..='\u{216F}' | '\u{24B6}'..='\u{24CF}' | '\u{1F130}'..='\u{1F189}')
 }
 
-/// Go's `unicode.IsTitle`: the category Lt.
+/// Returns Go's `unicode.IsTitle`: whether the category is Lt.
 pub(crate) fn is_title(rune: char) -> bool {
     matches!(
         rune,
@@ -64,7 +64,7 @@ pub(crate) fn is_title(rune: char) -> bool {
     )
 }
 
-/// Go's `unicode.IsLower`: the category Ll, which leaves out the modifier letters that Rust counts in.
+/// Returns Go's `unicode.IsLower`: whether the category is Ll, which excludes the modifier letters that Rust includes.
 pub(crate) fn is_lower(rune: char) -> bool {
     rune.is_lowercase()
         && !matches!(
@@ -78,7 +78,7 @@ pub(crate) fn is_lower(rune: char) -> bool {
         )
 }
 
-/// Go's `unicode.ToTitle`.
+/// Converts like Go's `unicode.ToTitle`.
 pub(crate) fn to_title(rune: char) -> char {
     match rune {
         '\u{1C4}'..='\u{1C6}' => '\u{1C5}',
@@ -90,7 +90,7 @@ pub(crate) fn to_title(rune: char) -> char {
     }
 }
 
-/// Go's `unicode.IsPunct`: the categories P.
+/// Returns Go's `unicode.IsPunct`: whether the category is one of P.
 pub(crate) fn is_punct(rune: char) -> bool {
     if rune.is_ascii() {
         return rune.is_ascii_punctuation()

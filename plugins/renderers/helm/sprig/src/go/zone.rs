@@ -1,21 +1,21 @@
-//! Time zones: UTC, fixed distances, and the zones of the IANA database with the rules that hold today.
+//! Time zones: UTC, fixed offsets, and the zones of the IANA database with today's rules.
 //!
-//! The whole history of all zones would be a fifth of the renderer's size, for dates that charts hardly ever format: so
-//! a date from before a zone's last change of rules is shown with today's rules.
+//! The complete history of all zones would make up a fifth of the renderer's size, for dates that charts hardly ever format. A
+//! date from before a zone's last change of rules is therefore shown with today's rules.
 
 use std::rc::Rc;
 
 use super::time::{Civil, DAY, is_leap, unix_seconds};
 
-/// Each line is a rule in the form of POSIX's `TZ`, and the names of the zones in which it holds; made from the footers
-/// of the database's files, version 2025b.
+/// Each line has a rule in the form of POSIX's `TZ`, and the names of the zones in which it applies. The file was made from the
+/// footers of the database's files, version 2025b.
 const ZONES: &str = include_str!("zones.txt");
 
-/// Where on earth a clock hangs.
+/// A time zone.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Zone {
     Utc,
-    /// Always the same distance: seconds to the east.
+    /// A constant offset in seconds east of UTC.
     Fixed {
         name: Rc<str>,
         offset: i64,
@@ -28,7 +28,7 @@ pub(crate) enum Zone {
 }
 
 impl Zone {
-    /// A zone that is always so many seconds to the east of UTC.
+    /// Creates a zone with a constant offset in seconds east of UTC.
     pub(crate) fn fixed(name: &[u8], offset: i64) -> Self {
         Self::Fixed {
             name: String::from_utf8_lossy(name).into(),
@@ -36,7 +36,7 @@ impl Zone {
         }
     }
 
-    /// Go's `time.LoadLocation`, with UTC for the local zone; None if the database has no such zone.
+    /// Loads a zone like Go's `time.LoadLocation`, with UTC as the local zone; None if the database has no such zone.
     pub(crate) fn load(name: &[u8]) -> Option<Self> {
         let name = std::str::from_utf8(name).ok()?;
         if matches!(name, "" | "UTC" | "Local") {
@@ -50,7 +50,7 @@ impl Zone {
         })
     }
 
-    /// Its name: that of the place where it has one.
+    /// Returns the name of the zone, which is that of the place if it has one.
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::Utc => "UTC",
@@ -59,7 +59,7 @@ impl Zone {
         }
     }
 
-    /// The distance to UTC in seconds to the east at a time since 1970, and the name of the time that holds then.
+    /// Returns the offset in seconds east of UTC at a time since 1970, and the name of the time in effect then.
     pub(crate) fn at(&self, seconds: i64) -> (i64, String) {
         match self {
             Self::Utc => (0, "UTC".to_owned()),
@@ -85,7 +85,7 @@ struct Summer<'a> {
     end: Change,
 }
 
-/// The `week`th `weekday` of a month (5 is the last), so many seconds after its midnight.
+/// The `week`th `weekday` of a month (5 is the last), this many seconds after its midnight.
 struct Change {
     month: i64,
     week: i64,
@@ -146,7 +146,7 @@ impl<'a> Rule<'a> {
 }
 
 impl Change {
-    /// `M3.5.0/2`: without a time, two in the morning.
+    /// Parses `M3.5.0/2`. Without a time, it is two in the morning.
     fn parse(text: &str) -> Option<Self> {
         let (date, time) = match text.split_once('/') {
             Some((date, time)) => (date, hours(time)?.0),
@@ -162,7 +162,7 @@ impl Change {
         })
     }
 
-    /// The clock's time of the change, as seconds since 1970 as if the clock showed UTC.
+    /// Returns the clock time of the change, as seconds since 1970 as if the clock showed UTC.
     fn in_year(&self, year: i64) -> i64 {
         let first = unix_seconds((year, self.month, 1), (0, 0, 0));
         let weekday = (first.div_euclid(DAY) + 4).rem_euclid(7);
@@ -179,7 +179,7 @@ impl Change {
     }
 }
 
-/// `CET` or `<+03>` at the start, and the rest.
+/// Reads `CET` or `<+03>` at the start. Also returns the rest.
 fn zone_name(text: &str) -> Option<(&str, &str)> {
     if let Some(quoted) = text.strip_prefix('<') {
         return quoted.split_once('>');
@@ -188,7 +188,7 @@ fn zone_name(text: &str) -> Option<(&str, &str)> {
     Some(text.split_at(end.unwrap_or(text.len())))
 }
 
-/// `-5:30` at the start in seconds, and the rest.
+/// Reads `-5:30` at the start as seconds. Also returns the rest.
 fn hours(text: &str) -> Option<(i64, &str)> {
     let end = text.find([',', '<']).unwrap_or(text.len());
     let letter = text.find(|char: char| char.is_ascii_alphabetic());
@@ -230,7 +230,7 @@ mod tests {
             (-18000, "EST".to_owned())
         );
         assert_eq!(at("Asia/Kolkata", 0), (19800, "IST".to_owned()));
-        // In the south, summer is at the turn of the year.
+        // In the southern hemisphere, summer is at the turn of the year.
         assert_eq!(
             at("Pacific/Auckland", 1_798_761_600),
             (46800, "NZDT".to_owned())

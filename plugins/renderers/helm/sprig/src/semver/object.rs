@@ -5,7 +5,7 @@ use std::any::Any;
 use pintle_gosemver::{ChangeError, Version};
 use pintle_gotemplate::{Args, Function, FunctionError, Kind, Named, Object, Text, Type, Value};
 
-/// A `*semver.Version`, or the `semver.Version` that its methods give.
+/// A `*semver.Version`, or the `semver.Version` that its methods return.
 #[derive(Clone, Debug)]
 pub(super) struct VersionObject {
     version: Version,
@@ -52,7 +52,7 @@ impl Object for VersionObject {
         self.version.to_string().into()
     }
 
-    /// Nothing of a version is exported.
+    /// Returns the default version, because no field of a version is exported.
     fn deep_copied(&self) -> Option<Value> {
         Some(Value::object(Self {
             version: Version::default(),
@@ -76,13 +76,13 @@ fn version(args: Args<'_>) -> Result<&Version, FunctionError> {
     Ok(&args.receiver::<VersionObject>()?.version)
 }
 
-/// -1, 0 or 1 for an earlier, equal or later version.
+/// Returns -1, 0 or 1 for an earlier, equal or later version.
 fn compare(args: Args<'_>) -> Result<i64, FunctionError> {
     let other = &args.object::<VersionObject>(1)?.version;
     Ok(version(args)?.compare(other) as i64)
 }
 
-/// What a method makes of a version: a new one, not a pointer to it.
+/// Returns the new version that a method creates, which is not a pointer.
 fn changed(version: Result<Version, ChangeError>) -> Result<Value, FunctionError> {
     Ok(Value::object(VersionObject {
         version: version.map_err(FunctionError::new)?,
