@@ -133,7 +133,7 @@ fn version(dependency: &Dependency, lock: Option<&Lock>) -> Result<String, Probl
     }
     let (name, version) = (&dependency.name, &dependency.version);
     Err(Problem::new(format!(
-        "the dependency {name:?} has the version {version:?}, and no Chart.lock says which one that is"
+        "the dependency {name:?} has the version {version:?}, and no Chart.lock pins an exact one"
     ))
     .position(Position::new("Chart.yaml", 1, 1))
     .hint("commit the Chart.lock that `helm dependency update` writes"))
@@ -190,7 +190,7 @@ pub(crate) fn check(wanted: &Wanted, fetched: &pintle_helm_chart::Chart) -> Resu
         &wanted.version
     };
     Err(Problem::new(format!(
-        "the dependency {:?} of version {version:?} was fetched from {}, and there is {name:?} of version {found:?}",
+        "the dependency {:?} of version {version:?} was fetched from {}, but the chart there is {name:?} of version {found:?}",
         dependency.name, dependency.repository
     ))
     .position(Position::new("Chart.yaml", 1, 1)))
@@ -204,5 +204,5 @@ fn same_version(one: &str, other: &str) -> bool {
 
 /// The host provided less than was requested.
 pub(crate) fn not_given() -> Failure {
-    Failure::refused("the host has not given what was asked for to render the chart")
+    Failure::refused("the host did not provide what was requested to render the chart")
 }

@@ -87,7 +87,7 @@ fn left_out<'a>(
         if first.json != manifest.json {
             left_out.insert(index);
             warnings.add(format_args!(
-                "{} in {} is left out: {} comes first and has it otherwise, and Helm makes only the first",
+                "{} in {} is left out: {} comes first and defines it differently, and Helm creates only the first",
                 described(head),
                 file(&manifest.path),
                 file(&first.path)
@@ -182,7 +182,7 @@ impl Collected {
             && let Some(serde_json::Value::Array(items)) = object.get_mut("items")
         {
             let Some(depth) = depth.checked_sub(1) else {
-                return self.problem(place, "lists of objects are too deep in each other");
+                return self.problem(place, "lists of objects are nested too deeply");
             };
             for item in std::mem::take(items) {
                 self.open(item, place, hook, depth);

@@ -86,7 +86,7 @@ fn of_manifest(error: &ManifestError, line: usize, problem: Problem) -> Problem 
     match shown {
         Some(line) => {
             let line: String = line.chars().take(MAX_SHOWN).collect();
-            problem.hint(format!("the template's output has there `{line}`"))
+            problem.hint(format!("the template's output there is `{line}`"))
         }
         None => problem,
     }

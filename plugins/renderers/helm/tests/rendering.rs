@@ -333,9 +333,9 @@ fn of_two_definitions_in_crds_the_first_is_taken() {
     let rendering = render(&tree, &json!({}));
     assert_eq!(groups(&rendering), "x=own w=a z=z");
     insta::assert_snapshot!(lines(&rendering.warnings), @r#"
-    the CustomResourceDefinition "x" in charts/a/crds/x.yaml is left out: crds/x.yaml comes first and has it otherwise, and Helm makes only the first
-    the CustomResourceDefinition "x" in charts/b/crds/x.yaml is left out: crds/x.yaml comes first and has it otherwise, and Helm makes only the first
-    the CustomResourceDefinition "w" in charts/b/crds/x.yaml is left out: charts/a/crds/x.yaml comes first and has it otherwise, and Helm makes only the first
+    the CustomResourceDefinition "x" in charts/a/crds/x.yaml is left out: crds/x.yaml comes first and defines it differently, and Helm creates only the first
+    the CustomResourceDefinition "x" in charts/b/crds/x.yaml is left out: crds/x.yaml comes first and defines it differently, and Helm creates only the first
+    the CustomResourceDefinition "w" in charts/b/crds/x.yaml is left out: charts/a/crds/x.yaml comes first and defines it differently, and Helm creates only the first
     "#);
     // Only the selected definitions are compared, and never with the output of a template.
     let shown = render(&tree, &json!({"showOnly": ["charts/b/crds/*"]}));
@@ -456,7 +456,7 @@ fn what_is_fetched() {
     Chart.yaml:1:1: dependency "db" has an invalid version/constraint format: improper constraint: "" (write a range of versions such as `^1.2`, or `*` for any)
     [Chart(Chart { repository: "https://charts.example.com", name: "db", version: "1.4.2", digest: None })]
     Chart.lock:1:1: the lock file (Chart.lock) is out of sync with the dependencies in Chart.yaml (commit the Chart.lock that `helm dependency update` writes)
-    Chart.yaml:1:1: the dependency "db" has the version "^1", and no Chart.lock says which one that is (commit the Chart.lock that `helm dependency update` writes)
+    Chart.yaml:1:1: the dependency "db" has the version "^1", and no Chart.lock pins an exact one (commit the Chart.lock that `helm dependency update` writes)
     []
     "#);
     let vendored = dependent("{name: db, version: ^1, repository: 'https://a'}", "").file(
@@ -487,7 +487,7 @@ fn what_was_fetched_is_used() {
     let rendering = try_render(&tree, &json!({}), &[&fetched("1.0.0")]).unwrap();
     assert_eq!(values(&rendering), "a=\"web\"\n");
     let refused = try_render(&tree, &json!({}), &[&fetched("1.0.1")]).unwrap_err();
-    insta::assert_snapshot!(refused, @r#"refused: Chart.yaml:1:1: the dependency "db" of version "1.0.0" was fetched from https://a, and there is "db" of version "1.0.1""#);
+    insta::assert_snapshot!(refused, @r#"refused: Chart.yaml:1:1: the dependency "db" of version "1.0.0" was fetched from https://a, but the chart there is "db" of version "1.0.1""#);
     insta::assert_snapshot!(refusal(&tree, &json!({})), @"found in Chart.yaml, but missing in charts/ directory: db (`helm dependency update` writes Chart.lock, from which they are fetched; or commit them in charts/)");
     let settings = json!({"chart": {"oci": "oci://r.example.com/web", "version": "1.0.0"}});
     let whole = chart(&[("templates/a.yaml", &config("b", "c"))]);
@@ -548,9 +548,9 @@ fn problems_say_where_and_what_to_do() {
         nil pointer evaluating interface {}.b
     templates/a.yaml:2:1: parse error at (web/templates/a.yaml:2): missing value for if
     templates/a.yaml:1:4: execution error at (web/templates/a.yaml:1:3): a is needed
-    templates/a.yaml:1:1: YAML parse error on web/templates/a.yaml: error converting YAML to JSON: yaml: line 3: did not find expected key (the template's output has there ` b: c`)
+    templates/a.yaml:1:1: YAML parse error on web/templates/a.yaml: error converting YAML to JSON: yaml: line 3: did not find expected key (the template's output there is ` b: c`)
     templates/a.yaml:1:1: the A "a" has no apiVersion, or none that is a string
-    templates/a.yaml:1:1: YAML parse error on web/templates/a.yaml: the document must be a table, and here is a list (the template's output has there `- a`)
+    templates/a.yaml:1:1: YAML parse error on web/templates/a.yaml: the document must be a table, and here is a list (the template's output there is `- a`)
     values.yaml:1:1: cannot load values.yaml: error converting YAML to JSON: yaml: line 1: did not find expected node content
     values don't meet the specifications of the schema: web: at a.b: got number, want string
     "#);

@@ -32,7 +32,7 @@ pub enum Cause {
     )]
     TooLarge,
     /// Folders or charts are nested too deeply.
-    #[error("folders or charts are too deep inside each other")]
+    #[error("folders or charts are nested too deeply")]
     TooDeep,
     /// The file does not exist.
     #[error("Chart.yaml file is missing")]
@@ -82,7 +82,7 @@ impl LoadError {
     pub fn hint(&self) -> Option<&'static str> {
         match &self.cause {
             Cause::NoMetadata if self.path.contains("charts/") => Some(
-                "only charts belong into charts/; a name that begins with `_` or `.` is left out, and so is what .helmignore names",
+                "only charts belong in charts/; a name that begins with `_` or `.` is left out, and so is what .helmignore names",
             ),
             Cause::NoMetadata => Some("a chart needs a Chart.yaml at its top"),
             Cause::TooLarge => Some("leave files that templates do not need out by .helmignore"),

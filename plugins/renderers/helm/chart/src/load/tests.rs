@@ -273,7 +273,7 @@ fn malformed_charts_are_refused() {
     cannot load Chart.yaml: validation: more than one dependency with name or alias "b"
     cannot load Chart.yaml: validation: dependencies must not contain empty or null nodes
     cannot load values.yaml: values must be a table, and here is a list
-    cannot load charts/a/Chart.yaml: Chart.yaml file is missing (only charts belong into charts/; a name that begins with `_` or `.` is left out, and so is what .helmignore names)
+    cannot load charts/a/Chart.yaml: Chart.yaml file is missing (only charts belong in charts/; a name that begins with `_` or `.` is left out, and so is what .helmignore names)
     cannot load charts/a/Chart.yaml: validation: chart.metadata.version is required
     cannot load charts/a.tgz: cannot be unpacked: unexpected end of file
     cannot load charts/a.tgz: a folder has the name of a packed chart

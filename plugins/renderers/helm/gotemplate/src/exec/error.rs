@@ -74,7 +74,7 @@ pub enum Limit {
     Memory,
     /// The nesting depth of templates, blocks and parentheses, with the limit in levels.
     #[error(
-        "exceeded maximum template depth ({0}): templates, each of which counts for {TEMPLATE_LEVELS}, blocks and parentheses stand too deep inside each other, or without end"
+        "exceeded maximum template depth ({0}): templates, each of which counts for {TEMPLATE_LEVELS}, blocks and parentheses are nested too deeply, or without end"
     )]
     Depth(usize),
 }
