@@ -2,9 +2,9 @@
 //!
 //! A [`Function`] is a constant: its Go signature and a body. The signature is all that Go's implicit checks need. The executor
 //! counts the arguments, types literals by their parameter (`trunc 5 "x"` gives the body an `int`), turns an untyped nil into the
-//! nil slice or map where the parameter is one, and refuses everything else with Go's messages (`wrong number of args for trunc:
-//! want 2 got 1`, `wrong type for value; expected string; got int`). A body can therefore rely on its declaration, and does only
-//! what the Go function does.
+//! nil slice or map where the parameter is one, and refuses everything else with Go's messages
+//! (`wrong number of args for trunc: want 2 got 1`, `wrong type for value; expected string; got int`). A body can therefore rely on
+//! its declaration, and does only what the Go function does.
 //!
 //! ```
 //! use pintle_gotemplate::{Function, FunctionError, Functions, Standalone, Type, Value, value::clamp_to_usize};
