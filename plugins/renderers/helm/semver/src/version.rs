@@ -210,7 +210,7 @@ impl Version {
     }
 }
 
-/// Writes all three numbers, without a `v`.
+/// Writes all three numbers, the prerelease and the metadata, without a `v`.
 impl fmt::Display for Version {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}.{}.{}", self.major, self.minor, self.patch)?;

@@ -10,8 +10,9 @@ const DIVISORS_BELOW: usize = 1 << 16;
 /// The number of consecutive candidates to sieve. Of numbers with 2048 bits, one in 700 is a prime.
 const WINDOW: usize = 8192;
 
-/// The number of random bases. With this many, the test misses a composite number less often than once in 2^100 keys, even for
-/// numbers chosen to deceive it.
+/// The number of random bases. Candidates are drawn at random, and of random numbers this large the test passes a composite one less
+/// often than once in 2^100 (FIPS 186-5, appendix B.3, asks for fewer rounds at this size). A number chosen to deceive the test would
+/// need more.
 const ROUNDS: usize = 8;
 
 /// Finds primes among the numbers `start`, `start + step`, `start + 2 × step`, ...

@@ -57,7 +57,8 @@ impl<'a> Scanner<'a> {
         self.line_start = self.at;
     }
 
-    /// Skips a line break of that length and returns what it counts as: a line feed, except for those of Unicode.
+    /// Skips a line break of that length and returns what it counts as: a line feed, except for U+2028 and U+2029, which stay
+    /// as they are.
     pub(super) fn take_line(&mut self, len: usize) -> &'a [u8] {
         let counted: &'a [u8] = if len == 3 {
             &self.text[self.at..self.at + len]
