@@ -1,7 +1,7 @@
-//! The macros that make components of plugins.
+//! The macros that turn plugins into components.
 //!
-//! On native targets they only check that the type implements the trait of its kind: a native library of a plugin has
-//! no exported symbols and no `unsafe`.
+//! On native targets they only check that the type implements the trait of its kind, so that a plugin's native library
+//! has no exported symbols and no `unsafe`.
 
 /// Exports a type that implements [`Renderer`](crate::Renderer) as a renderer component.
 ///

@@ -1,9 +1,9 @@
-//! Between the WIT contract and the native types; components only.
+//! Conversions between the WIT contract and the native types; components only.
 //!
-//! The contract's imports are generated once, here. Each kind adds its one exported interface in a world of its own, and
-//! the exported `plugin` interface is shared by all: the sections which describe them are united when the component is
-//! made, and give the world of the kind. (One `generate!` for each whole world would define the macros of the `plugin`
-//! interface four times in this crate.)
+//! The contract's imports are generated once, here. Each kind adds its one exported interface in a separate world, and
+//! all kinds share the exported `plugin` interface. When the component is created, the sections that describe these
+//! interfaces are merged, which gives the world of the kind. (One `generate!` for each whole world would define the macros
+//! of the `plugin` interface four times in this crate.)
 
 pub mod health;
 mod http;
@@ -45,7 +45,7 @@ mod imports {
 /// The contract's shared interfaces, as generated.
 pub use imports::pintle::types as wit;
 
-/// Carries the exports of a plugin, which is a type without values.
+/// A type without values that carries the exports of a plugin.
 pub struct Adapter<T>(std::marker::PhantomData<T>);
 
 pub(crate) fn write_log(level: Level, message: &str) {
@@ -58,12 +58,12 @@ pub(crate) fn write_log(level: Level, message: &str) {
     wit::log::write(level, message);
 }
 
-/// Parses settings; bad ones refuse the call with the problems that `validate` gives.
+/// Parses settings. Invalid settings refuse the call with the problems that `validate` returns.
 fn settings<T: Plugin>(text: &str) -> Result<T::Settings, wit::types::Failure> {
     crate::settings::parse::<T>(text).map_err(|problems| Failure::Refused(problems).into())
 }
 
-/// Parses a document that the host has written.
+/// Parses a document that the host wrote.
 fn document(text: &str) -> Value {
     serde_json::from_str(text).expect("the host gives JSON where the contract says so")
 }

@@ -1,4 +1,4 @@
-//! Health checks say how an object is.
+//! Health checks, which assess the health of objects.
 
 use std::fmt;
 
@@ -6,17 +6,17 @@ use serde_json::Value;
 
 use crate::{Failure, Plugin};
 
-/// Which objects a health check judges.
+/// A kind of object that a health check assesses.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupKind {
-    /// Empty for the core group; `*` for any.
+    /// The API group: empty for the core group, `*` for any.
     pub group: String,
-    /// `Deployment`; `*` for any.
+    /// The kind, such as `Deployment`; `*` for any.
     pub kind: String,
 }
 
 impl GroupKind {
-    /// Names a kind; the group is empty for the core group.
+    /// Creates a `GroupKind`. The group is empty for the core group.
     pub fn new(group: impl Into<String>, kind: impl Into<String>) -> Self {
         Self {
             group: group.into(),
@@ -25,18 +25,18 @@ impl GroupKind {
     }
 }
 
-/// How an object is.
+/// The health of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// As it should be.
+    /// The object is as it should be.
     Healthy,
-    /// On its way.
+    /// The object is on its way to being healthy.
     Progressing,
-    /// Will not become healthy without a change.
+    /// The object will not become healthy without a change.
     Degraded,
-    /// Stopped on purpose.
+    /// The object is stopped on purpose.
     Suspended,
-    /// Nothing can be said.
+    /// Nothing can be said about the object.
     Unknown,
 }
 
@@ -52,20 +52,20 @@ impl fmt::Display for Status {
     }
 }
 
-/// How an object is, and why.
+/// The health of an object, and the reason for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assessment {
-    /// How it is.
+    /// The health.
     pub status: Status,
-    /// Why, in a fragment: `2 of 3 replicas are available`.
+    /// The reason, as a fragment: `2 of 3 replicas are available`.
     pub message: String,
-    /// Milliseconds after which the same object would be judged otherwise, because a deadline passes; absent if only a
-    /// change of the object can change the verdict.
+    /// Milliseconds after which the same object would be assessed differently, because a deadline passes. Absent if
+    /// only a change to the object can change the assessment.
     pub recheck_after_ms: Option<u64>,
 }
 
 impl Assessment {
-    /// Judges an object; the message is a lowercase fragment.
+    /// Creates an assessment. The message is a lowercase fragment.
     pub fn new(status: Status, message: impl Into<String>) -> Self {
         Self {
             status,
@@ -74,7 +74,8 @@ impl Assessment {
         }
     }
 
-    /// Says that the verdict may change at a time, in milliseconds since the epoch, although the object does not.
+    /// Sets the time at which the assessment may change although the object does not. Both times are in milliseconds
+    /// since the epoch.
     #[must_use]
     pub fn until(mut self, deadline_ms: u64, now_ms: u64) -> Self {
         self.recheck_after_ms = Some(deadline_ms.saturating_sub(now_ms));
@@ -82,13 +83,14 @@ impl Assessment {
     }
 }
 
-/// Says how an object is. Pure.
+/// A plugin that assesses the health of objects. Pure.
 pub trait Health: Plugin {
-    /// What this plugin judges; the most exact match wins over `*`.
+    /// Returns the kinds that this plugin assesses. A more exact match wins over `*`.
     fn judges() -> Vec<GroupKind>;
 
-    /// Judges one object as the cluster holds it; in place of each value of a Secret's data stands a keyed digest. `now_ms`,
-    /// since the epoch, is for deadlines that the object states.
+    /// Assesses one object as the cluster holds it, except that a keyed digest replaces each value of a Secret's data.
+    ///
+    /// `now_ms`, in milliseconds since the epoch, is for deadlines that the object states.
     fn assess(
         settings: &Self::Settings,
         object: &Value,

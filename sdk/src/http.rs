@@ -1,4 +1,4 @@
-//! Outgoing HTTP, for kinds that may have it.
+//! Outgoing HTTP, for the kinds of plugins that may use it.
 
 use std::fmt;
 
@@ -6,28 +6,28 @@ use serde_json::Value;
 
 use crate::{Failure, Problem};
 
-/// One HTTP request.
+/// An HTTP request.
 ///
-/// In the URL and in header values the host replaces, on the way out, `${secret:NAME}` by the secret of that name and
-/// `${hmac-sha256:NAME}` by the lowercase hexadecimal HMAC-SHA256 (RFC 2104) of exactly the body's bytes, keyed with it:
-/// the plugin never holds the secret. Placeholders in the body are not replaced.
+/// When it sends the request, the host replaces placeholders in the URL and in header values: `${secret:NAME}` with the
+/// secret of that name, and `${hmac-sha256:NAME}` with the lowercase hexadecimal HMAC-SHA256 (RFC 2104) of exactly the
+/// body's bytes, keyed with that secret. The plugin never holds the secret. Placeholders in the body are not replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpRequest {
-    /// `GET`, `POST`, ...
+    /// The method: `GET`, `POST`, ...
     pub method: String,
-    /// Absolute `https://` or `http://` URL.
+    /// The absolute `https://` or `http://` URL.
     pub url: String,
-    /// Names and values, in order. The host refuses those that it sets itself: what belongs to the connection, `Host`
-    /// and `Accept-Encoding`.
+    /// Header names and values, in order. The host refuses headers that it sets itself: those that belong to the
+    /// connection, `Host` and `Accept-Encoding`.
     pub headers: Vec<(String, String)>,
-    /// Sent as it is.
+    /// The body, sent as it is.
     pub body: Vec<u8>,
-    /// Milliseconds for the whole exchange; at most, and without it, what the host allows.
+    /// The timeout in milliseconds for the whole exchange. The host's limit is the maximum and the default.
     pub timeout_ms: Option<u32>,
 }
 
 impl HttpRequest {
-    /// Starts a request with any method.
+    /// Creates a request with any method.
     pub fn new(method: impl Into<String>, url: impl Into<String>) -> Self {
         Self {
             method: method.into(),
@@ -38,12 +38,12 @@ impl HttpRequest {
         }
     }
 
-    /// Starts a `GET` request.
+    /// Creates a `GET` request.
     pub fn get(url: impl Into<String>) -> Self {
         Self::new("GET", url)
     }
 
-    /// Starts a `POST` request.
+    /// Creates a `POST` request.
     pub fn post(url: impl Into<String>) -> Self {
         Self::new("POST", url)
     }
@@ -62,14 +62,14 @@ impl HttpRequest {
         self
     }
 
-    /// Sets a JSON body and its content type.
+    /// Sets a JSON body and the matching content type.
     #[must_use]
     pub fn json(self, body: &Value) -> Self {
         self.header("content-type", "application/json")
             .body(body.to_string())
     }
 
-    /// Bounds the whole exchange, in milliseconds; the host's own limit applies too.
+    /// Sets the timeout for the whole exchange, in milliseconds. The host's own limit applies too.
     #[must_use]
     pub fn timeout_ms(mut self, timeout_ms: u32) -> Self {
         self.timeout_ms = Some(timeout_ms);
@@ -77,19 +77,19 @@ impl HttpRequest {
     }
 }
 
-/// The answer to an [`HttpRequest`], whatever its status. Redirects are not followed.
+/// The response to an [`HttpRequest`], whatever its status. Redirects are not followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpResponse {
-    /// 100 to 599.
+    /// The status, 100 to 599.
     pub status: u16,
-    /// Names in lower case, and values, in order.
+    /// Header names in lower case, and their values, in order.
     pub headers: Vec<(String, String)>,
     /// The whole body.
     pub body: Vec<u8>,
 }
 
 impl HttpResponse {
-    /// Makes an answer with a status and nothing else.
+    /// Creates a response with a status and nothing else.
     pub fn new(status: u16) -> Self {
         Self {
             status,
@@ -112,12 +112,12 @@ impl HttpResponse {
         self
     }
 
-    /// Whether the status is 2xx.
+    /// Returns whether the status is 2xx.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
-    /// The first header of that name, in any case.
+    /// Returns the first header of that name, ignoring case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -126,17 +126,17 @@ impl HttpResponse {
     }
 }
 
-/// Why a request has no answer.
+/// The reason why a request has no response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HttpError {
-    /// It was not sent: the host, a secret, or the address that the name resolves to is not granted, or the request is
-    /// malformed; says which, and what to do.
+    /// The request was not sent: the host, a secret, or the address that the name resolves to is not granted, or the
+    /// request is malformed. The text says which, and what to do.
     NotGranted(String),
-    /// No whole answer in time.
+    /// No complete response arrived in time.
     TimedOut,
-    /// The request has arrived, and the answer is larger than the host allows; the limit in bytes.
+    /// The request arrived, and the response is larger than the host allows; the limit in bytes.
     TooLarge(u64),
-    /// The connection failed; says how.
+    /// The connection failed; the text says how.
     Transport(String),
 }
 
@@ -155,8 +155,8 @@ impl fmt::Display for HttpError {
 
 impl std::error::Error for HttpError {}
 
-/// What was not sent never will be until somebody acts, and what was answered at too great a length has arrived: both
-/// refuse. Everything else may pass.
+/// A request that was not sent will not be until somebody acts, and a request whose response was too large has already
+/// arrived. Both are refusals. All other errors may be temporary.
 impl From<HttpError> for Failure {
     fn from(error: HttpError) -> Self {
         let message = error.to_string();
@@ -170,8 +170,8 @@ impl From<HttpError> for Failure {
     }
 }
 
-/// Sends requests to granted hosts; the grant is checked again after name resolution.
+/// An HTTP client for granted hosts. The grant is checked again after name resolution.
 pub trait Http {
-    /// Sends one request and waits for the whole answer.
+    /// Sends one request and waits for the complete response.
     fn send(&self, request: &HttpRequest) -> Result<HttpResponse, HttpError>;
 }

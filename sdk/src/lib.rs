@@ -1,8 +1,8 @@
 //! Write Pintle plugins: one trait per kind, one macro to export it.
 //!
 //! A plugin is a type that implements [`Plugin`] and the trait of its kind: [`Renderer`], [`Policy`], [`Health`] or
-//! [`Notifier`]. The macro of the kind makes a WebAssembly component of it; on every other target it expands to
-//! nothing, so that the crate is also a normal Rust library whose logic [`testing`] runs natively.
+//! [`Notifier`]. The kind's macro turns it into a WebAssembly component. On every other target the macro exports
+//! nothing, so the crate is also a normal Rust library whose logic [`testing`] runs natively.
 //!
 //! ```
 //! use pintle_sdk::{Context, Failure, Plugin, RenderedObject, Renderer, Rendering, Tree, schemars::JsonSchema};
@@ -104,10 +104,10 @@ pub use policy::{Finding, Policy};
 pub use problem::{Failure, Position, Problem};
 #[doc(inline)]
 pub use renderer::{Chart, Remote, RenderedObject, Renderer, Rendering, Source};
-/// The version of schemars whose `JsonSchema` settings derive.
+/// The version of schemars from which settings derive `JsonSchema`.
 pub use schemars;
 #[doc(inline)]
 pub use tree::{Entry, EntryKind, ReadError, Tree};
 
-/// One JSON document.
+/// A JSON document.
 pub type Json = serde_json::Value;

@@ -1,9 +1,9 @@
 //! Messages for the operator.
 //!
-//! The host stamps them, labels them with the plugin, and cuts them off at its limit. In native tests they are kept
-//! for [`testing::take_logs`](crate::testing::take_logs).
+//! The host adds the time and the plugin to each message, and cuts messages off at its limit. In native tests, messages
+//! are kept for [`testing::take_logs`](crate::testing::take_logs).
 
-/// How much a message matters.
+/// The severity of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
     /// For the plugin's author.
@@ -16,22 +16,22 @@ pub enum Level {
     Error,
 }
 
-/// Logs for the plugin's author.
+/// Logs a message for the plugin's author.
 pub fn debug(message: impl AsRef<str>) {
     write(Level::Debug, message.as_ref());
 }
 
-/// Logs what is worth knowing.
+/// Logs a message that is worth knowing.
 pub fn info(message: impl AsRef<str>) {
     write(Level::Info, message.as_ref());
 }
 
-/// Logs what somebody should look at soon.
+/// Logs a message that somebody should look at soon.
 pub fn warn(message: impl AsRef<str>) {
     write(Level::Warn, message.as_ref());
 }
 
-/// Logs what has failed.
+/// Logs a message about something that has failed.
 pub fn error(message: impl AsRef<str>) {
     write(Level::Error, message.as_ref());
 }

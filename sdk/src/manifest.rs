@@ -1,13 +1,13 @@
-//! Objects as renderers hand them over.
+//! Objects as renderers pass them to the host.
 
 use std::cell::OnceCell;
 use std::ops::Deref;
 
 use serde_json::Value;
 
-/// An object as JSON: a value, or a text that was written without one.
+/// An object as JSON: a value, or a text that was written without creating a value.
 ///
-/// It can be read like the [`Value`] that it is; a text is parsed for that only then.
+/// It dereferences to a [`Value`]. A text is parsed only when it is read this way.
 ///
 /// ```
 /// use pintle_sdk::Manifest;
@@ -18,15 +18,15 @@ use serde_json::Value;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Manifest {
-    /// What goes to the host, if it was written already; the value is then made of it.
+    /// The text that goes to the host, if it was already written. The value is then parsed from it.
     text: Option<String>,
     value: OnceCell<Value>,
 }
 
 impl Manifest {
-    /// Takes a text that is JSON: large objects cross to the host without ever having been values.
+    /// Creates a manifest from JSON text, so that large objects can cross to the host without ever becoming values.
     ///
-    /// Nobody looks whether it is; the host refuses the render if it is not. As a value, such a text is null.
+    /// The text is not checked here. If it is not JSON, the host refuses the render, and its value is null.
     pub fn from_text_unverified(text: String) -> Self {
         Self {
             text: Some(text),
@@ -34,7 +34,7 @@ impl Manifest {
         }
     }
 
-    /// The object as JSON text.
+    /// Returns the object as JSON text.
     pub fn into_text(self) -> String {
         self.text
             .unwrap_or_else(|| self.value.into_inner().unwrap_or_default().to_string())

@@ -1,4 +1,4 @@
-//! Notifiers tell somebody.
+//! Notifiers, which tell somebody about events.
 
 use std::fmt;
 
@@ -35,21 +35,21 @@ impl fmt::Display for Severity {
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
-    /// Unique; the same on every retry, so that receivers can drop repeats.
+    /// A unique id. It is the same on every retry, so receivers can drop duplicates.
     pub id: String,
-    /// Stable: `converged`, `drift-repaired`, `policy-denied`, `prune-refused`, `degraded`, ...
+    /// A stable reason: `converged`, `drift-repaired`, `policy-denied`, `prune-refused`, `degraded`, ...
     pub reason: String,
-    /// How much it matters.
+    /// The severity.
     pub severity: Severity,
-    /// One line for people. Which application it is about is in the details.
+    /// A one-line message for people. The details say which application it is about.
     pub message: String,
-    /// Milliseconds since the epoch.
+    /// The time, in milliseconds since the epoch.
     pub time_ms: u64,
-    /// Application, revision, digests, findings, objects: as documented for the reason.
+    /// Application, revision, digests, findings and objects, as documented for the reason.
     pub details: Value,
 }
 
-/// Tells somebody. Called again with the same event after [`Failure::Unavailable`].
+/// A plugin that tells somebody about events. Called again with the same event after [`Failure::Unavailable`].
 pub trait Notifier: Plugin {
     /// Delivers one event.
     fn notify(settings: &Self::Settings, event: &Event, http: &dyn Http) -> Result<(), Failure>;

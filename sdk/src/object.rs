@@ -18,7 +18,7 @@ pub struct ObjectId {
 }
 
 impl ObjectId {
-    /// Reads the identity from a manifest: `None` unless `apiVersion`, `kind` and `metadata.name` are non-empty
+    /// Reads the identity from a manifest. Returns `None` unless `apiVersion`, `kind` and `metadata.name` are non-empty
     /// strings.
     pub fn of(manifest: &Value) -> Option<Self> {
         let text = |pointer: &str| {
@@ -36,14 +36,14 @@ impl ObjectId {
         })
     }
 
-    /// The API group; empty for the core group.
+    /// Returns the API group; empty for the core group.
     pub fn group(&self) -> &str {
         self.api_version
             .split_once('/')
             .map_or("", |(group, _)| group)
     }
 
-    /// The API version without its group.
+    /// Returns the API version without its group.
     pub fn version(&self) -> &str {
         self.api_version
             .split_once('/')

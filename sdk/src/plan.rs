@@ -1,4 +1,4 @@
-//! What is about to be done to the cluster.
+//! Plans: what is about to be done to the cluster.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,15 +10,15 @@ use crate::{HookEvent, ObjectId, Position};
 /// What happens to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// It is made.
+    /// The object is created.
     Create,
-    /// It is changed in place.
+    /// The object is changed in place.
     Update,
-    /// It is deleted and made again.
+    /// The object is deleted and created again.
     Replace,
-    /// It is deleted.
+    /// The object is deleted.
     Delete,
-    /// Nothing.
+    /// Nothing happens to the object.
     Unchanged,
 }
 
@@ -34,21 +34,22 @@ impl fmt::Display for Action {
     }
 }
 
-/// One object of the plan.
+/// An object of the plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Which object.
+    /// The identity of the object.
     pub id: ObjectId,
     /// What happens to it.
     pub action: Action,
-    /// Where the desired object comes from.
+    /// The position that the desired object comes from.
     pub source: Option<Position>,
-    /// The events at which it is run, if it is a hook; empty for every other object. Those of a removal come long after the
-    /// plan: it keeps the hook until then, and nobody is asked again.
+    /// The events at which the object runs if it is a hook; empty for every other object.
+    ///
+    /// The events of a removal occur long after the plan. The plan keeps the hook until then, and no policy is asked again.
     pub hook: BTreeSet<HookEvent>,
 }
 
-/// One owned field that differs.
+/// An owned field that differs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
     /// RFC 6901 pointer into the object.
@@ -59,24 +60,29 @@ pub struct Difference {
     pub after: Option<Value>,
 }
 
-/// What is about to be done to the cluster, whole, before any write. Documents cross only when asked for.
+/// The whole of what is about to be done to the cluster, before any write.
+///
+/// Documents are passed only when asked for.
 pub trait Plan {
-    /// `sha256:...`; approvals bind to it.
+    /// Returns the digest of the plan, `sha256:...`, to which approvals are bound.
     fn digest(&self) -> String;
 
-    /// The application: name, namespace, labels, source, revision, author and committer. What is not known is empty: labels and
-    /// source on the command line, author and committer of what is no commit.
+    /// Returns the application: name, namespace, labels, source, revision, author and committer.
+    ///
+    /// What is not known is empty: labels and source on the command line, and author and committer if the revision is not
+    /// a commit.
     fn application(&self) -> Value;
 
-    /// Every object of the plan, the unchanged ones and the deletions included.
+    /// Returns every object of the plan, including unchanged objects and deletions.
     fn changes(&self) -> Vec<Change>;
 
-    /// The desired object by index into [`changes`](Self::changes); none for a deletion.
+    /// Returns the desired object by its index into [`changes`](Self::changes); `None` for a deletion.
     fn desired(&self, index: usize) -> Option<Value>;
 
-    /// The object in the cluster by index into [`changes`](Self::changes); none for a creation.
+    /// Returns the object in the cluster by its index into [`changes`](Self::changes); `None` for a creation.
     fn live(&self, index: usize) -> Option<Value>;
 
-    /// The owned fields that differ by index into [`changes`](Self::changes), sorted by pointer.
+    /// Returns the owned fields that differ, sorted by pointer, for the object with that index into
+    /// [`changes`](Self::changes).
     fn differences(&self, index: usize) -> Vec<Difference>;
 }

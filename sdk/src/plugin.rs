@@ -5,38 +5,38 @@ use serde::de::DeserializeOwned;
 
 use crate::Problem;
 
-/// What a plugin asks the operator for. Nothing is granted that is not asked for here.
+/// A permission that a plugin asks the operator for. Nothing is granted that is not requested here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Outgoing HTTP to a host: `hooks.example.com`, `*.example.com:8443`.
     HttpHost(String),
-    /// Reading objects of one kind from the cluster: `v1/ConfigMap`, `apps/v1/Deployment`, or `*` for any that the
-    /// operator grants.
+    /// Reading objects of one kind from the cluster: `v1/ConfigMap`, `apps/v1/Deployment`, or `*` for any kind that
+    /// the operator grants.
     ClusterRead(String),
 }
 
 /// What plugins of every kind have in common.
 ///
-/// `Settings` is a serde struct. Give it `#[serde(deny_unknown_fields)]`, and every field that may be left out a
-/// default: applications without settings give `{}`. Its doc comments become the descriptions in the JSON Schema.
+/// `Settings` is a serde struct. Give it `#[serde(deny_unknown_fields)]`, and give every optional field a default:
+/// applications without settings pass `{}`. Its doc comments become the descriptions in the JSON Schema.
 pub trait Plugin {
-    /// The name: lowercase letters, digits and inner `-`, at most 63.
+    /// The name: at most 63 lowercase letters, digits and inner `-`.
     const NAME: &'static str;
-    /// The semantic version: usually `env!("CARGO_PKG_VERSION")`.
+    /// The semantic version, usually `env!("CARGO_PKG_VERSION")`.
     const VERSION: &'static str;
-    /// One line for people.
+    /// A one-line summary for people.
     const SUMMARY: &'static str;
-    /// What an application may set.
+    /// The settings that an application may set.
     type Settings: DeserializeOwned + JsonSchema;
 
-    /// What to ask the operator for; nothing unless overridden.
+    /// Returns what the plugin asks the operator for; nothing unless overridden.
     fn requests() -> Vec<Request> {
         Vec::new()
     }
 
-    /// Checks what a schema cannot; pointers of the problems are into the settings.
+    /// Checks what a schema cannot. The pointers of the problems point into the settings.
     ///
-    /// Runs before every other call as well: none of them sees settings with problems.
+    /// This also runs before every other call, so no other function sees settings with problems.
     fn validate(settings: &Self::Settings) -> Vec<Problem> {
         let _ = settings;
         Vec::new()

@@ -1,4 +1,4 @@
-//! Policies judge a whole plan before anything is written.
+//! Policies, which judge a whole plan before anything is written.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,19 +22,19 @@ pub enum Severity {
 /// What a policy has to say about a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Stable, for exceptions: `image-tag-missing`. People are shown it behind the plugin's name.
+    /// A stable name that exceptions refer to: `image-tag-missing`. People see it after the plugin's name.
     pub rule: String,
-    /// How much it weighs.
+    /// The severity.
     pub severity: Severity,
-    /// Absent: the finding is about the plan as a whole.
+    /// The object that the finding is about; absent if it is about the plan as a whole.
     pub object: Option<ObjectId>,
-    /// What is wrong; its pointer is into the object.
+    /// What is wrong. Its pointer points into the object.
     pub problem: Problem,
 }
 
-/// Judges a whole plan before anything is written. Pure.
+/// A plugin that judges a whole plan before anything is written. Pure.
 pub trait Policy: Plugin {
-    /// Gives everything that is to be said about the plan; a plan with a [`Severity::Deny`] finding is not applied.
+    /// Returns all findings about the plan. A plan with a [`Severity::Deny`] finding is not applied.
     fn evaluate(
         settings: &Self::Settings,
         plan: &dyn Plan,

@@ -1,16 +1,16 @@
-//! Renderers turn a folder into Kubernetes objects.
+//! Renderers, which turn a folder into Kubernetes objects.
 
 use crate::{Context, Failure, Hook, Manifest, Plugin, Position, Problem, Tree};
 
-/// Something from elsewhere that the host is to fetch and verify before the rendering.
+/// An input from elsewhere that the host fetches and verifies before the rendering.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// An OCI artifact.
     Oci(Remote),
     /// A chart from a chart repository.
     Chart(Chart),
-    /// Another folder of the same revision, relative to the folder that is rendered, or, with a leading `/`, to the
-    /// revision's root: `../common`.
+    /// Another folder of the same revision, such as `../common`. The path is relative to the folder that is rendered
+    /// or, with a leading `/`, to the revision's root.
     Folder(String),
 }
 
@@ -19,7 +19,7 @@ pub enum Source {
 pub struct Remote {
     /// `oci://registry/repository:tag`.
     pub reference: String,
-    /// `sha256:...`; without it the host resolves the tag, and records what it resolved to.
+    /// The digest, `sha256:...`. Without it the host resolves the tag, and records the result.
     pub digest: Option<String>,
 }
 
@@ -32,26 +32,26 @@ pub struct Chart {
     pub name: String,
     /// The chart's exact version.
     pub version: String,
-    /// `sha256:...` of the archive; without it the host records what it fetched.
+    /// The digest of the archive, `sha256:...`. Without it the host records what it fetched.
     pub digest: Option<String>,
 }
 
-/// One object that a renderer gives.
+/// An object that a renderer returns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RenderedObject {
     /// The object, with `apiVersion`, `kind` and `metadata.name`.
     pub manifest: Manifest,
-    /// Where it comes from.
+    /// The position in the sources that the object comes from.
     pub source: Option<Position>,
-    /// Absent for what is to be in the cluster as long as the source has it.
+    /// The hook; absent for an object that should be in the cluster as long as the source has it.
     pub hook: Option<Hook>,
-    /// Whether it stays when it leaves the source, or the application is removed, until somebody explicitly allows its
-    /// deletion.
+    /// Whether the object stays when it leaves the source or the application is removed, until somebody explicitly
+    /// allows its deletion.
     pub keep: bool,
 }
 
 impl RenderedObject {
-    /// Gives an object that is no hook, from no particular place.
+    /// Creates an object that is not a hook and has no position.
     pub fn new(manifest: impl Into<Manifest>) -> Self {
         Self {
             manifest: manifest.into(),
@@ -61,21 +61,21 @@ impl RenderedObject {
         }
     }
 
-    /// Says where it comes from.
+    /// Sets the position that the object comes from.
     #[must_use]
     pub fn source(mut self, source: Position) -> Self {
         self.source = Some(source);
         self
     }
 
-    /// Makes it a hook.
+    /// Makes the object a hook.
     #[must_use]
     pub fn hook(mut self, hook: Hook) -> Self {
         self.hook = Some(hook);
         self
     }
 
-    /// Lets it stay when it leaves the source.
+    /// Keeps the object when it leaves the source.
     #[must_use]
     pub fn keep(mut self) -> Self {
         self.keep = true;
@@ -83,30 +83,34 @@ impl RenderedObject {
     }
 }
 
-/// What a renderer gives.
+/// The result of a renderer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rendering {
     /// The objects, in any order.
     pub objects: Vec<RenderedObject>,
     /// Text for people, such as a chart's notes.
     pub notes: Option<String>,
-    /// What is not wrong enough to refuse.
+    /// Problems that are not bad enough to refuse the input.
     pub warnings: Vec<Problem>,
 }
 
-/// Turns a folder into Kubernetes objects. Pure: same settings, same folder, same context, same objects.
+/// A plugin that turns a folder into Kubernetes objects.
+///
+/// Pure: the same settings, folder and context give the same objects.
 pub trait Renderer: Plugin {
-    /// Whether the folder is this renderer's, for applications that name none. Asked of built-in renderers, and of what is in
-    /// the place of one under its name: any other is used where it is named.
+    /// Reports whether the folder is for this renderer, for applications that name no renderer.
+    ///
+    /// Called only on built-in renderers, and on plugins that replace one under its name. Any other renderer is used only
+    /// where an application names it.
     fn detect(folder: &dyn Tree) -> bool;
 
-    /// Names what has to be fetched before the rendering; nothing unless overridden.
+    /// Returns what has to be fetched before the rendering; nothing unless overridden.
     fn inputs(settings: &Self::Settings, folder: &dyn Tree) -> Result<Vec<Source>, Failure> {
         let _ = (settings, folder);
         Ok(Vec::new())
     }
 
-    /// Renders; `inputs` are in the order in which [`inputs`](Self::inputs) named them.
+    /// Renders the folder. `inputs` are in the order in which [`inputs`](Self::inputs) returned them.
     fn render(
         settings: &Self::Settings,
         folder: &dyn Tree,

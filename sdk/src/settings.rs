@@ -7,7 +7,7 @@ use serde_path_to_error::{Path, Segment};
 
 use crate::{Plugin, Problem};
 
-/// The JSON Schema 2020-12 of settings.
+/// Returns the JSON Schema 2020-12 of settings.
 pub(crate) fn schema<S: JsonSchema>() -> Value {
     SchemaSettings::draft2020_12()
         .into_generator()
@@ -15,12 +15,12 @@ pub(crate) fn schema<S: JsonSchema>() -> Value {
         .to_value()
 }
 
-/// Parses settings and lets the plugin validate them, so that no call ever works with bad ones.
+/// Parses settings and has the plugin validate them, so that no call ever works with invalid settings.
 pub(crate) fn parse<T: Plugin>(text: &str) -> Result<T::Settings, Vec<Problem>> {
     let json: Value = serde_json::from_str(text).map_err(|error| {
         vec![Problem::new(format!("settings are not JSON: {error}")).pointer("")]
     })?;
-    // Derived structs also accept a list of their fields' values, which nobody means here.
+    // Derived structs also accept a list of their fields' values, which is not intended here.
     if !json.is_object() {
         return Err(vec![
             Problem::new(format!("settings are {}, not an object", noun(&json))).pointer(""),
@@ -48,7 +48,9 @@ fn noun(json: &Value) -> &'static str {
     }
 }
 
-/// The RFC 6901 pointer of a path. Enum variants are no part of the document, or appear as a key of their own.
+/// Returns the RFC 6901 pointer of a path.
+///
+/// Enum variants are not part of the document, or appear as separate keys.
 fn pointer(path: &Path) -> String {
     let mut pointer = String::new();
     for segment in path {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::Problem;
 
-/// What an entry of a folder is.
+/// The kind of an entry in a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EntryKind {
     /// A file.
@@ -13,24 +13,24 @@ pub enum EntryKind {
     Folder,
 }
 
-/// One name in a folder.
+/// An entry in a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The last part of the path.
     pub name: String,
-    /// File or folder.
+    /// Whether it is a file or a folder.
     pub kind: EntryKind,
-    /// Bytes; 0 for a folder.
+    /// The size in bytes; 0 for a folder.
     pub size: u64,
 }
 
 impl Entry {
-    /// Whether the entry is a file.
+    /// Returns whether the entry is a file.
     pub fn is_file(&self) -> bool {
         self.kind == EntryKind::File
     }
 
-    /// Whether the entry is a folder.
+    /// Returns whether the entry is a folder.
     pub fn is_folder(&self) -> bool {
         self.kind == EntryKind::Folder
     }
@@ -39,22 +39,22 @@ impl Entry {
 /// Why a path could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadError {
-    /// Nothing has that path.
+    /// There is nothing at that path.
     NotFound,
-    /// The path leaves the folder, or is no relative path with `/` between its parts.
+    /// The path leaves the folder, or is not a relative path with `/` between its parts.
     Outside,
-    /// The path is fine, and is or leads through a symbolic link that leaves the revision or never ends.
+    /// The path is valid, but is or leads through a symbolic link that leaves the revision or never ends.
     Link,
-    /// A folder was read, or the entries of a file asked for.
+    /// A folder was read as a file, or a file was listed as a folder.
     WrongKind,
-    /// A file larger than the host allows; the limit, in bytes.
+    /// The file is larger than the host allows; the limit, in bytes.
     TooLarge(u64),
-    /// A folder of more entries, or of more folders within each other, than the host allows; the limit.
+    /// The folder has more entries, or more levels of folders, than the host allows; the limit.
     TooMany(u64),
 }
 
 impl ReadError {
-    /// Tells the error as a problem with `path`.
+    /// Returns the error as a problem with `path`.
     pub fn at(self, path: &str) -> Problem {
         let problem = Problem::new(format!("cannot read `{path}`: {self}"));
         match self {
@@ -63,13 +63,14 @@ impl ReadError {
         }
     }
 
-    /// Tells apart what the contract has one word for: of a file that was read, and of what a `stat` says of it.
+    /// Tells apart errors for which the contract has a single word, after a file was read. `stat` says what is at the
+    /// path.
     #[cfg(any(target_arch = "wasm32", test))]
     pub(crate) fn of_file(self, path: &str, stat: impl FnOnce() -> Option<Entry>) -> Self {
         let Self::TooLarge(limit) = self else {
             return self.along(path);
         };
-        // If it is not the file, it is a folder on the way to it.
+        // If the file is not too large, a folder on the way to it has too many entries.
         if stat().is_some_and(|entry| entry.size > limit) {
             self
         } else {
@@ -77,13 +78,13 @@ impl ReadError {
         }
     }
 
-    /// Tells it apart for a folder that was listed.
+    /// Tells these errors apart after a folder was listed.
     #[cfg(any(target_arch = "wasm32", test))]
     pub(crate) fn of_folder(self, path: &str) -> Self {
         self.of_search().along(path)
     }
 
-    /// Tells it apart for a pattern that was searched for, which is no path.
+    /// Tells these errors apart after a search for a pattern, which is not a path.
     #[cfg(any(target_arch = "wasm32", test))]
     pub(crate) fn of_search(self) -> Self {
         match self {
@@ -101,10 +102,10 @@ impl ReadError {
     }
 }
 
-/// Bytes of the longest path that the host reads.
+/// The length in bytes of the longest path that the host reads.
 const LONGEST: usize = 4_096;
 
-/// Whether a path stays within the folder by what is written there, whatever a link makes of it.
+/// Returns whether a path as written stays within the folder, whatever links make of it.
 pub(crate) fn is_within(path: &str) -> bool {
     let leaves = path.starts_with('/') || path.contains(['\\', '\0']);
     !leaves && path.len() <= LONGEST && path.split('/').all(|part| part != "..")
@@ -136,13 +137,13 @@ impl std::error::Error for ReadError {}
 
 /// A folder of one revision.
 ///
-/// Paths are relative to the folder, with `/` between their parts; the empty path is the folder itself, and parts that
-/// are empty or `.` do not count. Absolute paths, paths of more than 4,096 bytes, and paths with `..`, a backslash or NUL,
-/// are [`ReadError::Outside`] whatever they would resolve to. A symbolic link is what it links to, as long as that is in
-/// the same revision; any other is [`ReadError::Link`].
+/// Paths are relative to the folder, with `/` between their parts. The empty path is the folder itself, and parts that
+/// are empty or `.` do not count. Absolute paths, paths of more than 4,096 bytes, and paths with `..`, a backslash or NUL
+/// give [`ReadError::Outside`], whatever they would resolve to. A symbolic link acts as what it links to, as long as that
+/// is in the same revision; any other link gives [`ReadError::Link`].
 ///
-/// The host records every read and every absence seen, and keeps the result for as long as a new commit changes none of
-/// them: a plugin that reads less is called less.
+/// The host records every read and every absence seen, and caches the result for as long as new commits change none of
+/// them. A plugin that reads less is therefore called less.
 pub trait Tree {
     /// Reads a whole file.
     fn read(&self, path: &str) -> Result<Vec<u8>, ReadError>;
@@ -150,14 +151,14 @@ pub trait Tree {
     /// Lists a folder, sorted by name.
     fn entries(&self, path: &str) -> Result<Vec<Entry>, ReadError>;
 
-    /// Says what has that path, if anything.
+    /// Returns the entry at a path, if there is one.
     fn stat(&self, path: &str) -> Option<Entry>;
 
-    /// Lists the paths of the files that match, sorted.
+    /// Returns the paths of the files that match, sorted.
     ///
-    /// `*` and `?` stay within a folder, `**` crosses folders, `[a-z]` is one character of a range, `{yaml,yml}` is
-    /// either. A malformed pattern is [`ReadError::Outside`], and so is one of more than 1,024 characters, or whose braces
-    /// stand for more than 64 patterns; one that leads out of the folder matches nothing.
+    /// `*` and `?` stay within a folder, `**` crosses folders, `[a-z]` matches one character of a range, and `{yaml,yml}`
+    /// matches either. A pattern gives [`ReadError::Outside`] if it is malformed, has more than 1,024 characters, or has
+    /// braces that stand for more than 64 patterns. A pattern that leads out of the folder matches nothing.
     fn glob(&self, pattern: &str) -> Result<Vec<String>, ReadError>;
 }
 
