@@ -5,25 +5,25 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// How many patterns one pattern with `{a,b}` may stand for. The host refuses more too.
+/// The maximum number of patterns that one pattern with `{a,b}` may stand for. The host has the same limit.
 const MAX_ALTERNATIVES: usize = 64;
 
-/// How many characters a pattern may have: bounds the work and the depth of nested braces. The host refuses longer ones
-/// too.
+/// The maximum number of characters in a pattern. It bounds the work and the depth of nested braces. The host has the
+/// same limit.
 pub(crate) const MAX_LENGTH: usize = 1024;
 
-/// A pattern that a path or a name matches as a whole, case-sensitively.
+/// A case-sensitive pattern that a path or a name must match as a whole.
 ///
 /// | Written | Matches |
 /// |---|---|
 /// | `*` | any number of characters other than `/` |
 /// | `?` | one character other than `/` |
-/// | `**` | as a whole part, any number of folders: `**/x`, `a/**/x`; at the end everything below: `a/**` |
+/// | `**` | as a whole part, any number of folders: `**/x`, `a/**/x`; at the end, everything below: `a/**` |
 /// | `[a-z]`, `[!a-z]` | one character of the range, or one outside it; never `/` |
 /// | `{yaml,yml}` | either |
 /// | `\*` | the character itself |
 ///
-/// In settings it is a string; a malformed one is refused with its JSON path, as any other malformed setting.
+/// In settings a pattern is a string. A malformed one is refused with its JSON path, like any other malformed setting.
 ///
 /// ```
 /// use pintle_sdk::glob::Glob;
@@ -55,7 +55,7 @@ enum Token {
     Rest,
 }
 
-/// Why a text is no pattern.
+/// The reason why a text is not a valid pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GlobError {
@@ -124,7 +124,7 @@ impl fmt::Display for GlobError {
 impl std::error::Error for GlobError {}
 
 impl Glob {
-    /// Reads a pattern.
+    /// Parses a pattern.
     pub fn parse(text: &str) -> Result<Self, GlobError> {
         if text.is_empty() {
             return Err(GlobError::Empty);
@@ -143,14 +143,14 @@ impl Glob {
         })
     }
 
-    /// Whether the whole of `subject` matches.
+    /// Returns whether the whole of `subject` matches.
     pub fn matches(&self, subject: &str) -> bool {
         self.alternatives
             .iter()
             .any(|tokens| matches(tokens, subject))
     }
 
-    /// Gives the pattern as it was written.
+    /// Returns the pattern as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -198,7 +198,7 @@ impl JsonSchema for Glob {
     }
 }
 
-/// Writes out the outermost braces, and so, by recursion, all of them. Escapes stay for [`tokens`].
+/// Expands the outermost braces and, by recursion, all of them. Escapes are left for [`tokens`].
 fn expand(pattern: &[char]) -> Result<Vec<Vec<char>>, GlobError> {
     let Some(open) = find_open_brace(pattern)? else {
         return Ok(vec![pattern.to_vec()]);
@@ -234,7 +234,7 @@ fn find_open_brace(pattern: &[char]) -> Result<Option<usize>, GlobError> {
     Ok(None)
 }
 
-/// Splits `{a,b}` at its own commas; gives the index of its `}` too.
+/// Splits `{a,b}` at its own commas. Returns the index of its `}` as well.
 fn choices(pattern: &[char], open: usize) -> Result<(Vec<&[char]>, usize), GlobError> {
     let mut found = Vec::new();
     let (mut depth, mut start, mut at) = (0_usize, open + 1, open + 1);
@@ -259,7 +259,7 @@ fn choices(pattern: &[char], open: usize) -> Result<(Vec<&[char]>, usize), GlobE
     Err(GlobError::UnclosedBrace)
 }
 
-/// Index of the `]` that closes the class opened at `open`; a `]` right after the opening is a member.
+/// Returns the index of the `]` that closes the class opened at `open`. A `]` right after the opening is a member.
 fn class_end(pattern: &[char], open: usize) -> Result<usize, GlobError> {
     let mut at = open + 1;
     if matches!(pattern.get(at), Some('!' | '^')) {
@@ -342,7 +342,9 @@ fn member(members: &mut std::slice::Iter<'_, char>) -> Option<char> {
     }
 }
 
-/// Follows every way to match at once, so that no pattern takes more than tokens × characters steps.
+/// Returns whether the tokens match the whole of `subject`.
+///
+/// Follows all ways to match at the same time, so that no pattern takes more than tokens × characters steps.
 fn matches(tokens: &[Token], subject: &str) -> bool {
     let mut now = vec![false; tokens.len() + 1];
     enter(tokens, &mut now, 0, true);
@@ -377,7 +379,7 @@ fn matches(tokens: &[Token], subject: &str) -> bool {
     now[tokens.len()]
 }
 
-/// Enters a state, and the states after it where its token may match nothing.
+/// Enters a state. If its token may match nothing, also enters the states after it.
 fn enter(tokens: &[Token], states: &mut [bool], at: usize, boundary: bool) {
     states[at] = true;
     match tokens.get(at) {

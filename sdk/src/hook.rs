@@ -1,4 +1,4 @@
-//! What makes an object a hook.
+//! Hooks: what makes an object one, and when it runs.
 
 mod annotations;
 
@@ -7,7 +7,7 @@ use std::fmt;
 
 pub use annotations::InvalidAnnotation;
 
-/// An event at which hooks are run. Which of them comes is the host's to say, by what really happens.
+/// An event at which hooks run. The host determines which event occurs, from what really happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HookEvent {
     /// Before the objects of a first installation are applied.
@@ -18,9 +18,9 @@ pub enum HookEvent {
     PreUpgrade,
     /// After a change is applied and healthy.
     PostUpgrade,
-    /// Before the host goes back to what was converged before.
+    /// Before the host goes back to what was converged earlier.
     PreRollback,
-    /// After it has gone back.
+    /// After the host has gone back.
     PostRollback,
     /// Before the objects are deleted, because the application is removed.
     PreDelete,
@@ -59,7 +59,7 @@ impl HookEvent {
         }
     }
 
-    /// Finds the event that has a name.
+    /// Returns the event with a name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|event| event.name() == name)
     }
@@ -74,24 +74,26 @@ impl fmt::Display for HookEvent {
 /// When the objects of a hook are deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HookDeletion {
-    /// The one of an earlier run, before the next one is made.
+    /// The object of an earlier run is deleted before the next one is created.
     BeforeCreation,
-    /// As soon as all hooks of the event have succeeded, or a later one has failed.
+    /// The object is deleted as soon as all hooks of the event have succeeded, or a later one has failed.
     Succeeded,
-    /// As soon as it has failed.
+    /// The object is deleted as soon as the hook has failed.
     Failed,
 }
 
-/// How a hook may end.
+/// The outcome of a hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HookOutcome {
-    /// It did what it was for.
+    /// The hook did its job.
     Succeeded,
-    /// It did not.
+    /// The hook did not do its job.
     Failed,
 }
 
-/// What makes an object a hook: it is made when something happens, awaited, and no longer part of what is converged.
+/// What makes an object a hook.
+///
+/// A hook's object is created when an event occurs and is awaited. After that it is not part of what is converged.
 ///
 /// ```
 /// use pintle_sdk::{Hook, HookDeletion, HookEvent};
@@ -103,18 +105,18 @@ pub enum HookOutcome {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hook {
-    /// When it is run; never, if this is empty.
+    /// The events at which the hook runs. If empty, it never runs.
     pub events: BTreeSet<HookEvent>,
-    /// Lower first, among the hooks of one event.
+    /// The weight. Among the hooks of one event, lower weights run first.
     pub weight: i32,
-    /// Without any, [`HookDeletion::BeforeCreation`].
+    /// When the hook's objects are deleted. If empty, [`HookDeletion::BeforeCreation`] applies.
     pub deletion: BTreeSet<HookDeletion>,
-    /// After which outcomes its logs are shown to whoever waits for it.
+    /// The outcomes after which the hook's logs are shown to the person waiting for it.
     pub logs: BTreeSet<HookOutcome>,
 }
 
 impl Hook {
-    /// Makes a hook for events, of weight 0.
+    /// Creates a hook for events, with weight 0.
     pub fn new(events: impl IntoIterator<Item = HookEvent>) -> Self {
         Self {
             events: events.into_iter().collect(),
@@ -122,21 +124,21 @@ impl Hook {
         }
     }
 
-    /// Orders it among the hooks of one event, lower first.
+    /// Sets the weight. Among the hooks of one event, lower weights run first.
     #[must_use]
     pub fn weight(mut self, weight: i32) -> Self {
         self.weight = weight;
         self
     }
 
-    /// Says when its objects are deleted.
+    /// Sets when the hook's objects are deleted.
     #[must_use]
     pub fn deletion(mut self, deletion: impl IntoIterator<Item = HookDeletion>) -> Self {
         self.deletion = deletion.into_iter().collect();
         self
     }
 
-    /// Says after which outcomes its logs are shown.
+    /// Sets the outcomes after which the hook's logs are shown.
     #[must_use]
     pub fn logs(mut self, outcomes: impl IntoIterator<Item = HookOutcome>) -> Self {
         self.logs = outcomes.into_iter().collect();

@@ -1,20 +1,20 @@
-//! What is wrong, and why a call has no result.
+//! Problems, and why a call has no result.
 
 use std::fmt;
 
-/// A place in a source file.
+/// A position in a source file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
-    /// Path relative to the rendered folder, `/` between its parts.
+    /// The path relative to the rendered folder, with `/` between its parts.
     pub file: String,
-    /// Line, from 1.
+    /// The line, counted from 1.
     pub line: u32,
-    /// Column in characters, from 1.
+    /// The column in characters, counted from 1.
     pub column: u32,
 }
 
 impl Position {
-    /// Names a place; line and column count from 1.
+    /// Creates a position. Line and column count from 1.
     pub fn new(file: impl Into<String>, line: u32, column: u32) -> Self {
         Self {
             file: file.into(),
@@ -30,7 +30,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// Something wrong, told so that a person can mend it.
+/// A problem, described so that a person can fix it.
 ///
 /// ```
 /// use pintle_sdk::{Position, Problem};
@@ -46,18 +46,18 @@ impl fmt::Display for Position {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// A lowercase fragment without a final period.
+    /// The message: a lowercase fragment without a final period.
     pub message: String,
-    /// RFC 6901 pointer into the settings or the object that the problem is about.
+    /// The RFC 6901 pointer into the settings or the object that the problem is about.
     pub pointer: Option<String>,
-    /// Where in the sources.
+    /// The position in the sources.
     pub position: Option<Position>,
     /// What to do about it.
     pub hint: Option<String>,
 }
 
 impl Problem {
-    /// States what is wrong: a lowercase fragment without a final period.
+    /// Creates a problem with a message: a lowercase fragment without a final period.
     pub fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -67,21 +67,21 @@ impl Problem {
         }
     }
 
-    /// Points into the settings or the object, by an RFC 6901 pointer.
+    /// Sets the RFC 6901 pointer into the settings or the object.
     #[must_use]
     pub fn pointer(mut self, pointer: impl Into<String>) -> Self {
         self.pointer = Some(pointer.into());
         self
     }
 
-    /// Points into a source file.
+    /// Sets the position in a source file.
     #[must_use]
     pub fn position(mut self, position: Position) -> Self {
         self.position = Some(position);
         self
     }
 
-    /// Says what to do about it.
+    /// Sets the hint: what to do about the problem.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -111,16 +111,16 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-/// Why a call has no result.
+/// The reason why a call has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The input is not acceptable and will not be until it changes.
     Refused(Vec<Problem>),
     /// Something outside did not answer; the same call may succeed later.
     Unavailable {
-        /// A lowercase fragment without a final period.
+        /// The reason: a lowercase fragment without a final period.
         reason: String,
-        /// Milliseconds after which the host may call again; without it the host chooses.
+        /// Milliseconds after which the host may call again. Without it the host chooses.
         retry_after_ms: Option<u64>,
     },
 }

@@ -1,4 +1,4 @@
-//! Fast native tests for plugins: folders, contexts, plans and HTTP in memory, with the host's rules.
+//! Fast native tests for plugins: in-memory folders, contexts, plans and HTTP that follow the host's rules.
 //!
 //! Everything here is for `#[cfg(test)]` code and exists only on native targets.
 

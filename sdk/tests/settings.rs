@@ -1,4 +1,4 @@
-//! Settings that are wrong are told with a pointer and with what would be right.
+//! Invalid settings are reported with a pointer and with what would be valid.
 
 use pintle_sdk::testing::{check_health, check_plugin, schema, settings};
 use pintle_sdk::{Assessment, Failure, GroupKind, Health, Plugin, Problem, Request, Status};

@@ -1,4 +1,4 @@
-//! The stand-ins for the host keep the contract's rules.
+//! The stand-ins for the host follow the contract's rules.
 
 use pintle_sdk::testing::{
     FixedContext, MemoryCluster, MemoryPlan, MemoryTree, ScriptedHttp, take_logs,

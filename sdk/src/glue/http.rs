@@ -4,7 +4,7 @@ use crate::{Http, HttpError, HttpRequest, HttpResponse};
 
 use super::wit::http;
 
-/// Sends through the host.
+/// An HTTP client that sends through the host.
 pub(super) struct HostHttp;
 
 impl Http for HostHttp {

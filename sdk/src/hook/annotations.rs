@@ -1,10 +1,10 @@
-//! Hooks as annotations of an object say them: ours, and those of Helm's charts.
+//! Hooks as declared by annotations of an object: Pintle's annotations, and those of Helm's charts.
 
 use std::collections::BTreeSet;
 
 use super::{Hook, HookDeletion, HookEvent, HookOutcome};
 
-/// Annotations of one family.
+/// A family of annotations for hooks.
 struct Family {
     events: &'static str,
     weight: &'static str,
@@ -12,7 +12,7 @@ struct Family {
     logs: &'static str,
     deletions: [(&'static str, HookDeletion); 3],
     outcomes: [(&'static str, HookOutcome); 2],
-    /// Names of events that the family has besides their own.
+    /// Names that the family accepts for events besides the events' own names.
     aliases: &'static [(&'static str, HookEvent)],
 }
 
@@ -48,14 +48,14 @@ const HELM: Family = Family {
         ("hook-succeeded", HookOutcome::Succeeded),
         ("hook-failed", HookOutcome::Failed),
     ],
-    // Helm 2 had it.
+    // A name from Helm 2.
     aliases: &[("test-success", HookEvent::Test)],
 };
 
-/// An annotation that makes an object a hook, with a value that means nothing.
+/// An annotation that makes an object a hook, with an invalid value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidAnnotation {
-    /// Which annotation.
+    /// The name of the annotation.
     pub annotation: &'static str,
     /// What is wrong, as a fragment.
     pub message: String,
@@ -64,13 +64,14 @@ pub struct InvalidAnnotation {
 }
 
 impl Hook {
-    /// Reads what makes an object a hook from its annotations: `pintle.dev/hook`, or `helm.sh/hook` without it.
+    /// Reads a hook from the annotations of an object: `pintle.dev/hook`, or `helm.sh/hook` if that is absent.
     ///
-    /// Gives nothing for an object that has neither.
+    /// Returns `None` for an object that has neither annotation.
     ///
     /// # Errors
     ///
-    /// An event, a rule for the deletion or an outcome that does not exist, and a weight that is no whole number.
+    /// Returns an error for an event, a deletion rule or an outcome that does not exist, and for a weight that is not a
+    /// whole number.
     ///
     /// ```
     /// use pintle_sdk::{Hook, HookEvent};
@@ -107,7 +108,7 @@ impl Family {
                 hint: "give a whole number, in quotes".to_owned(),
             })
         })?;
-        // Without a rule and without an outcome is the same as with an empty list of them.
+        // A missing annotation means the same as an empty list.
         let deletion = annotation(self.deletion).filter(|text| !text.trim().is_empty());
         let logs = annotation(self.logs).filter(|text| !text.trim().is_empty());
         Ok(Hook {
@@ -128,7 +129,7 @@ impl Family {
     }
 }
 
-/// Reads a list with commas, of which every member must be known.
+/// Reads a comma-separated list whose members must all be known.
 fn members<T: Copy + Ord>(
     annotation: &'static str,
     text: &str,

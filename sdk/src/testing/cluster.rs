@@ -1,31 +1,31 @@
-//! A cluster in memory.
+//! An in-memory cluster.
 
 use serde_json::Value;
 
 use crate::{Cluster, ObjectId};
 
-/// A cluster in memory: whatever was put in is there, and granted.
+/// An in-memory cluster. It holds the objects that were added, and all reads of them are granted.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryCluster {
     objects: Vec<(ObjectId, Value)>,
 }
 
 impl MemoryCluster {
-    /// Makes an empty cluster.
+    /// Creates an empty cluster.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Puts an object in.
+    /// Adds an object.
     ///
     /// # Panics
     ///
-    /// If it has no `apiVersion`, `kind` or `metadata.name`.
+    /// Panics if it has no `apiVersion`, `kind` or `metadata.name`.
     #[must_use]
     pub fn object(mut self, mut manifest: Value) -> Self {
         let id =
             ObjectId::of(&manifest).expect("a test object has apiVersion, kind and metadata.name");
-        // As the host leaves it out.
+        // The host leaves these fields out, too.
         if let Some(Value::Object(metadata)) = manifest.get_mut("metadata") {
             metadata
                 .retain(|field, _| !matches!(field.as_str(), "managedFields" | "resourceVersion"));

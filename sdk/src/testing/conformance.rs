@@ -1,4 +1,4 @@
-//! Rules that every plugin keeps.
+//! Rules that every plugin should follow.
 
 use std::collections::BTreeSet;
 
@@ -6,21 +6,21 @@ use serde_json::Value;
 
 use crate::{Health, Plugin, Request};
 
-/// Bytes of a name that the host takes.
+/// The maximum length in bytes of a name that the host accepts.
 const LONGEST_NAME: usize = 63;
 
-/// Bytes of a tag of a registry: components are pushed with their version for a tag.
+/// The maximum length in bytes of a registry's tag. Components are pushed with their version as the tag.
 const LONGEST_TAG: usize = 128;
 
-/// Checks what every plugin should keep; one call in a test of the plugin is enough. The host checks less: it loads a plugin
-/// whose settings let unknown fields pass.
+/// Checks the rules that every plugin should follow.
 ///
-/// The name, version, summary and requests are well formed, and the settings' schema describes objects which refuse
-/// unknown fields.
+/// The name, version, summary and requests must be well formed, and the settings' schema must describe objects that refuse
+/// unknown fields. One call in a test of the plugin is enough. The host checks less: it loads a plugin whose settings
+/// accept unknown fields.
 ///
 /// # Panics
 ///
-/// If something is wrong; says what.
+/// Panics if a rule is broken, and says which.
 pub fn check_plugin<T: Plugin>() {
     let name_ok = (1..=LONGEST_NAME).contains(&T::NAME.len())
         && T::NAME
@@ -79,11 +79,12 @@ pub fn check_plugin<T: Plugin>() {
     );
 }
 
-/// Checks what every health check should keep: [`check_plugin`], and that it judges something, once.
+/// Checks the rules that every health check should follow: those of [`check_plugin`], and that it names at least one kind
+/// to judge, and none twice.
 ///
 /// # Panics
 ///
-/// If something is wrong; says what.
+/// Panics if a rule is broken, and says which.
 pub fn check_health<T: Health>() {
     check_plugin::<T>();
     let judges = T::judges();
@@ -96,9 +97,9 @@ pub fn check_health<T: Health>() {
     );
 }
 
-/// Collects the pointers of all schemas that name properties and let others pass.
+/// Collects the pointers of all schemas that name properties and accept others.
 fn collect_open(pointer: &str, schema: &Value, open: &mut Vec<String>) {
-    /// Keywords whose value is a schema, a list of schemas, or schemas by name; all others hold data.
+    /// The keywords whose value is a schema, a list of schemas, or schemas by name. All other keywords hold data.
     const SCHEMAS: [&str; 4] = ["items", "additionalProperties", "not", "contains"];
     const LISTS: [&str; 4] = ["anyOf", "oneOf", "allOf", "prefixItems"];
     const BY_NAME: [&str; 3] = ["properties", "patternProperties", "$defs"];

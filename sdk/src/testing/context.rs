@@ -6,24 +6,24 @@ use crate::{Cluster, Context};
 
 use super::MemoryCluster;
 
-/// A context with fixed answers; the defaults are those of [`FixedContext::default`].
+/// A context with fixed answers. The defaults are those of [`FixedContext::default`].
 #[derive(Clone, Debug)]
 pub struct FixedContext {
-    /// `app` by default.
+    /// The name; `app` by default.
     pub name: String,
-    /// `default` by default.
+    /// The namespace; `default` by default.
     pub namespace: String,
-    /// `v1.33.0` by default.
+    /// The cluster's version; `v1.33.0` by default.
     pub kube_version: String,
-    /// `apps/v1`, `apps/v1/Deployment`, `v1` and `v1/ConfigMap` by default.
+    /// What the cluster serves; `apps/v1`, `apps/v1/Deployment`, `v1` and `v1/ConfigMap` by default.
     pub api_versions: Vec<String>,
-    /// Forty zeros by default.
+    /// The revision; forty zeros by default.
     pub revision: String,
-    /// Seconds since the epoch; 0 by default.
+    /// The time of the revision in seconds since the epoch; 0 by default.
     pub revision_time: i64,
-    /// Stands for the application's secret seed.
+    /// The stand-in for the application's secret seed.
     pub seed: u64,
-    /// Empty by default.
+    /// The cluster; empty by default.
     pub cluster: MemoryCluster,
 }
 
@@ -45,7 +45,7 @@ impl Default for FixedContext {
 }
 
 impl FixedContext {
-    /// Gives the defaults.
+    /// Creates a context with the defaults.
     pub fn new() -> Self {
         Self::default()
     }
@@ -64,7 +64,7 @@ impl FixedContext {
         self
     }
 
-    /// Sets what the cluster holds.
+    /// Sets the cluster.
     #[must_use]
     pub fn with_cluster(mut self, cluster: MemoryCluster) -> Self {
         self.cluster = cluster;
@@ -97,7 +97,8 @@ impl Context for FixedContext {
         self.revision_time
     }
 
-    /// Repeatable and different for each purpose and seed, but no secret: FNV-1a stretched by splitmix64.
+    /// Returns bytes that are repeatable and different for each purpose and seed, but not secret: FNV-1a stretched by
+    /// splitmix64.
     fn secret_bytes(&self, purpose: &str, length: u32) -> Vec<u8> {
         let mut state = purpose
             .bytes()
@@ -113,7 +114,8 @@ impl Context for FixedContext {
         words.flatten().take((length as usize).min(8160)).collect()
     }
 
-    /// None: whoever tests natively calculates itself, as a plugin has to that the host leaves a calculation to.
+    /// Returns `None`: in a native test the plugin calculates the result itself, as it must when the host leaves a
+    /// calculation to it.
     fn power_modulo(&self, _: &[u8], _: &[u8], _: &[u8]) -> Option<Vec<u8>> {
         None
     }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use crate::{Http, HttpError, HttpRequest, HttpResponse};
 
-/// HTTP with scripted answers, given in order; it keeps what was sent.
+/// An HTTP client that gives scripted answers in order, and records the requests.
 ///
 /// ```
 /// use pintle_sdk::{Http, HttpRequest, HttpResponse, testing::ScriptedHttp};
@@ -22,26 +22,26 @@ pub struct ScriptedHttp {
 }
 
 impl ScriptedHttp {
-    /// Makes a script without answers.
+    /// Creates a client without answers.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Answers the next request.
+    /// Adds a response to the script: the next request that has no answer yet gets it.
     #[must_use]
     pub fn respond(mut self, response: HttpResponse) -> Self {
         self.answers.get_mut().push_back(Ok(response));
         self
     }
 
-    /// Fails the next request.
+    /// Adds a failure to the script: the next request that has no answer yet fails with it.
     #[must_use]
     pub fn fail(mut self, error: HttpError) -> Self {
         self.answers.get_mut().push_back(Err(error));
         self
     }
 
-    /// What was sent so far.
+    /// Returns the requests that were sent so far.
     pub fn requests(&self) -> Vec<HttpRequest> {
         self.requests.borrow().clone()
     }
@@ -50,7 +50,7 @@ impl ScriptedHttp {
 impl Http for ScriptedHttp {
     /// # Panics
     ///
-    /// If the script has no answer left.
+    /// Panics if the script has no answer left.
     fn send(&self, request: &HttpRequest) -> Result<HttpResponse, HttpError> {
         self.requests.borrow_mut().push(request.clone());
         let answer = self.answers.borrow_mut().pop_front();

@@ -8,7 +8,7 @@ thread_local! {
     static LOGS: RefCell<Vec<(Level, String)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Takes what this thread has logged since the last call.
+/// Returns the messages that this thread has logged since the last call, and forgets them.
 pub fn take_logs() -> Vec<(Level, String)> {
     LOGS.take()
 }

@@ -1,4 +1,4 @@
-//! A plan in memory.
+//! An in-memory plan.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{Action, Change, Difference, HookEvent, ObjectId, Plan, Position};
 
-/// A plan in memory; differences are computed field by field.
+/// An in-memory plan. Differences are computed field by field.
 ///
 /// ```
 /// use pintle_sdk::{Plan, testing::MemoryPlan};
@@ -44,19 +44,20 @@ impl Default for MemoryPlan {
 }
 
 impl MemoryPlan {
-    /// Makes an empty plan of the application `app` in the namespace `default`, of which nothing else is known.
+    /// Creates an empty plan for the application `app` in the namespace `default`. Nothing else is known of the
+    /// application.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets what [`Plan::application`] gives.
+    /// Sets the value that [`Plan::application`] returns.
     #[must_use]
     pub fn application(mut self, application: Value) -> Self {
         self.application = application;
         self
     }
 
-    /// Adds an object that is made.
+    /// Adds an object that is created.
     #[must_use]
     pub fn create(self, desired: Value) -> Self {
         self.push(Action::Create, None, Some(desired))
@@ -68,7 +69,7 @@ impl MemoryPlan {
         self.push(Action::Update, Some(live), Some(desired))
     }
 
-    /// Adds an object that is deleted and made again.
+    /// Adds an object that is deleted and created again.
     #[must_use]
     pub fn replace(self, live: Value, desired: Value) -> Self {
         self.push(Action::Replace, Some(live), Some(desired))
@@ -86,11 +87,11 @@ impl MemoryPlan {
         self.push(Action::Unchanged, Some(object.clone()), Some(object))
     }
 
-    /// Says where the object that was added last comes from.
+    /// Sets the position that the last added object comes from.
     ///
     /// # Panics
     ///
-    /// If nothing was added.
+    /// Panics if no object was added.
     #[must_use]
     pub fn source(mut self, source: Position) -> Self {
         let last = self
@@ -101,11 +102,11 @@ impl MemoryPlan {
         self
     }
 
-    /// Makes the object that was added last a hook that is run at some events.
+    /// Makes the last added object a hook that runs at some events.
     ///
     /// # Panics
     ///
-    /// If nothing was added.
+    /// Panics if no object was added.
     #[must_use]
     pub fn hook(mut self, events: impl IntoIterator<Item = HookEvent>) -> Self {
         let last = self
@@ -175,7 +176,7 @@ impl Plan for MemoryPlan {
     }
 }
 
-/// Objects are compared field by field, everything else as a whole.
+/// Compares two values: objects field by field, everything else as a whole.
 fn compare(
     pointer: &str,
     before: Option<&Value>,

@@ -1,4 +1,4 @@
-//! Settings as the host would hand them over.
+//! Settings as the host would pass them.
 
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ pub fn settings<T: Plugin>(settings: &Value) -> Result<T::Settings, Vec<Problem>
     crate::settings::parse::<T>(&settings.to_string())
 }
 
-/// The JSON Schema of the settings, as `describe` gives it.
+/// Returns the JSON Schema of the settings, as `describe` returns it.
 pub fn schema<T: Plugin>() -> Value {
     crate::settings::schema::<T::Settings>()
 }

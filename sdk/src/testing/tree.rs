@@ -1,4 +1,4 @@
-//! A folder in memory.
+//! An in-memory folder.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,7 @@ use crate::{
     tree::is_within,
 };
 
-/// A folder in memory, with the host's rules for paths; it keeps what was asked of it.
+/// An in-memory folder that follows the host's rules for paths, and records what was read from it.
 ///
 /// ```
 /// use pintle_sdk::{Tree, testing::MemoryTree};
@@ -28,16 +28,16 @@ pub struct MemoryTree {
 }
 
 impl MemoryTree {
-    /// Makes an empty folder.
+    /// Creates an empty folder.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Puts a file in; the folders above it appear by themselves.
+    /// Adds a file. The folders above it are created as needed.
     ///
     /// # Panics
     ///
-    /// If the path is none that [`Tree`] allows, or a file is in its way.
+    /// Panics if [`Tree`] does not allow the path, or if another file is in its way.
     #[must_use]
     pub fn file(mut self, path: &str, content: impl Into<Vec<u8>>) -> Self {
         assert!(
@@ -55,16 +55,17 @@ impl MemoryTree {
         self
     }
 
-    /// Refuses to read files of more than `bytes`, as a host does.
+    /// Refuses to read files larger than `bytes`, as a host does.
     #[must_use]
     pub fn limit(mut self, bytes: u64) -> Self {
         self.limit = Some(bytes);
         self
     }
 
-    /// What was asked so far, sorted, each once: `read PATH`, `entries PATH`, `stat PATH`, `glob PATTERN`.
+    /// Returns what was asked so far, sorted and without duplicates: `read PATH`, `entries PATH`, `stat PATH`,
+    /// `glob PATTERN`.
     ///
-    /// This stands for the read set: a commit that changes nothing of it costs no rendering.
+    /// This stands for the read set: a commit that changes nothing in it causes no render.
     pub fn reads(&self) -> Vec<String> {
         self.reads.borrow().iter().cloned().collect()
     }
@@ -77,7 +78,7 @@ impl MemoryTree {
         path.is_empty() || self.below(path).next().is_some()
     }
 
-    /// Paths of the files below a folder, relative to it.
+    /// Returns the files below a folder, with their paths relative to it.
     fn below(&self, folder: &str) -> impl Iterator<Item = (&str, &Vec<u8>)> {
         let prefix = if folder.is_empty() {
             String::new()
@@ -160,7 +161,7 @@ impl Tree for MemoryTree {
         if pattern.chars().nth(MAX_LENGTH).is_some() {
             return Err(ReadError::Outside);
         }
-        // The host bounds these itself; what else is malformed it leaves to the library below, too.
+        // The host, too, checks this limit itself and leaves other malformed patterns to the library used below.
         if Glob::parse(pattern) == Err(GlobError::TooManyAlternatives) {
             return Err(ReadError::Outside);
         }
@@ -182,7 +183,7 @@ impl Tree for MemoryTree {
     }
 }
 
-/// Drops empty parts and `.`, and refuses whatever could leave the folder; the empty path is the folder itself.
+/// Drops empty parts and `.`, and refuses paths that could leave the folder. The empty path is the folder itself.
 fn normal(path: &str) -> Result<String, ReadError> {
     if !is_within(path) {
         return Err(ReadError::Outside);

@@ -1,4 +1,4 @@
-//! A renderer from nothing: a `ConfigMap` with the message of the day.
+//! A renderer from scratch: a `ConfigMap` with the message of the day.
 //!
 //! `docs/plugins/authoring.md` walks through it.
 
