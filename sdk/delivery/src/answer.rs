@@ -1,24 +1,24 @@
-//! What an HTTP answer means for a delivery.
+//! What an HTTP response means for a delivery.
 
 use pintle_sdk::{Failure, Http, HttpRequest, HttpResponse, Problem};
 
 use crate::placeholder::is_secret;
 use crate::time;
 
-/// How many characters of an answer a message quotes.
+/// The number of characters of a response that a message quotes.
 const QUOTED: usize = 200;
 
-/// Sends a request and gives the answer if it is a success (2xx).
+/// Sends a request and returns the response if it is a success (2xx).
 ///
-/// What may pass is [`Failure::Unavailable`]: a failed connection, 408, 425, 429 and 5xx, with the time that
-/// `Retry-After` asks for. Anything else will not be better the next time, and is refused, as is an answer that is larger
-/// than the host takes: its status is not known, and the message has arrived. The refusal quotes the first part of the
-/// answer, unless the request holds a secret, which the answer may repeat.
+/// A failure that may be temporary is [`Failure::Unavailable`]: a failed connection, 408, 425, 429 and 5xx, with the time
+/// that `Retry-After` asks for. Any other response will not be better the next time, and is refused. A response that is
+/// larger than the host accepts is also refused: its status is not known, and the message has arrived. The refusal quotes
+/// the first part of the response, unless the request holds a secret, which the response may repeat.
 pub fn deliver(http: &dyn Http, request: &HttpRequest) -> Result<HttpResponse, Failure> {
     deliver_or(http, request, |response| refusal(request, response))
 }
 
-/// Sends a request as [`deliver`] does, for receivers whose refusals mean something: `refuse` reads them.
+/// Sends a request as [`deliver`] does, for receivers whose refusals have a meaning, which `refuse` interprets.
 pub fn deliver_or(
     http: &dyn Http,
     request: &HttpRequest,
@@ -57,8 +57,10 @@ fn refusal(request: &HttpRequest, response: &HttpResponse) -> Problem {
     Problem::new(format!("the receiver answered {}{answer}", response.status)).hint(hint)
 }
 
-/// Milliseconds that the answer asks to wait for: `Retry-After` in seconds, or as a date against the answer's own `Date`,
-/// as there is no other clock. <https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>
+/// Returns how many milliseconds the response asks to wait.
+///
+/// `Retry-After` is either in seconds or a date, which is compared with the response's own `Date`, because there is no
+/// other clock. <https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>
 pub fn retry_after_ms(response: &HttpResponse) -> Option<u64> {
     let text = response.header("retry-after")?.trim();
     let seconds = match text.parse::<u64>() {
@@ -70,7 +72,7 @@ pub fn retry_after_ms(response: &HttpResponse) -> Option<u64> {
     Some(seconds.saturating_mul(1000))
 }
 
-/// The first part of a text answer, on one line.
+/// Returns the first part of a text response, on one line.
 fn excerpt(body: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(body).ok()?;
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -1,10 +1,11 @@
-//! Which events a notifier is told.
+//! Which events a notifier delivers.
 
 use pintle_sdk::Event;
 use pintle_sdk::glob::Glob;
 use pintle_sdk::notifier::Severity;
 
-/// Whether an event is to be delivered: it matters enough, and its reason matches one of the patterns, or there are none.
+/// Returns whether an event should be delivered: it is severe enough, and its reason matches one of the patterns or there
+/// are no patterns.
 pub fn wants(event: &Event, reasons: &[Glob], min_severity: Severity) -> bool {
     let named = reasons.is_empty() || reasons.iter().any(|pattern| pattern.matches(&event.reason));
     named && event.severity >= min_severity

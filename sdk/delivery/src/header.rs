@@ -1,9 +1,9 @@
-//! Headers, as far as they can be checked before a request is made.
+//! Checks of headers that are possible before a request is created.
 
 use pintle_sdk::Problem;
 
-/// Headers that the host sets itself; a request that has one is malformed. The contract lists them; after a `*` comes
-/// anything.
+/// The headers that the host sets itself. A request that has one of them is malformed. The contract lists them; a `*` stands
+/// for any ending.
 const HOST_HEADERS: [&str; 10] = [
     "accept-encoding",
     "connection",
@@ -17,9 +17,10 @@ const HOST_HEADERS: [&str; 10] = [
     "upgrade",
 ];
 
-/// Checks that a request may have a header of this name; `at` points to it in the settings.
+/// Checks that a request may have a header with this name. `at` points to the header in the settings.
 ///
-/// What the host refuses would fail like a connection: tried again and again, with nothing to show for it.
+/// A request that the host refuses would fail like a connection: it would be retried again and again without ever
+/// succeeding.
 pub fn check_header_name(name: &str, at: &str) -> Option<Problem> {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || !name.bytes().all(is_token) {

@@ -1,5 +1,5 @@
-//! What notifiers over HTTP have in common: which events they are told, headers and placeholders for secrets in their
-//! settings, and what an answer means for the delivery.
+//! What notifiers over HTTP have in common: which events they deliver, headers and placeholders for secrets in their
+//! settings, and what a response means for the delivery.
 
 mod answer;
 mod filter;

@@ -1,18 +1,18 @@
-//! Placeholders that the host fills on the way out: `${secret:NAME}` and `${hmac-sha256:NAME}`.
+//! Placeholders that the host fills in when it sends a request: `${secret:NAME}` and `${hmac-sha256:NAME}`.
 
 use pintle_sdk::Problem;
 
-/// Kinds of placeholder that the host fills.
+/// The kinds of placeholder that the host fills in.
 const KINDS: [&str; 2] = ["secret", "hmac-sha256"];
 
-/// Whether a secret's value is put into this text.
+/// Returns whether a secret's value is put into this text.
 pub(crate) fn is_secret(text: &str) -> bool {
     text.contains("${secret:")
 }
 
-/// Checks that every `${...}` in a text is one that the host fills; `at` points to the text in the settings.
+/// Checks that the host fills in every `${...}` of a text. `at` points to the text in the settings.
 ///
-/// The host leaves any other as it is, so that a misspelt one would be sent, and nobody would know why it fails.
+/// The host leaves any other as it is, so a misspelt one would be sent, and nobody would know why the request fails.
 pub fn check_placeholders(text: &str, at: &str) -> Option<Problem> {
     let mut rest = text;
     while let Some(start) = rest.find("${") {
@@ -39,7 +39,7 @@ pub fn check_placeholders(text: &str, at: &str) -> Option<Problem> {
     None
 }
 
-/// Checks a secret's name that stands alone; `at` points to it in the settings.
+/// Checks a secret's name that stands alone. `at` points to the name in the settings.
 pub fn check_secret_name(name: &str, at: &str) -> Option<Problem> {
     (!is_name(name)).then(|| {
         Problem::new("the secret's name is not made of letters, digits, `.`, `_` and `-`")

@@ -1,6 +1,6 @@
-//! Times, which a date library would double the size of a component for.
+//! Conversions of times, without a date library, which would double the size of a component.
 
-/// Milliseconds since the epoch in RFC 3339: `2026-06-01T12:00:00.000Z`.
+/// Formats milliseconds since the epoch by RFC 3339: `2026-06-01T12:00:00.000Z`.
 pub fn rfc3339(epoch_ms: u64) -> String {
     let (seconds, ms) = (epoch_ms / 1000, epoch_ms % 1000);
     let (days, clock) = (seconds / 86_400, seconds % 86_400);
@@ -9,9 +9,10 @@ pub fn rfc3339(epoch_ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
 }
 
-/// The Gregorian date that many days after 1970-01-01.
+/// Returns the Gregorian date a number of days after 1970-01-01.
 fn date(days: u64) -> (u64, u64, u64) {
-    // Counted from 0000-03-01, so that the leap day is the last of a year and a cycle of 400 years begins there.
+    // Days are counted from 0000-03-01, so that the leap day is the last day of a year and a cycle of 400 years begins
+    // there.
     let days = days + 719_468;
     let (cycle, day) = (days / 146_097, days % 146_097);
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
@@ -26,8 +27,9 @@ fn date(days: u64) -> (u64, u64, u64) {
     (cycle * 400 + year + carry, month, day_of_month)
 }
 
-/// Seconds since the epoch of a date in HTTP's own form, `Sun, 06 Nov 1994 08:49:37 GMT`; the two older forms are not
-/// read. <https://www.rfc-editor.org/rfc/rfc9110#name-date-time-formats>
+/// Parses a date in HTTP's own form, `Sun, 06 Nov 1994 08:49:37 GMT`, into seconds since the epoch.
+///
+/// The two older forms are not accepted. <https://www.rfc-editor.org/rfc/rfc9110#name-date-time-formats>
 pub(crate) fn http_date(text: &str) -> Option<u64> {
     const MONTHS: [&str; 12] = [
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",

@@ -1,4 +1,4 @@
-//! Events to nodes: aliases, merges, keys and budgets.
+//! Composes nodes from events: aliases, merges, keys and limits.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -14,12 +14,12 @@ use crate::{
     scalar::{self, CORE, Scalar},
 };
 
-/// Reads every document, going on at the next one after a syntax error.
+/// Reads every document, and continues at the next one after a syntax error.
 pub(crate) fn stream(text: &str, limits: &Limits) -> Stream {
     let mut options = Options::default();
     options.set_emit_comments(false);
     options.emit_unresolved_aliases = true;
-    // The composer's own limit comes first and knows the pointer; these keep the scanner's state small.
+    // The composer's own limit is reached first, and knows the pointer. These limits keep the scanner's state small.
     options.block_nesting_limit = limits.depth.saturating_add(1);
     options.flow_nesting_limit = limits.depth.saturating_add(1);
     let mut composer = Composer {
@@ -40,9 +40,9 @@ pub(crate) fn stream(text: &str, limits: &Limits) -> Stream {
 struct Composer<'a> {
     parser: Parser<'a, StrInput<'a>>,
     limits: &'a Limits,
-    /// Bytes of the input.
+    /// The size of the input in bytes.
     length: usize,
-    /// What comes after the last line break of the input.
+    /// The text after the last line break of the input.
     last_line: &'a str,
     anchors: HashMap<usize, Anchor>,
     nodes: usize,
@@ -52,7 +52,7 @@ struct Composer<'a> {
 }
 
 enum Anchor {
-    /// The value is being read: an alias to it would be inside itself.
+    /// The value is still being read. An alias to it would be inside itself.
     Open,
     Value {
         node: Node,
@@ -61,7 +61,7 @@ enum Anchor {
     },
 }
 
-/// Reading this document cannot go on; the error is recorded.
+/// Reading this document cannot continue. The error has been recorded.
 struct Abandoned;
 
 type Composed<T> = Result<T, Abandoned>;
@@ -96,7 +96,7 @@ impl<'a> Composer<'a> {
         }
     }
 
-    /// Reads the next document; none at the end of the stream.
+    /// Reads the next document. Returns `None` at the end of the stream.
     fn document(&mut self) -> Composed<Option<Node>> {
         self.anchors.clear();
         (self.nodes, self.alias_nodes, self.alias_bytes) = (0, 0, 0);
@@ -123,7 +123,7 @@ impl<'a> Composer<'a> {
         }
     }
 
-    /// The next event inside a collection, which the parser closes before the stream ends.
+    /// Returns the next event inside a collection, which the parser closes before the stream ends.
     fn next_inside(&mut self, path: &Path<'_>) -> Composed<(Event<'a>, Span)> {
         self.next(path)?.ok_or(Abandoned)
     }
@@ -187,7 +187,7 @@ impl<'a> Composer<'a> {
                 self.enter(anchor, tag.as_deref(), at, path)?;
                 (anchor, Value::Mapping(self.mapping(path)?))
             }
-            // The parser gives no other event where a node is due; were it to, the document could not be trusted.
+            // The parser emits no other event where a node is due. If it did, the document could not be trusted.
             _ => {
                 let message = "a value was expected".to_owned();
                 self.error(
@@ -330,8 +330,9 @@ impl<'a> Composer<'a> {
         }
     }
 
-    /// Reads what `<<` merges. As in Go a merge replaces keys that come before it and not those after it, and the
-    /// first of several mappings wins.
+    /// Reads what `<<` merges.
+    ///
+    /// As in Go, a merge replaces keys that come before it but not those after it, and the first of several mappings wins.
     fn merge(&mut self, building: &mut Building, path: &Path<'_>) -> Composed<()> {
         let inside = path.then(Segment::Key("<<"));
         let (event, span) = self.next_inside(&inside)?;
@@ -364,7 +365,7 @@ impl<'a> Composer<'a> {
         Ok(())
     }
 
-    /// Reads a key; none if it cannot be one, which is recorded.
+    /// Reads a key. If the value cannot be a key, records an error and returns `None`.
     fn key(&mut self, event: Event<'a>, span: Span, path: &Path<'_>) -> Composed<Option<String>> {
         let at = mark(&span.start);
         let key = match event {
@@ -429,7 +430,7 @@ impl<'a> Composer<'a> {
         let core = core_tag(tag);
         let fits = match core.as_deref() {
             Some("str" | "timestamp") => return Resolved::Text(text.to_owned()),
-            // The non-specific tag `!` says that the scalar is a text.
+            // The non-specific tag `!` makes the scalar a text.
             None if tag.original() == "!" => return Resolved::Text(text.to_owned()),
             Some("binary") => return Resolved::Text(self.binary(text, at, path)),
             Some("float") => match found {
@@ -463,8 +464,9 @@ impl<'a> Composer<'a> {
         Resolved::Plain(found)
     }
 
-    /// A block scalar whose last line ends with the input and not with a line break has no final line break
-    /// (YAML 1.2.2 section 8.1.1.2, `b-chomped-last`); the parser adds one.
+    /// Removes the final line break that the parser adds to a block scalar whose last line ends at the end of the input.
+    ///
+    /// Without a line break in the input, such a scalar has none (YAML 1.2.2 section 8.1.1.2, `b-chomped-last`).
     fn without_final_break(
         &self,
         text: Cow<'a, str>,
@@ -478,7 +480,7 @@ impl<'a> Composer<'a> {
         let Some(shorter) = text.strip_suffix('\n') else {
             return text;
         };
-        // Blanks up to the indentation are no content, and so no line that could end; further ones are.
+        // Blanks up to the indentation are not content, so they form no line that could end. Further blanks are content.
         let content = shorter.rsplit('\n').next().unwrap_or_default();
         let is_blank = self.last_line.trim_start_matches(' ').is_empty();
         if is_blank && (content.is_empty() || !self.last_line.ends_with(content)) {
@@ -502,7 +504,7 @@ impl<'a> Composer<'a> {
         })
     }
 
-    /// Gives the value of a resolved scalar.
+    /// Returns the value of a resolved scalar.
     fn value(
         &mut self,
         resolved: Resolved,
@@ -530,7 +532,7 @@ impl<'a> Composer<'a> {
         Value::Null
     }
 
-    /// Warns of spellings that read as something other than the text they may be meant to be.
+    /// Warns about spellings that are read as something other than the text that may be meant.
     fn lint(&mut self, value: &Value, text: &str, at: Mark, path: &Path<'_>) {
         let kind = match value {
             Value::Bool(value) if scalar::is_old_boolean(text) => WarningKind::Boolean {
@@ -552,7 +554,7 @@ impl<'a> Composer<'a> {
     }
 }
 
-/// What a scalar is: a text for certain, or what its plain form means.
+/// A resolved scalar: certainly a text, or whatever its plain form means.
 #[derive(Clone)]
 enum Resolved {
     Text(String),
@@ -563,7 +565,7 @@ fn core_tag(tag: &Tag) -> Option<Cow<'_, str>> {
     tag.suffix_in_namespace(CORE)
 }
 
-/// Whether a plain `<<` with this tag merges.
+/// Returns whether a plain `<<` with this tag merges.
 fn may_merge(tag: Option<&Tag>) -> bool {
     tag.is_none_or(|tag| tag.original() == "!" || core_tag(tag).as_deref() == Some("merge"))
 }

@@ -1,65 +1,65 @@
-//! What can be wrong with an input, and what its author may not expect.
+//! Errors in an input, and warnings about what its author may not expect.
 
 use std::fmt;
 
 use crate::node::Mark;
 
-/// Something wrong at a place of the input.
+/// An error at a position of the input.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{kind}")]
 pub struct Error {
     /// What is wrong.
     #[source]
     pub kind: ErrorKind,
-    /// Where.
+    /// The position.
     pub mark: Mark,
-    /// RFC 6901 pointer into the document to the value, or to the collection in which reading stopped.
+    /// The RFC 6901 pointer into the document, to the value or to the collection in which reading stopped.
     pub pointer: String,
 }
 
 impl Error {
-    /// Says what to do about it, where there is something to say.
+    /// Returns what to do about the error, if there is something to say.
     pub fn hint(&self) -> Option<&'static str> {
         self.kind.hint()
     }
 }
 
-/// What is wrong with an input.
+/// The kind of an error in an input.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The text is not YAML.
     #[error("invalid YAML: {message}")]
     Yaml {
-        /// The parser's word.
+        /// The parser's message.
         message: String,
-        /// What to do about it, where that is clear.
+        /// What to do about the error, if that is clear.
         hint: Option<&'static str>,
     },
-    /// A tab where only spaces may indent.
+    /// There is a tab where only spaces may indent.
     #[error("invalid YAML: a tab where only spaces may indent")]
     Tab,
-    /// The text is not JSON; the reader's word.
+    /// The text is not JSON; the reader's message.
     #[error("invalid JSON: {0}")]
     Json(String),
-    /// An alias whose anchor does not come before it in the same document.
+    /// The anchor of an alias does not come before it in the same document.
     #[error("the alias `*{0}` has no anchor `&{0}` before it in this document")]
     UnknownAlias(String),
-    /// An alias inside the value that it stands for.
+    /// An alias is inside the value that it stands for.
     #[error("an alias stands for a value that contains it")]
     AliasInItself,
-    /// One key twice in one mapping.
+    /// A key occurs twice in the same mapping.
     #[error("the key `{key}` occurs twice; it was first set at line {}", first.line)]
     DuplicateKey {
-        /// The key, as JSON has it.
+        /// The key in its JSON form.
         key: String,
-        /// Where it occurs first.
+        /// The position of its first occurrence.
         first: Mark,
     },
-    /// A key that JSON cannot have.
+    /// A key is not possible in JSON.
     #[error("{0} cannot be a key")]
     Key(&'static str),
-    /// A value that its explicit tag does not allow.
+    /// A value does not fit its explicit tag.
     #[error("`{text}` is no {tag}")]
     Tag {
         /// The tag, such as `!!int`.
@@ -67,25 +67,25 @@ pub enum ErrorKind {
         /// The value as written.
         text: String,
     },
-    /// An infinity or `.nan`, which JSON cannot hold.
+    /// A number is an infinity or `.nan`, which JSON cannot hold.
     #[error("`{0}` has no form in JSON")]
     NotFinite(String),
-    /// `!!binary` with something other than base64.
+    /// A value tagged `!!binary` is not base64.
     #[error("the value is tagged `!!binary` and is not base64")]
     NotBase64,
-    /// `!!binary` that is not text.
+    /// A value tagged `!!binary` is not text.
     #[error("the value is tagged `!!binary` and is not UTF-8 once decoded")]
     BinaryNotText,
-    /// `<<` with something other than mappings.
+    /// `<<` merges something other than mappings.
     #[error("`<<` merges a mapping or a list of mappings, and this is neither")]
     Merge,
-    /// Too many collections within collections.
+    /// Collections are nested too deeply.
     #[error("more than {0} collections within one another")]
     Depth(usize),
-    /// Too many values.
+    /// A document has too many values.
     #[error("more than {0} values in one document")]
     Nodes(usize),
-    /// Aliases that expand to too much.
+    /// Aliases expand to too much.
     #[error(
         "the aliases of this document expand to more than the limit of {nodes} values or {bytes} bytes"
     )]
@@ -95,21 +95,21 @@ pub enum ErrorKind {
         /// The limit in bytes.
         bytes: usize,
     },
-    /// An input larger than the limit in bytes.
+    /// The input is larger than the limit in bytes.
     #[error("the file has {size} bytes, more than the limit of {limit}")]
     Size {
-        /// Its size in bytes.
+        /// The size in bytes.
         size: usize,
         /// The limit in bytes.
         limit: usize,
     },
-    /// An input that is not UTF-8.
+    /// The input is not UTF-8.
     #[error("the text is not UTF-8")]
     NotUtf8,
-    /// An input in another Unicode encoding.
+    /// The input is in another Unicode encoding.
     #[error("the text is {0}, not UTF-8")]
     Encoding(&'static str),
-    /// A NUL, which ends the text for many readers.
+    /// The input contains a NUL, which ends the text for many readers.
     #[error("the text contains a NUL character")]
     Nul,
 }
@@ -144,9 +144,9 @@ impl ErrorKind {
 pub struct Warning {
     /// What may be unexpected.
     pub kind: WarningKind,
-    /// Where.
+    /// The position.
     pub mark: Mark,
-    /// RFC 6901 pointer into the document.
+    /// The RFC 6901 pointer into the document.
     pub pointer: String,
 }
 
@@ -157,7 +157,7 @@ impl fmt::Display for Warning {
 }
 
 impl Warning {
-    /// Says what to do about it.
+    /// Returns what to do about the warning.
     pub fn hint(&self) -> &'static str {
         match self.kind {
             WarningKind::Key { .. } => "quote the key if it is text",
@@ -171,42 +171,42 @@ impl Warning {
     }
 }
 
-/// What may be unexpected about a value.
+/// What its author may not expect of a value.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum WarningKind {
-    /// A plain key that becomes another text, such as `on`, which becomes `true`.
+    /// A plain key becomes a different text, such as `on`, which becomes `true`.
     Key {
-        /// As written.
+        /// The key as written.
         text: String,
-        /// The key that it becomes.
+        /// The resulting key.
         key: String,
     },
-    /// A boolean in one of YAML 1.1's other spellings, such as `yes`.
+    /// A boolean is in one of YAML 1.1's other spellings, such as `yes`.
     Boolean {
-        /// As written.
+        /// The value as written.
         text: String,
-        /// What it is read as.
+        /// The value that it is read as.
         value: bool,
     },
-    /// A number in a spelling that texts have too, such as `12e5` or `1_000`.
+    /// A number is in a spelling that texts can have too, such as `12e5` or `1_000`.
     Number {
-        /// As written.
+        /// The value as written.
         text: String,
-        /// What it is read as.
+        /// The value that it is read as.
         value: serde_json::Number,
     },
-    /// A whole number too large to be kept exactly.
+    /// A whole number is too large to be kept exactly.
     Rounded {
-        /// As written.
+        /// The value as written.
         text: String,
     },
-    /// A tag without a meaning in manifests.
+    /// A tag has no meaning in manifests.
     IgnoredTag {
-        /// As written.
+        /// The tag as written.
         tag: String,
     },
-    /// A `<<` that comes after a key, and replaces its value.
+    /// A `<<` comes after a key and replaces its value.
     MergeOverrides {
         /// The key.
         key: String,
@@ -230,7 +230,7 @@ impl fmt::Display for WarningKind {
     }
 }
 
-/// What to do about the syntax errors that people make most.
+/// Returns what to do about the syntax errors that people make most.
 pub(crate) fn syntax_hint(kind: &granit_parser::ErrorKind) -> Option<&'static str> {
     use granit_parser::ErrorKind as Scan;
     Some(match kind {

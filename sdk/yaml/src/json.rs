@@ -1,4 +1,4 @@
-//! JSON to nodes. The reader is `serde_json`; places come from where its raw values lie in the text.
+//! Reads JSON into nodes. The reader is `serde_json`. Positions come from where its raw values lie in the text.
 
 use std::fmt;
 
@@ -73,7 +73,7 @@ impl<'a> Reader<'a> {
         });
     }
 
-    /// Reads one value; none if it cannot be, which is recorded.
+    /// Reads one value. If that fails, records an error and returns `None`.
     fn node(&mut self, raw: &'a RawValue, at: &str, depth: usize) -> Option<Node> {
         let source = raw.get();
         // Raw values borrow from the text, so the difference of the addresses is the offset.
@@ -144,7 +144,7 @@ impl<'a> Reader<'a> {
         let mut known = std::collections::HashMap::new();
         let mut entries = Vec::with_capacity(raw.len());
         for (key, raw) in raw {
-            // Between the end of the last value and the next key there are only blanks and a comma.
+            // Only blanks and a comma come between the end of the previous value and the next key.
             let key_mark = self.cursor.seek('"');
             let pointer = pointer(at, &key);
             let node = self.node(raw, &pointer, depth + 1)?;
@@ -169,7 +169,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// `serde_json` appends the place, which an [`Error`] carries itself.
+/// Returns the message without the position that `serde_json` appends, which an [`Error`] carries itself.
 fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rfind(" at line ") {
@@ -178,7 +178,7 @@ fn without_place(error: &serde_json::Error) -> String {
     }
 }
 
-/// One level of a value.
+/// A value, read one level deep.
 enum Shallow<'a> {
     Scalar(Value),
     Sequence(Vec<&'a RawValue>),

@@ -1,16 +1,16 @@
-//! Reads YAML and JSON as Kubernetes does, and knows the line and column of every value.
+//! Reads YAML and JSON as Kubernetes does, and keeps the line and column of every value.
 //!
 //! `kubectl` and the API server turn YAML into JSON with `sigs.k8s.io/yaml`, which follows YAML 1.1: `yes` is a
 //! boolean, `0777` is 511, `1_000` is 1000. A manifest must mean the same here, so scalars are resolved by the same
 //! rules ([`scalar`](resolve_plain)), on the events of a YAML 1.2 parser. A differential test against the Go module
-//! itself keeps the two equal; where they differ on purpose the test says so. The differences that matter:
+//! keeps the two equal, and lists where they differ on purpose. The points that matter:
 //!
-//! - a key that occurs twice is an error (the Go module silently keeps the last);
-//! - a number that is whole is an integer: `1e3` and `1.0` give `1000` and `1`, which the Go module gives too;
-//! - depth, size and what aliases may expand to are bounded by [`Limits`].
+//! - A key that occurs twice is an error (the Go module silently keeps the last).
+//! - A whole number is an integer: `1e3` and `1.0` give `1000` and `1`, as they do in the Go module.
+//! - [`Limits`] bound the depth, the size and what aliases may expand to.
 //!
-//! Nothing here knows Kubernetes objects: a document is a tree of [`Node`]s. [`read_yaml`] and [`read_json`] never
-//! stop at the first error: a [`Stream`] holds every sound document, and every error and warning with its place.
+//! Nothing here knows about Kubernetes objects: a document is a tree of [`Node`]s. [`read_yaml`] and [`read_json`] never
+//! stop at the first error: a [`Stream`] holds every valid document, and every error and warning with its position.
 
 mod compose;
 mod error;
@@ -25,18 +25,18 @@ pub use error::{Error, ErrorKind, Warning, WarningKind};
 pub use node::{Entry, Mapping, Mark, Node, Value, pointer};
 pub use scalar::resolve_plain;
 
-/// What one input may cost.
+/// The limits on what one input may cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of input; 16 MiB.
+    /// The size of the input in bytes; 16 MiB.
     pub bytes: usize,
-    /// Collections within collections; 100. Stays below the 128 at which most JSON readers stop.
+    /// The nesting depth of collections; 100. This is below the 128 at which most JSON readers stop.
     pub depth: usize,
-    /// Values in one document, what aliases expand to included; 500,000.
+    /// The number of values in one document, including what aliases expand to; 500,000.
     pub nodes: usize,
-    /// Values that aliases add to one document; 100,000.
+    /// The number of values that aliases add to one document; 100,000.
     pub alias_nodes: usize,
-    /// Bytes of text that aliases add to one document; 4 MiB.
+    /// The number of bytes of text that aliases add to one document; 4 MiB.
     pub alias_bytes: usize,
 }
 
@@ -52,18 +52,18 @@ impl Default for Limits {
     }
 }
 
-/// What an input holds.
+/// The contents of an input.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stream {
-    /// The documents without errors, in order; an empty document is a [`Value::Null`].
+    /// The documents without errors, in order. An empty document is a [`Value::Null`].
     pub documents: Vec<Node>,
-    /// Everything wrong, in order. After a syntax error reading goes on at the next `---`.
+    /// The errors, in order. After a syntax error, reading continues at the next `---`.
     pub errors: Vec<Error>,
-    /// What is read as something that its author may not expect, in order.
+    /// Warnings about values that are read as something their author may not expect, in order.
     pub warnings: Vec<Warning>,
 }
 
-/// Reads a stream of YAML documents: UTF-8, with or without a byte order mark, any line ends.
+/// Reads a stream of YAML documents: UTF-8, with or without a byte order mark, with any line endings.
 pub fn read_yaml(bytes: &[u8], limits: &Limits) -> Stream {
     match text::decode(bytes, limits) {
         Ok(text) => compose::stream(text, limits),
@@ -74,7 +74,7 @@ pub fn read_yaml(bytes: &[u8], limits: &Limits) -> Stream {
     }
 }
 
-/// Reads JSON documents, one after the other: UTF-8, with or without a byte order mark.
+/// Reads a stream of JSON documents: UTF-8, with or without a byte order mark.
 pub fn read_json(bytes: &[u8], limits: &Limits) -> Stream {
     match text::decode(bytes, limits) {
         Ok(text) => json::stream(text, limits),

@@ -1,4 +1,4 @@
-//! Mappings in the making: keys as JSON has them, each once.
+//! Mappings under construction: keys in their JSON form, each once.
 
 use std::collections::HashMap;
 
@@ -7,21 +7,23 @@ use crate::{
     scalar::{self, Scalar},
 };
 
-/// From how many keys on a mapping is worth an index: most have few, and comparing those is cheaper than hashing.
+/// The number of keys from which a mapping has an index. Most mappings have few keys, and comparing those is cheaper than
+/// hashing.
 const INDEXED_FROM: usize = 16;
 
-/// A mapping in the making.
+/// A mapping under construction.
 #[derive(Default)]
 pub(crate) struct Building {
     pub(crate) entries: Vec<Entry>,
-    /// For each entry, where the mapping itself set it, if it did; none for a merged one.
+    /// For each entry, the position at which the mapping itself set it; `None` for a merged entry.
     own: Vec<Option<Mark>>,
-    /// Where keys are in `entries`; empty while there are few.
+    /// The indices of keys in `entries`; empty while there are few keys.
     index: HashMap<String, usize>,
 }
 
 impl Building {
-    /// Sets a key of the mapping itself; gives it back, and where it was set before, if it was.
+    /// Sets a key of the mapping itself. If the mapping has already set it, returns the entry and the position of the first
+    /// occurrence.
     pub(crate) fn set_own(&mut self, entry: Entry) -> Result<(), (Entry, Mark)> {
         let Some(at) = self.find(&entry.key) else {
             let mark = entry.key_mark;
@@ -36,7 +38,7 @@ impl Building {
         Ok(())
     }
 
-    /// Sets a merged key; whether that changes a value which the mapping itself set.
+    /// Sets a merged key. Returns whether that changes a value that the mapping itself set.
     pub(crate) fn set_merged(&mut self, entry: Entry) -> bool {
         let Some(at) = self.find(&entry.key) else {
             self.push(entry, None);
@@ -69,7 +71,7 @@ impl Building {
     }
 }
 
-/// What `sigs.k8s.io/yaml` makes of a key, or what it refuses.
+/// Returns the key that `sigs.k8s.io/yaml` makes of a scalar, or what it refuses.
 pub(crate) fn scalar_key(scalar: &Scalar, text: &str) -> Result<String, &'static str> {
     match scalar {
         Scalar::Null => Err("nothing"),

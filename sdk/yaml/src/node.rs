@@ -1,15 +1,15 @@
-//! Documents as trees whose every value knows its place.
+//! Documents as trees in which every value has its position.
 
 use std::fmt;
 
 use serde_json::Number;
 
-/// A place in the input.
+/// A position in the input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mark {
-    /// Line, from 1.
+    /// The line, counted from 1.
     pub line: u32,
-    /// Column in characters, from 1.
+    /// The column in characters, counted from 1.
     pub column: u32,
 }
 
@@ -19,12 +19,12 @@ impl fmt::Display for Mark {
     }
 }
 
-/// A value and its place. What an alias stands for has the place of the anchor.
+/// A value and its position. The value that an alias stands for has the position of the anchor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
     /// The value.
     pub value: Value,
-    /// Where it begins.
+    /// The position where the value begins.
     pub mark: Mark,
 }
 
@@ -35,13 +35,13 @@ pub enum Value {
     Null,
     /// A boolean.
     Bool(bool),
-    /// A finite number; a whole one that 64 bits hold is an integer.
+    /// A finite number. A whole number that fits into 64 bits is an integer.
     Number(Number),
     /// A text.
     String {
         /// The text, unescaped.
         text: String,
-        /// Whether it is written without quotes, on one or more lines.
+        /// Whether the text is written without quotes, on one or more lines.
         plain: bool,
     },
     /// A list.
@@ -50,18 +50,18 @@ pub enum Value {
     Mapping(Mapping),
 }
 
-/// One key of a mapping.
+/// A key of a mapping and its value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// The key, as JSON has it.
+    /// The key in its JSON form.
     pub key: String,
-    /// Where the key begins.
+    /// The position where the key begins.
     pub key_mark: Mark,
     /// The value.
     pub node: Node,
 }
 
-/// A mapping; its keys are unique, in the order in which they were first set.
+/// A mapping. Its keys are unique, and in the order in which they were first set.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Mapping {
     entries: Vec<Entry>,
@@ -73,17 +73,17 @@ impl Mapping {
         Self { entries }
     }
 
-    /// Gives the entry of a key.
+    /// Returns the entry of a key.
     pub fn entry(&self, key: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.key == key)
     }
 
-    /// Gives the value of a key.
+    /// Returns the value of a key.
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.entry(key).map(|entry| &entry.node)
     }
 
-    /// Gives the value of a key, to change it in place.
+    /// Returns a mutable reference to the value of a key.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
         self.entries
             .iter_mut()
@@ -91,7 +91,7 @@ impl Mapping {
             .map(|entry| &mut entry.node)
     }
 
-    /// Takes a key out.
+    /// Removes a key and returns its value.
     pub fn remove(&mut self, key: &str) -> Option<Node> {
         let at = self.entries.iter().position(|entry| entry.key == key)?;
         Some(self.entries.remove(at).node)
@@ -110,24 +110,24 @@ impl Mapping {
         }
     }
 
-    /// Lists the entries in order.
+    /// Returns an iterator over the entries, in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Entry> {
         self.entries.iter()
     }
 
-    /// Lists keys and values in order, to change the values in place.
+    /// Returns an iterator over keys and mutable values, in order.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut Node)> {
         self.entries
             .iter_mut()
             .map(|entry| (entry.key.as_str(), &mut entry.node))
     }
 
-    /// Counts the keys.
+    /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is no key.
+    /// Returns whether there are no keys.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -152,7 +152,7 @@ impl IntoIterator for Mapping {
 }
 
 impl Value {
-    /// Says what kind of value it is, with its article: `a list`.
+    /// Returns the kind of the value, with its article: `a list`.
     pub fn describe(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
@@ -166,7 +166,7 @@ impl Value {
 }
 
 impl Node {
-    /// Gives the text, if the value is one.
+    /// Returns the text, if the value is one.
     pub fn as_str(&self) -> Option<&str> {
         match &self.value {
             Value::String { text, .. } => Some(text),
@@ -174,7 +174,7 @@ impl Node {
         }
     }
 
-    /// Gives the mapping, if the value is one.
+    /// Returns the mapping, if the value is one.
     pub fn as_mapping(&self) -> Option<&Mapping> {
         match &self.value {
             Value::Mapping(mapping) => Some(mapping),
@@ -182,7 +182,7 @@ impl Node {
         }
     }
 
-    /// Gives the list, if the value is one.
+    /// Returns the list, if the value is one.
     pub fn as_sequence(&self) -> Option<&[Node]> {
         match &self.value {
             Value::Sequence(nodes) => Some(nodes),
@@ -190,23 +190,25 @@ impl Node {
         }
     }
 
-    /// Whether the value is nothing.
+    /// Returns whether the value is null.
     pub fn is_null(&self) -> bool {
         self.value == Value::Null
     }
 
-    /// Gives the value of a key, if the value is a mapping that has it.
+    /// Returns the value of a key, if this value is a mapping that has the key.
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.as_mapping()?.get(key)
     }
 
-    /// Gives what an RFC 6901 pointer names.
+    /// Returns the value at an RFC 6901 pointer.
     pub fn at(&self, pointer: &str) -> Option<&Node> {
         segments(pointer).try_fold(self, |node, segment| node.child(&segment))
     }
 
-    /// Gives the place of what an RFC 6901 pointer names, or of the innermost collection on the way that exists: where
-    /// a missing field would have to be written.
+    /// Returns the position of the value at an RFC 6901 pointer.
+    ///
+    /// If there is no such value, this is the position of the innermost collection on the way that exists, where a missing
+    /// field would have to be written.
     pub fn nearest(&self, pointer: &str) -> Mark {
         let mut node = self;
         for segment in segments(pointer) {
@@ -226,7 +228,7 @@ impl Node {
         }
     }
 
-    /// Turns the tree into JSON, without the places.
+    /// Converts the tree to JSON, without the positions.
     pub fn into_json(self) -> serde_json::Value {
         match self.value {
             Value::Null => serde_json::Value::Null,
@@ -241,7 +243,7 @@ impl Node {
         }
     }
 
-    /// Counts the values of the tree, and the bytes of their texts and keys.
+    /// Returns the number of values in the tree, and the number of bytes of their texts and keys.
     pub(crate) fn size(&self) -> (usize, usize) {
         let add = |(nodes, bytes): (usize, usize), (more_nodes, more_bytes): (usize, usize)| {
             (nodes + more_nodes, bytes + more_bytes)
@@ -258,7 +260,7 @@ impl Node {
     }
 }
 
-/// The segments of an RFC 6901 pointer, unescaped.
+/// Returns the segments of an RFC 6901 pointer, unescaped.
 fn segments(pointer: &str) -> impl Iterator<Item = String> + '_ {
     pointer
         .split('/')
@@ -266,7 +268,7 @@ fn segments(pointer: &str) -> impl Iterator<Item = String> + '_ {
         .map(|segment| segment.replace("~1", "/").replace("~0", "~"))
 }
 
-/// Adds a key or an index to an RFC 6901 pointer, escaped.
+/// Returns an RFC 6901 pointer extended by a key or an index, which is escaped.
 ///
 /// ```
 /// assert_eq!(pintle_yaml::pointer("/metadata/annotations", "a/b~c"), "/metadata/annotations/a~1b~0c");

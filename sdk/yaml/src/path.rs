@@ -1,8 +1,8 @@
-//! Where in the document reading is.
+//! The current position in the document, as a path.
 
 use crate::node::pointer;
 
-/// Where in the document, as a list that grows on the stack.
+/// A path into the document, as a linked list that grows on the stack.
 #[derive(Clone, Copy)]
 pub(crate) struct Path<'a> {
     parent: Option<&'a Path<'a>>,

@@ -1,14 +1,16 @@
-//! What a scalar means, by the rules of `sigs.k8s.io/yaml` (its `goyaml.v2`, `resolve.go`), which are YAML 1.1's with
-//! changes of its own: no sexagesimal numbers, timestamps stay texts.
+//! The meaning of scalars by the rules of `sigs.k8s.io/yaml` (its `goyaml.v2`, `resolve.go`). These are the rules of YAML
+//! 1.1 with changes: there are no sexagesimal numbers, and timestamps stay texts.
 
 use serde_json::Number;
 
 use crate::node::Value;
 
-/// The prefix of the tags that `!!` stands for.
+/// The tag prefix that `!!` stands for.
 pub(crate) const CORE: &str = "tag:yaml.org,2002:";
 
-/// What a scalar means. Unlike JSON it tells integers from floats and knows infinities, because keys do.
+/// The meaning of a scalar.
+///
+/// Unlike JSON, this distinguishes integers from floats and has infinities, because keys do, too.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Scalar {
     Null,
@@ -20,7 +22,7 @@ pub(crate) enum Scalar {
     Text,
 }
 
-/// Gives the value that a plain, untagged scalar of this text has.
+/// Returns the value of a plain, untagged scalar with this text.
 ///
 /// Infinities and `.nan`, which JSON cannot hold, stay texts.
 pub fn resolve_plain(text: &str) -> Value {
@@ -31,7 +33,7 @@ pub fn resolve_plain(text: &str) -> Value {
 }
 
 impl Scalar {
-    /// Gives the value; none for texts and for what JSON cannot hold.
+    /// Returns the value; `None` for texts and for what JSON cannot hold.
     pub(crate) fn into_value(self) -> Option<Value> {
         Some(match self {
             Self::Null => Value::Null,
@@ -43,7 +45,7 @@ impl Scalar {
         })
     }
 
-    /// Gives the short tag of what it is.
+    /// Returns the short tag of the scalar's kind.
     pub(crate) fn tag(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -55,10 +57,12 @@ impl Scalar {
     }
 }
 
-/// Gives the JSON number, and for a whole one the integer that its shortest decimal form names, because the API server
-/// refuses `1000.0` for an integer and Go writes that form, `1000`. None for infinities and NaN.
+/// Returns the JSON number of a float; `None` for infinities and NaN.
+///
+/// A whole number becomes the integer of its shortest decimal form, because the API server refuses `1000.0` for an integer,
+/// and Go writes that form, `1000`.
 pub(crate) fn number(value: f64) -> Option<Number> {
-    // Go writes floats from 1e21 on with an exponent; no integer type holds them anyway.
+    // Go writes floats from 1e21 on with an exponent. No integer type can hold them anyway.
     if value.fract() == 0.0 && value.abs() < 1e21 {
         let shortest = format!("{value}");
         if let Ok(value) = shortest.parse::<i64>() {
@@ -105,7 +109,9 @@ fn word(text: &str) -> Scalar {
     }
 }
 
-/// Texts that begin with a digit or a sign: underscores do not count, then integers of any base, then floats.
+/// Resolves a text that begins with a digit or a sign.
+///
+/// Underscores are ignored. Integers of any base are tried first, then floats.
 fn go_number(text: &str) -> Scalar {
     let plain: String = text.chars().filter(|&character| character != '_').collect();
     if let Some(value) = integer(&plain) {
@@ -114,14 +120,14 @@ fn go_number(text: &str) -> Scalar {
     if is_float(&plain) {
         return finite(&plain);
     }
-    // A sign after the prefix is an oddity of resolve.go that costs nothing to share.
+    // Accepting a sign after the prefix is an oddity of resolve.go that costs nothing to share.
     if let Some(digits) = plain.strip_prefix("0b") {
         return i64::from_str_radix(digits, 2).map_or(Scalar::Text, Scalar::Int);
     }
     Scalar::Text
 }
 
-/// Go's `strconv.ParseInt(s, 0, 64)`, then `ParseUint`.
+/// Parses an integer as Go's `strconv.ParseInt(s, 0, 64)` does, then as `ParseUint` does.
 fn integer(plain: &str) -> Option<Scalar> {
     let unsigned = plain.strip_prefix(['+', '-']).unwrap_or(plain);
     let (radix, digits) = match unsigned.as_bytes() {
@@ -144,7 +150,7 @@ fn integer(plain: &str) -> Option<Scalar> {
     u64::from_str_radix(digits, radix).ok().map(Scalar::Uint)
 }
 
-/// `^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$`
+/// Returns whether the text matches `^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$`.
 fn is_float(plain: &str) -> bool {
     let unsigned = plain.strip_prefix(['+', '-']).unwrap_or(plain);
     let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
@@ -165,7 +171,7 @@ fn is_float(plain: &str) -> bool {
         && !(whole.is_empty() && fraction.is_none_or(str::is_empty))
 }
 
-/// Go's `strconv.ParseFloat` of a text that begins with `.`: underscores may stand between digits.
+/// Parses a text that begins with `.` as Go's `strconv.ParseFloat` does: underscores are allowed between digits.
 fn go_float(text: &str) -> Scalar {
     let bytes = text.as_bytes();
     let separates = |at: usize| {
@@ -184,7 +190,7 @@ fn go_float(text: &str) -> Scalar {
     }
 }
 
-/// A float too large for 64 bits is a text, as Go's range error makes it.
+/// Parses a float. One that is too large for 64 bits is a text, because Go reports a range error for it.
 fn finite(plain: &str) -> Scalar {
     match plain.parse::<f64>() {
         Ok(value) if value.is_finite() => Scalar::Float(value),
@@ -192,7 +198,7 @@ fn finite(plain: &str) -> Scalar {
     }
 }
 
-/// What a float is called as a key: `strconv.FormatFloat(f, 'g', -1, 32)`, with YAML's words for the infinities.
+/// Returns the form of a float as a key: `strconv.FormatFloat(f, 'g', -1, 32)`, with YAML's words for the infinities.
 pub(crate) fn float_key(value: f64) -> String {
     #[expect(
         clippy::cast_possible_truncation,
@@ -215,20 +221,20 @@ pub(crate) fn float_key(value: f64) -> String {
     format!("{mantissa}e{sign}{:02}", exponent.unsigned_abs())
 }
 
-/// Whether a boolean is spelled in a way that only YAML 1.1 knows.
+/// Returns whether a boolean is spelled in a way that only YAML 1.1 knows.
 pub(crate) fn is_old_boolean(text: &str) -> bool {
     matches!(resolve(text), Scalar::Bool(_))
         && !matches!(text.as_bytes()[0], b't' | b'T' | b'f' | b'F')
 }
 
-/// Whether a number is spelled in a way that texts are too: a commit `12e5`, an identifier `1_000`.
+/// Returns whether a number is spelled in a way that texts can be too: a commit `12e5`, an identifier `1_000`.
 pub(crate) fn is_odd_number(text: &str) -> bool {
     let hexadecimal = text.contains(['x', 'X']);
     text.contains('_')
         || (text.contains(['e', 'E']) && !text.contains(['.', '+', '-']) && !hexadecimal)
 }
 
-/// Whether a number is written as a whole one.
+/// Returns whether a number is written as a whole number.
 pub(crate) fn is_whole(text: &str) -> bool {
     text.bytes()
         .all(|byte| byte.is_ascii_digit() || byte == b'-')

@@ -1,8 +1,8 @@
-//! Bytes to text.
+//! Decodes bytes into text.
 
 use crate::{Error, ErrorKind, Limits, node::Mark};
 
-/// Gives the text without its byte order mark.
+/// Returns the text without its byte order mark.
 pub(crate) fn decode<'a>(bytes: &'a [u8], limits: &Limits) -> Result<&'a str, Error> {
     let fail = |kind, mark| {
         Err(Error {
@@ -37,8 +37,8 @@ pub(crate) fn decode<'a>(bytes: &'a [u8], limits: &Limits) -> Result<&'a str, Er
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-/// Names the encoding by its byte order mark, or by the zero bytes of its first, ASCII, characters (YAML 1.2.2
-/// section 5.2).
+/// Returns the name of another encoding, recognised by its byte order mark or by the zero bytes of its first, ASCII,
+/// characters (YAML 1.2.2 section 5.2).
 fn other_encoding(bytes: &[u8]) -> Option<&'static str> {
     Some(match bytes {
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => "UTF-32",
@@ -49,13 +49,13 @@ fn other_encoding(bytes: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// The place right after the text.
+/// Returns the position right after the text.
 fn end_of(text: &str) -> Mark {
     let mut cursor = Cursor::new(text);
     cursor.mark(text.len())
 }
 
-/// Finds the places of ascending offsets in one pass.
+/// A cursor that finds the positions of ascending offsets in one pass.
 pub(crate) struct Cursor<'a> {
     text: &'a str,
     offset: usize,
@@ -63,7 +63,7 @@ pub(crate) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// Starts at the beginning of the text.
+    /// Creates a cursor at the beginning of the text.
     pub(crate) fn new(text: &'a str) -> Self {
         Self {
             text,
@@ -72,7 +72,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Gives the place of a byte offset no lower than the one before.
+    /// Returns the position of a byte offset, which must not be lower than the previous one.
     pub(crate) fn mark(&mut self, offset: usize) -> Mark {
         for character in self.text[self.offset..offset].chars() {
             if character == '\n' {
@@ -86,7 +86,7 @@ impl<'a> Cursor<'a> {
         self.mark
     }
 
-    /// Goes to the next `character`, and gives its place; stays where it is if there is none.
+    /// Moves to the next `character` and returns its position. Stays in place if there is none.
     pub(crate) fn seek(&mut self, character: char) -> Mark {
         let offset = self.text[self.offset..]
             .find(character)

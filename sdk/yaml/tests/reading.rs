@@ -1,4 +1,4 @@
-//! What is read, what is refused and where, and what is warned of.
+//! What is read, what is refused and where, and what causes a warning.
 
 use pintle_yaml::{Limits, Stream, read_json, read_yaml};
 use proptest::prelude::*;
@@ -15,7 +15,7 @@ fn one(text: &str) -> Value {
     stream.documents.remove(0).into_json()
 }
 
-/// Errors and warnings as a person would see them.
+/// Returns errors and warnings as a person would see them.
 fn report(stream: &Stream) -> String {
     let errors = stream.errors.iter().map(|error| {
         let hint = error
@@ -35,7 +35,7 @@ fn report(stream: &Stream) -> String {
     errors.chain(warnings).collect()
 }
 
-/// The table that decided how scalars are read.
+/// The table that determined how scalars are read.
 #[test]
 fn the_table_of_kubernetes_semantics() {
     let table = [
@@ -177,7 +177,7 @@ fn warnings_name_what_is_read() {
     );
 }
 
-/// Small and large mappings find their keys in different ways.
+/// Small and large mappings look up their keys in different ways.
 #[test]
 fn keys_are_unique_in_mappings_of_any_size() {
     for size in [1, 14, 15, 16, 17, 40] {
@@ -239,7 +239,7 @@ fn costs_are_bounded() {
     insta::assert_snapshot!(read(&"- x\n".repeat(2_000)), @"error 1000:3 /999: more than 1000 values in one document (split it into several documents or files)");
     insta::assert_snapshot!(read(&"x".repeat(3_000_000)), @"error 1:1 : the file has 3000000 bytes, more than the limit of 2000000 (split it into several documents or files)");
     insta::assert_snapshot!(read("a: &a [[[[[]]]]]\nb: [[[[[*a]]]]]\n"), @"error 2:9 /b/0/0/0/0/0: more than 10 collections within one another (split it into several documents or files)");
-    // The deepest that is allowed stays readable.
+    // The deepest nesting that is allowed stays readable.
     assert_eq!(read(&("[".repeat(10) + &"]".repeat(10))), "");
     assert_eq!(report(&yaml(bomb)), "");
 }
@@ -322,7 +322,7 @@ proptest! {
         let _ = read_json(text.as_bytes(), &Limits::default());
     }
 
-    /// JSON is YAML: both readers give the same values at the same places.
+    /// JSON is YAML: both readers return the same values at the same positions.
     #[test]
     fn json_and_yaml_agree(value in values()) {
         let text = serde_json::to_string_pretty(&value).unwrap();

@@ -1,10 +1,10 @@
-//! Where the two differ.
+//! The known differences between this crate and the Go module.
 
 use serde_json::Value;
 
 use crate::oracle::{Answer, ask, ours, strings};
 
-/// Where the two differ on purpose, each with the reason. `Err` is any error.
+/// The intended differences, each with its reason. `Err` is any error.
 #[test]
 fn known_differences() {
     type Known = (

@@ -1,6 +1,6 @@
-//! The same texts through this crate and through the Go module that `kubectl` and the API server use.
+//! Reads the same texts with this crate and with the Go module that `kubectl` and the API server use.
 //!
-//! The oracle is `tests/oracle/yaml`; Go is a requirement of this test, as it is of `cargo xtask test`.
+//! The oracle is `tests/oracle/yaml`. This test requires Go, as does `cargo xtask test`.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -60,7 +60,7 @@ fn scalars_with_every_tag() {
         .collect();
     let found: Vec<_> = differences(&texts)
         .into_iter()
-        // Go keeps bytes that are not UTF-8 and its JSON encoder replaces each by U+FFFD: the value is lost silently.
+        // Go keeps bytes that are not UTF-8, and its JSON encoder replaces each with U+FFFD: the value is lost silently.
         .filter(|(_, difference)| {
             !(difference.contains("not UTF-8 once decoded") && difference.contains('\u{fffd}'))
         })
@@ -149,8 +149,9 @@ fn structure_keys_and_merges() {
     same(&strings(STRUCTURES.iter().copied()));
 }
 
-/// Texts that a fixed generator makes of pieces of YAML. Syntax that one of the two refuses is no concern here (see
-/// [`known`]); what both read must be the same.
+/// Compares texts that a fixed generator assembles from pieces of YAML.
+///
+/// Syntax that one of the two refuses does not matter here (see [`known`]). What both read must be the same.
 #[test]
 fn what_both_read_is_the_same() {
     let pieces = [

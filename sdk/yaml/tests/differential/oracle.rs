@@ -1,4 +1,4 @@
-//! The Go module, and how its answers are compared.
+//! The Go module, and the comparison of its answers.
 
 use std::{
     collections::BTreeMap,
@@ -70,7 +70,7 @@ pub(crate) fn ours(text: &str) -> Result<Value, String> {
     }
 }
 
-/// Equal, with `-0`, which Go writes for a negative zero and reads as 0.
+/// Returns whether two values are equal, including `-0`, which Go writes for a negative zero and reads as 0.
 pub(crate) fn equal(ours: &Value, go: &Value) -> bool {
     match (ours, go) {
         (Value::Number(ours), Value::Number(go)) => {
@@ -89,7 +89,7 @@ pub(crate) fn equal(ours: &Value, go: &Value) -> bool {
     }
 }
 
-/// What differs, as `text => ours | Go's`.
+/// Returns the differences, as `text => ours | Go's`.
 pub(crate) fn differences(texts: &[String]) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for (text, answer) in texts.iter().zip(ask(texts)) {

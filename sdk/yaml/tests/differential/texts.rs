@@ -1,6 +1,6 @@
-//! What is asked.
+//! The texts that are compared.
 
-/// Scalars of every kind, and what looks like them.
+/// Scalars of every kind, and texts that look like them.
 pub(crate) const SCALARS: &[&str] = &[
     "",
     "~",
