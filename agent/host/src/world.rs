@@ -94,7 +94,7 @@ pub enum Unloadable {
         /// The maximum number of tables.
         most_tables: u32,
     },
-    /// The file could not be read, or the machine has run out of something.
+    /// The file could not be read, the machine has run out of something, or the compiler crashed or took too long.
     #[error("it could not be compiled: {0}")]
     Compile(String),
     /// The compiler process was killed while it worked. Nothing is known about the component.

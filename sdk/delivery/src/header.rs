@@ -19,8 +19,8 @@ const HOST_HEADERS: [&str; 10] = [
 
 /// Checks that a request may have a header with this name. `at` points to the header in the settings.
 ///
-/// A request that the host refuses would fail like a connection: it would be retried again and again without ever
-/// succeeding.
+/// The host refuses a request with a header that it sets itself. Without this check, every delivery would fail for a reason that
+/// the settings could have reported at once.
 pub fn check_header_name(name: &str, at: &str) -> Option<Problem> {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || !name.bytes().all(is_token) {
