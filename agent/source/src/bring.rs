@@ -1,4 +1,4 @@
-//! What is missing comes into the cache, and what cannot be had is in nobody's way who wants something else.
+//! Fetches missing commits into the cache, without letting one that cannot be fetched hold up the others.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,33 +17,33 @@ use crate::{
     store::{ObjectError, Store},
 };
 
-/// Most commits that the server is told of, so that it sends only what has changed since.
+/// The most commits that the server is told we have, so that it sends only what has changed since.
 const HAVES: usize = 64;
 
-/// The commits that are wanted.
+/// The commits that are wanted, and what is known about them.
 pub(crate) struct Wanted {
     pub(crate) commits: Vec<ObjectId>,
-    /// Those of them that the history of the branches and tags, as these are now, does not have.
+    /// The wanted commits that are known not to be in the history of the branches and tags as these are now.
     pub(crate) searched: HashSet<ObjectId>,
-    /// Those that somebody follows by their ids, whether he asks for them now or not. They were here.
+    /// Commits that somebody follows by id, whether or not they are asked for now. They were in the cache.
     pub(crate) kept: Vec<ObjectId>,
 }
 
-/// What became of the commits that are wanted.
+/// The outcome for the commits that are wanted.
 pub(crate) struct Brought {
-    /// Where they are.
+    /// The store that holds them.
     pub(crate) store: Arc<Store>,
-    /// Whether anything was asked for.
+    /// Whether the server was asked for any of them.
     pub(crate) is_new: bool,
-    /// Why some are not there.
+    /// Why some of them are not in the store.
     pub(crate) failed: HashMap<ObjectId, SourceError>,
 }
 
 type Failures = HashMap<ObjectId, FetchError>;
 
-/// Brings commits into the cache. What is here already is not asked for.
+/// Fetches commits into the cache, except those that are already there.
 ///
-/// If what is here cannot be built upon, all that is wanted is fetched anew, once.
+/// If the cached repository cannot be built upon, everything that is wanted is fetched anew, once.
 pub(crate) fn bring(
     session: Session,
     dial: &Dial<'_>,
@@ -87,30 +87,31 @@ pub(crate) fn bring(
     }
 }
 
-/// Says whether a commit can be read, or cannot for a reason that no fetch would change.
+/// Returns whether a commit needs no fetch: it can be read, or cannot be for a reason that no fetch would change.
 fn is_here(store: &Store, id: ObjectId) -> bool {
     !matches!(store.commit(id), Ok(None) | Err(ObjectError::Damaged(_)))
 }
 
-/// Returns commits that were fetched without their history.
+/// Returns the commits that were fetched without their history.
 fn known_commits(store: &Store) -> Vec<ObjectId> {
     let mut commits = shallow_commits(store);
-    // What the file lists and the store lacks was lost. Naming it would have the server leave out what depends on it.
+    // A commit that the file lists but the store lacks was lost. Naming it would make the server leave out what depends on it.
     commits.retain(|id| matches!(store.commit(*id), Ok(Some(_))));
     commits.truncate(HAVES);
     commits
 }
 
-/// Says whether a server that speaks version 2 refuses a commit because no branch and no tag leads to it, from however far.
+/// Returns whether a server that speaks version 2 refused a commit because no branch or tag leads to it, at any distance.
 fn has_searched(refused: &str, id: ObjectId, location: &Location) -> bool {
-    // git sends whatever exists. JGit goes through the history, but through ssh it may have been told to look at tips only.
+    // git sends any commit that exists. JGit searches the history, but over SSH it may be set to look at tips only.
     refused.contains("not our ref")
         || matches!(location, Location::Http(_))
             && refused.contains(&format!("want {id} not valid"))
 }
 
 /// Counts the commits of a store that somebody may follow: those that are wanted now, those that are kept, and those that
-/// branches lead to, as who wants these may ask another time. Tags stay where they are also when nobody follows them any more.
+/// branches lead to, since whoever wants the latter may ask another time. Tags do not count: they stay where they are even when
+/// nobody follows them any more.
 fn followed(store: &Store, refs: &Refs, wanted: &Wanted) -> usize {
     let heads = refs.heads();
     let mut commits: HashSet<ObjectId> = wanted.commits.iter().copied().collect();
@@ -124,7 +125,7 @@ fn all(ids: &[ObjectId], error: &FetchError) -> impl Iterator<Item = (ObjectId, 
     ids.iter().map(|id| (*id, error.clone()))
 }
 
-/// What is wanted, and from whom.
+/// What is wanted, and from which server.
 struct Errand<'a> {
     dial: &'a Dial<'a>,
     slot: &'a Slot,
@@ -133,9 +134,9 @@ struct Errand<'a> {
 }
 
 impl Errand<'_> {
-    /// Fetches anew what has grown too much, or adds to it after all where not all of it can be had again: a commit may by
-    /// now be too large to be sent at once, or no branch may lead to it any more. That it is tried is noted first, so that it is in
-    /// the way of one fetch at most, however it ends.
+    /// Fetches an overgrown repository anew. If not all of it can be fetched again, adds to the existing one after all: a
+    /// commit may by now be too large to be sent at once, or no branch may lead to it any more. The attempt is recorded first,
+    /// so that it gets in the way of at most one fetch, however it ends.
     fn instead(
         &self,
         session: Session,
@@ -162,7 +163,7 @@ impl Errand<'_> {
         self.onto(None, store, missing)
     }
 
-    /// Adds to what is here.
+    /// Adds to the cached repository.
     fn onto(
         &self,
         session: Option<Session>,
@@ -177,7 +178,7 @@ impl Errand<'_> {
             .filter(|id| matches!(failed.get(id), Some(FetchError::Objects(_))))
             .collect();
         let is_lost = failed.values().any(|error| !error.is_about_commits());
-        // Where nothing was there is nothing that could be to blame.
+        // If the cache was empty, it cannot be to blame.
         if unfit.is_empty() || was_empty || is_lost {
             return (store, failed);
         }
@@ -185,15 +186,16 @@ impl Errand<'_> {
             url = self.dial.conversation.url(),
             "a fetch does not fit what is in the cache: fetching all of it anew"
         );
-        // Nothing can be added to what is here: a commit that is only kept, and is nowhere else, must not leave it at that for ever.
+        // Nothing can be added to the cached repository. A commit that is only kept, and exists nowhere else, must not leave it
+        // in that state forever.
         let (store, again) = self.anew(None, store, &unfit, &[]);
         failed.retain(|id, _| !unfit.contains(id));
         failed.extend(again);
         (store, failed)
     }
 
-    /// Fetches into an empty repository: first what is missing, and if any of that comes, all else that is wanted or kept and
-    /// was here. It takes the place of the old one if nothing of that is lost.
+    /// Fetches into an empty repository: first the missing commits, then, if any of those arrive, everything else that is
+    /// wanted or kept and was cached. The new repository replaces the old one if nothing of that is lost.
     fn anew(
         &self,
         session: Option<Session>,
@@ -207,7 +209,7 @@ impl Errand<'_> {
         };
         let mut failed = self.attempt(session, draft.store(), missing, true);
         if failed.len() == missing.len() {
-            // Then it was not what is here that was in the way.
+            // Then the cached repository was not the obstacle.
             return (old, failed);
         }
         let wants = &self.wanted.commits;
@@ -219,11 +221,11 @@ impl Errand<'_> {
             .filter(|id| !missing.contains(id) && is_here(&old, *id))
             .collect();
         let mut lost = self.attempt(None, draft.store(), &rest, true);
-        // That a server has no such commit is no failure of the fetch, and the commit may be here and nowhere else.
+        // A server that lacks a commit does not make the fetch fail, and the commit may exist here and nowhere else.
         let gone = rest.iter().find(|id| !is_here(draft.store(), **id));
         let adopted = match gone {
             None => draft.adopt().map_err(FetchError::Known),
-            // What becomes of one that is only kept says nothing of those that are missing.
+            // The fate of a commit that is only kept says nothing about the missing ones.
             Some(id) => Err(lost
                 .remove(id)
                 .filter(|_| wants.contains(id))
@@ -245,7 +247,7 @@ impl Errand<'_> {
         }
     }
 
-    /// Fetches what a server may send, all tips at once. If that fails because of one of them, each is fetched alone.
+    /// Fetches what the server may send, all tips at once. If one of them makes that fail, fetches each on its own.
     fn attempt(
         &self,
         session: Option<Session>,
@@ -301,13 +303,13 @@ impl Errand<'_> {
     }
 }
 
-/// A connection that is made anew when the last fetch has used it up.
+/// A connection that is reopened after a fetch has used it up.
 struct Line<'a> {
     dial: &'a Dial<'a>,
     refs: &'a Refs,
     searched: &'a HashSet<ObjectId>,
     store: &'a Store,
-    /// Whether the store is to take the place of another one.
+    /// Whether the store is meant to replace another one.
     is_draft: bool,
     open: Option<Session>,
 }
@@ -321,7 +323,7 @@ impl Line<'_> {
         Ok(self.open.insert(session))
     }
 
-    /// Fetches one commit, which may be no tip. That there is none such is no failure.
+    /// Fetches one commit, which need not be a tip. It is not a failure if no such commit exists.
     fn one(&mut self, id: ObjectId) -> Result<(), FetchError> {
         if self.refs.is_tip(&id) {
             return self.tips(&[id]);
@@ -329,9 +331,9 @@ impl Line<'_> {
         let is_old = self.session()?.is_old();
         let refused = match self.tips(&[id]) {
             Ok(()) => return Ok(()),
-            // Before version 2 a refusal comes where objects would.
+            // Before version 2, a refusal arrives where the objects would.
             Err(FetchError::Objects(reason)) if is_old => reason,
-            // Through ssh it arrives as the end of the server's process.
+            // Over SSH it arrives as the end of the server's process.
             Err(
                 FetchError::Refused(reason)
                 | FetchError::Known(SourceError::Protocol { reason, .. }),
@@ -343,7 +345,7 @@ impl Line<'_> {
         if is_searched || !is_old && has_searched(&refused, id, self.dial.location) {
             return Ok(());
         }
-        // Older servers, and some others, send tips only; then the commit may still be in their history.
+        // Older servers, and some others, send tips only. The commit may still be in the history of those.
         let fetched = self.fetch(&self.refs.tips(), &Shallow::undo());
         fetched.map_err(|error| match error {
             FetchError::Known(SourceError::TooLarge { url, what, limit }) => {
@@ -368,8 +370,8 @@ impl Line<'_> {
 
     fn fetch(&mut self, wants: &[ObjectId], depth: &Shallow) -> Result<(), FetchError> {
         let is_old = self.session()?.is_old();
-        // What an old server leaves out of a history because it takes a commit that is here for all before it would count as
-        // not there at all. And what takes the place of something that did not fit is to depend on nothing.
+        // An old server assumes that whoever has a commit has everything before it. What it leaves out of a history for that
+        // reason would count as nonexistent. And a replacement for a store that did not fit must not depend on anything.
         let is_silent = is_old && (self.is_draft || *depth == Shallow::undo());
         let haves = if is_silent {
             Vec::new()
@@ -378,14 +380,14 @@ impl Line<'_> {
         };
         let is_unusual = is_old && !haves.is_empty();
         match self.turn(wants, haves, depth) {
-            // Before version 2 git's own client says in several turns what it has. To say it in one is allowed, but not
-            // every server may be ready for that.
+            // Before version 2, git's own client lists what it has over several turns. Listing it all in one turn is allowed,
+            // but not every server may be prepared for that.
             Err(
                 FetchError::Refused(_)
                 | FetchError::Objects(_)
                 | FetchError::Known(
                     SourceError::Protocol { .. }
-                    // One that says when to come again means just that.
+                    // A server that says when to come back means just that.
                     | SourceError::Unavailable {
                         retry_after: None, ..
                     },
@@ -408,12 +410,12 @@ impl Line<'_> {
         let session = self.session()?;
         let listed = session.is_old().then(|| refs.listed(wants));
         let wants = listed.as_deref().unwrap_or(wants);
-        // A flaw in a decoder is about what it decodes, and must not be in the way of anything else.
+        // A flaw in a decoder concerns only what it decodes, and must not get in the way of anything else.
         let fetched = caught(|| session.fetch(store, wants, haves, depth)).unwrap_or_else(|said| {
             let reason = format!("the decoder failed: {said}");
             Err(FetchError::Objects(reason))
         });
-        // Version 2 takes one command after the other; before it a connection is for one fetch.
+        // Version 2 accepts one command after another. Before it, a connection serves one fetch.
         if fetched.is_err() || session.is_old() {
             self.open = None;
         }

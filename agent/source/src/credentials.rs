@@ -1,4 +1,4 @@
-//! What opens a repository.
+//! Credentials that open a repository.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -18,7 +18,7 @@ pub struct Credentials {
 /// How to log in.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub enum Login {
-    /// Not at all.
+    /// No login.
     #[default]
     Anonymous,
     /// HTTP basic authentication. Hosts take an access token as the password, often with any user name.
@@ -39,7 +39,7 @@ pub enum Login {
     },
 }
 
-/// Why a Secret's data does not make credentials.
+/// Why the data of a Secret does not make credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialsError {
     /// The Secret has none of the keys.
@@ -79,8 +79,8 @@ pub(crate) const KNOWN_HOSTS_HINT: &str = ": get the host's keys with `ssh-keysc
      publishes, and put them into `known_hosts`";
 
 impl Credentials {
-    /// Reads the data of a Secret, as an Application's `credentials` names it. Unknown keys are left alone, because
-    /// other tools keep things such as public keys beside ours.
+    /// Reads credentials from the data of a Secret, as an Application's `credentials` names it. Unknown keys are ignored,
+    /// because other tools keep things such as public keys beside ours.
     pub fn from_secret(data: &BTreeMap<String, Vec<u8>>) -> Result<Self, CredentialsError> {
         let text = |key: &'static str| -> Result<Option<String>, CredentialsError> {
             let Some(bytes) = data.get(key) else {
@@ -154,7 +154,7 @@ impl Credentials {
         })
     }
 
-    /// Tells credentials apart, under a key without which nobody can check a guess.
+    /// Returns a digest that tells credentials apart. Nobody can check a guess against it without the key.
     pub(crate) fn fingerprint(&self, key: &[u8]) -> Digest {
         let digest = Digester::new("source-credentials/v1").part(key);
         let digest = match &self.login {
@@ -174,7 +174,7 @@ impl Credentials {
     }
 }
 
-/// Takes the line end off that `echo` puts there, and refuses what would break out of an HTTP header.
+/// Strips the line end that `echo` adds, and refuses anything that would break out of an HTTP header.
 fn line(key: &'static str, text: &str) -> Result<String, CredentialsError> {
     let text = text.trim_end_matches(['\r', '\n']);
     if text.chars().any(char::is_control) {

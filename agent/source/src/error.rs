@@ -1,4 +1,4 @@
-//! Why there is no revision.
+//! Why a repository gives no revision.
 
 use std::{
     any::Any,
@@ -12,7 +12,7 @@ use pintle_core::causes::chain_with;
 
 /// Why a repository could not be read.
 ///
-/// Addresses in it hold no passwords. It can be cloned, because one failed fetch is told to all who shared it.
+/// Addresses in it contain no passwords. It can be cloned, because every caller that shared a fetch gets its failure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
     /// The address is malformed, of an unknown kind, or holds a secret.
@@ -31,7 +31,7 @@ pub enum SourceError {
         /// The path.
         url: String,
     },
-    /// No repository at a path of this machine.
+    /// There is no repository at a path of this machine.
     #[error("{} is not in a git repository: run `git init` and commit, or take the files as they are with --dev", .path.display())]
     NotARepository {
         /// The path.
@@ -53,7 +53,7 @@ pub enum SourceError {
         /// Whether credentials were sent.
         given: bool,
     },
-    /// The server knows who asks, and says no.
+    /// The server knows who is asking, and refuses.
     #[error("{url} may not be read with these credentials: {reason}")]
     Forbidden {
         /// The repository.
@@ -69,7 +69,7 @@ pub enum SourceError {
         /// Whether credentials were sent.
         given: bool,
     },
-    /// No connection, or it broke.
+    /// There is no connection, or it broke.
     #[error("{url} cannot be reached: {reason}")]
     Unreachable {
         /// The repository.
@@ -77,7 +77,7 @@ pub enum SourceError {
         /// What the network says.
         reason: String,
     },
-    /// The server is there, and says that it cannot answer now.
+    /// The server answers, but says that it is not available now.
     #[error("{url} is not available: {reason}")]
     Unavailable {
         /// The repository.
@@ -87,7 +87,7 @@ pub enum SourceError {
         /// How long it asks to be left alone.
         retry_after: Option<Duration>,
     },
-    /// Nothing came for too long, or all of it took too long.
+    /// Nothing arrived for too long, or the whole took too long.
     #[error("{url} {doing} for more than {}", seconds(.limit))]
     Timeout {
         /// The repository.
@@ -97,7 +97,7 @@ pub enum SourceError {
         /// The limit.
         limit: Duration,
     },
-    /// Others on this machine kept it waiting for too long. It says nothing about the server.
+    /// Other work on this machine delayed it for too long. This says nothing about the server.
     #[error("{url} was not read within {}: it waited for other fetches on this machine", seconds(.limit))]
     Busy {
         /// The repository.
@@ -105,7 +105,7 @@ pub enum SourceError {
         /// The limit.
         limit: Duration,
     },
-    /// Its list of references is long, and not all of it came in the time that others wait for it. The server does answer.
+    /// The list of references is long, and not all of it arrived in the time that others wait for it. The server does answer.
     #[error("{url} has a long list of branches and tags, the rest of which did not come within {}: delete those that nobody needs", seconds(.limit))]
     SlowList {
         /// The repository.
@@ -123,7 +123,7 @@ pub enum SourceError {
         /// What is wrong with the certificate.
         reason: String,
     },
-    /// The server's SSH key is not the one that is known, or not of a type that is accepted.
+    /// The server's SSH key is not the known one, or is of a type that is not accepted.
     #[error("{url} is not trusted: {reason}")]
     HostKey {
         /// The repository.
@@ -139,7 +139,7 @@ pub enum SourceError {
         /// The repository.
         url: String,
     },
-    /// What answers is no git server, or breaks the protocol.
+    /// What answers is not a git server, or breaks the protocol.
     #[error("{url} does not answer as a git server: {reason}")]
     Protocol {
         /// The repository.
@@ -147,7 +147,7 @@ pub enum SourceError {
         /// What is wrong.
         reason: String,
     },
-    /// More than is accepted.
+    /// The server sends more than is accepted.
     #[error("{url} sends {}", .what.over(*.limit))]
     TooLarge {
         /// The repository.
@@ -244,7 +244,7 @@ pub enum SourceError {
     /// The revision has no such folder.
     #[error("{revision} has no folder `{path}`{offer}")]
     NoFolder {
-        /// The revision, for people.
+        /// The revision, in a form for people.
         revision: String,
         /// The path asked for.
         path: String,
@@ -254,7 +254,7 @@ pub enum SourceError {
     /// The tree could not be read.
     #[error(transparent)]
     Tree(#[from] pintle_core::tree::TreeError),
-    /// The objects that arrived are malformed or incomplete, also when fetched anew.
+    /// The objects that arrived are malformed or incomplete, even when fetched anew.
     #[error("{url} sends objects that are malformed or incomplete: {reason}")]
     Objects {
         /// The repository.
@@ -269,7 +269,7 @@ pub enum SourceError {
         path: PathBuf,
         /// What the system says, and what to do.
         reason: String,
-        /// Whether it is full.
+        /// Whether the reason is that no room is left.
         is_full: bool,
     },
     /// The process is stopping.
@@ -285,22 +285,22 @@ pub enum SourceError {
 pub enum Excess {
     /// Branches and tags, in bytes of their list.
     References,
-    /// One transfer, in bytes as it is sent.
+    /// One transfer, in bytes as sent.
     Transfer,
-    /// Objects of one transfer.
+    /// The objects of one transfer.
     Objects,
-    /// One object, in bytes as it is used.
+    /// One object, in bytes when unpacked.
     Object,
-    /// All objects of one transfer together, in bytes as they are used.
+    /// All objects of one transfer together, in bytes when unpacked.
     Unpacked,
-    /// Objects that are needed at the same time to make others from them, in bytes.
+    /// The objects that are needed at the same time to make others from them, in bytes.
     Bases,
-    /// Objects that one is made from, one after the other.
+    /// The chain of objects that one object is made from, one after the other.
     Chain,
 }
 
 impl Excess {
-    /// Says what there is too much of, and what helps.
+    /// Describes what there is too much of, and what helps.
     fn over(self, limit: u64) -> String {
         format!("{}: {}", self.measure(limit), self.advice())
     }
@@ -353,10 +353,10 @@ impl Excess {
 }
 
 impl SourceError {
-    /// Says whether trying again later, with nothing changed here, may succeed.
+    /// Returns whether trying again later, with nothing changed here, may succeed.
     ///
-    /// What a push, a new credential or an edit of the source has to mend first is not retryable; the next poll sees
-    /// that in any case.
+    /// An error that only a push, a new credential or an edit of the source can fix is not retryable; the next poll sees such a
+    /// change in any case.
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
@@ -382,7 +382,7 @@ impl SourceError {
 }
 
 impl SourceError {
-    /// Says how long the server asks to be left alone from now on.
+    /// Sets how long the server asks to be left alone from now on.
     pub(crate) fn with_retry_after(mut self, left: Duration) -> Self {
         if let Self::Unavailable { retry_after, .. } = &mut self {
             *retry_after = Some(left);
@@ -390,12 +390,12 @@ impl SourceError {
         self
     }
 
-    /// Says whether there was no connection, or nothing came in time.
+    /// Returns whether there was no connection, or nothing arrived in time.
     pub(crate) fn is_silence(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Timeout { .. })
     }
 
-    /// Says that a file or folder of the cache cannot be used.
+    /// Returns the error for a file or folder of the cache that cannot be used.
     pub(crate) fn cache(path: &Path, error: &io::Error) -> Self {
         let is_full = is_full(error);
         let advice = if is_full {
@@ -412,14 +412,14 @@ impl SourceError {
         }
     }
 
-    /// Says whether the cache has no room left.
+    /// Returns whether the cache has no room left.
     pub(crate) fn is_full(&self) -> bool {
         matches!(self, Self::Cache { is_full: true, .. })
     }
 }
 
-/// Finds out of an error of git whether this machine is to blame: no room, or no right to write. Then nothing is wrong with
-/// what was being written, nor with what is there already.
+/// Finds the cause of a git error that lies with this machine: no room, or no permission to write. In that case nothing is
+/// wrong with what was being written, nor with what is already there.
 pub(crate) fn lack(error: &gix::Error) -> Option<&io::Error> {
     error
         .iter_errors()
@@ -449,8 +449,8 @@ fn seconds(limit: &Duration) -> String {
     }
 }
 
-/// Runs what decodes data from elsewhere: a flaw in a decoder must not take down more than this one call. What it said when
-/// it panicked is the error.
+/// Runs code that decodes data from elsewhere: a flaw in a decoder must not take down more than this one call. If it panics,
+/// the panic message is the error.
 pub(crate) fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| said(panic.as_ref()))
 }
@@ -463,12 +463,12 @@ fn said(panic: &(dyn Any + Send)) -> String {
     one_line(text.unwrap_or("no reason given"))
 }
 
-/// Writes an error and its causes as one line.
+/// Formats an error and its causes as one line.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     chain_with(error, one_line)
 }
 
-/// Makes text of another party fit for a status: one line, no control characters, not longer than 500 characters.
+/// Makes third-party text fit for a status: one line, no control characters, no longer than 500 characters.
 pub(crate) fn one_line(text: &str) -> String {
     let words: Vec<&str> = text
         .split(|c: char| c.is_whitespace() || c.is_control())
@@ -518,7 +518,7 @@ mod tests {
             Other, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
         };
 
-        // As deep as gix has it, and beside an error of another kind.
+        // Nested as deeply as in gix, inside an error of another kind.
         let error = |kind: io::ErrorKind| {
             let inner = gix::Error::from_error(io::Error::new(kind, "no"));
             gix::Error::from_error(io::Error::other(inner))

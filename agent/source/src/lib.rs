@@ -1,14 +1,13 @@
 //! Revisions from git: fetched once, read from the object database.
 //!
-//! [`Repositories`] turn a repository's address, [`Credentials`] and a
-//! [`Reference`](pintle_core::application::Reference) into a [`Snapshot`]: a
-//! [`Revision`](pintle_core::revision::Revision) whose folders are [`Tree`](pintle_core::tree::Tree)s. [`local()`] does
-//! so for the repository around a path, and [`WorkTree`] for files that are not committed. What users need to know is
-//! in `docs/reference/sources.md`.
+//! [`Repositories`] turn a repository's address, [`Credentials`] and a [`Reference`](pintle_core::application::Reference) into
+//! a [`Snapshot`]: a [`Revision`](pintle_core::revision::Revision) whose folders are [`Tree`](pintle_core::tree::Tree)s.
+//! [`local()`] does the same for the repository around a path, and [`WorkTree`] for files that are not committed.
+//! `docs/reference/sources.md` explains what users need to know.
 //!
-//! What this crate never does: check files out, run a repository's hooks, filters or configuration, ask a person for a
-//! password, trust a host that was not known, follow a link out of a repository, or send credentials to another server than
-//! the one they are for. Everything that a server sends is bounded by [`Limits`].
+//! This crate never checks files out, runs a repository's hooks, filters or configuration, asks a person for a password, trusts
+//! an unknown host, follows a link out of a repository, or sends credentials to any server other than the one they are for.
+//! Everything that a server sends is bounded by [`Limits`].
 
 mod bring;
 mod cache;

@@ -1,36 +1,37 @@
-//! How much is accepted from a repository.
+//! Limits on what is accepted from a repository.
 
 use std::{path::PathBuf, time::Duration};
 
-/// Bounds of what is fetched and read. What is over one of them is refused with an error that names it.
+/// Limits on what is fetched and read. Whatever exceeds one of them is refused with an error that names the limit.
 ///
-/// The defaults are for an agent that may have 1 GiB of memory. The command line uses them too: what it renders, the
-/// agent renders.
+/// The defaults are for an agent that may use 1 GiB of memory. The command line uses them too, so that the agent renders what
+/// the command line renders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Largest file that can be read, in bytes.
+    /// The size of the largest file that can be read, in bytes.
     pub file: u64,
-    /// Most entries in one folder.
+    /// The most entries in one folder.
     pub entries: usize,
-    /// Deepest folder below the root of the revision.
+    /// The depth of the deepest folder below the root of the revision.
     pub depth: usize,
-    /// Largest object of any kind that a fetch takes, in bytes when decompressed: memory is needed for some ten of them
-    /// at a time, and for no more, however many fetches there are.
+    /// The size of the largest object of any kind that a fetch accepts, in bytes when decompressed. Memory is needed for some
+    /// ten of them at a time, and for no more, however many fetches there are.
     pub object: u64,
-    /// Most bytes of one fetch, compressed. They go to the disk, not into memory.
+    /// The most bytes of one fetch, compressed. They go to disk, not into memory.
     pub pack: u64,
-    /// Most objects of one fetch: each takes some 200 bytes of memory.
+    /// The most objects of one fetch. Each takes some 200 bytes of memory.
     pub objects: u32,
-    /// Most bytes of all objects of one fetch when decompressed: they take time, not memory.
+    /// The most bytes of all objects of one fetch, when decompressed. They take time, not memory.
     pub unpacked: u64,
-    /// Most bytes of a list of branches and tags, as it is sent; reading it takes some five times as many of memory, and
-    /// of those with more than 1 MiB two are read at a time. Before version 2 of git's protocol all other references are in it too.
+    /// The most bytes of a list of branches and tags, as sent. Reading a list takes some five times as many bytes of memory,
+    /// and of the lists with more than 1 MiB two are read at a time. Before version 2 of git's protocol, the list includes all
+    /// other references.
     pub refs: u64,
-    /// Time to connect.
+    /// The time allowed for connecting.
     pub connect: Duration,
-    /// Longest silence of the server.
+    /// The longest silence of the server.
     pub idle: Duration,
-    /// Longest time for all of one fetch.
+    /// The longest time for a whole fetch.
     pub total: Duration,
 }
 
@@ -53,12 +54,12 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Most bytes of objects that are kept at the same time, because others are made from them.
+    /// Returns the most bytes of objects that are kept at the same time because others are made from them.
     pub(crate) fn bases(&self) -> u64 {
         self.object.saturating_mul(2)
     }
 
-    /// Most bytes that reading one object may need: twice its size, and what it is made from.
+    /// Returns the most bytes that reading one object may need: twice its size, and what it is made from.
     pub(crate) fn reading(&self) -> u64 {
         self.object.saturating_mul(4)
     }
@@ -67,23 +68,23 @@ impl Limits {
 /// How [`Repositories`](crate::Repositories) work.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Folder for what was fetched. It is a cache: it may be deleted at any time, and may be shared by processes.
+    /// The folder for fetched repositories. It is a cache: it may be deleted at any time, and processes may share it.
     pub cache_dir: PathBuf,
-    /// What is accepted from a repository.
+    /// The limits on what is accepted from a repository.
     pub limits: Limits,
     /// Whether paths and `file://` URLs may be read. An agent must not: its file system is not its tenants'.
     pub local: bool,
     /// Whether `ssh` without a key may use the caller's agent, configuration and known hosts, as git does on a laptop.
     pub ambient_ssh: bool,
-    /// Most fetches at one time. Of these at most five are from one host, and never all; from a host that was silent the
-    /// last time, or hardly sent anything for as long, one, and from all such hosts half.
+    /// The most fetches at one time. At most five of these are from one host, and one host never has all of them. A host that
+    /// was silent the last time, or hardly sent anything for as long, has one, and all such hosts together have half.
     pub concurrency: usize,
-    /// When the cache folder holds more bytes than this, the repositories that were not used for longest are removed.
+    /// The bytes above which the cache folder loses its least recently used repositories.
     pub cache_bytes: u64,
 }
 
 impl Options {
-    /// Returns what an agent in a cluster uses: nothing but what the source and its credentials name.
+    /// Returns the options of an agent in a cluster, which uses nothing but what the source and its credentials name.
     pub fn new(cache_dir: impl Into<PathBuf>) -> Self {
         Self {
             cache_dir: cache_dir.into(),
@@ -95,7 +96,7 @@ impl Options {
         }
     }
 
-    /// Returns what a command line uses: also paths, and the caller's own way to use `ssh`.
+    /// Returns the options of a command line, which also reads paths and may use the caller's own `ssh` setup.
     pub fn interactive(cache_dir: impl Into<PathBuf>) -> Self {
         Self {
             local: true,

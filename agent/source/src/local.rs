@@ -1,4 +1,4 @@
-//! Repositories on this machine: read where they are, without a copy or another process.
+//! Repositories on this machine, read in place without a copy or another process.
 
 use std::{
     path::{Path, PathBuf},
@@ -19,7 +19,7 @@ use crate::{
 /// A folder within a repository on this machine.
 #[derive(Debug, Clone)]
 pub struct Local {
-    /// The commit that HEAD names. Changes that are not committed are not in it.
+    /// The commit that HEAD names. It does not contain uncommitted changes.
     pub snapshot: Snapshot,
     /// The folder's path within the repository.
     pub path: TreePath,
@@ -27,9 +27,9 @@ pub struct Local {
     pub root: PathBuf,
 }
 
-/// Finds the repository that a path of this machine is in, and opens it at its HEAD.
+/// Finds the repository that contains a path of this machine, and opens it at its HEAD.
 ///
-/// The error [`SourceError::NotARepository`] means that there is none, [`SourceError::Empty`] that it has no commit.
+/// Returns [`SourceError::NotARepository`] if there is none, and [`SourceError::Empty`] if it has no commit.
 pub fn local(path: &Path, limits: Limits) -> Result<Local, SourceError> {
     let (repository, root) = discover(path, limits)?;
     let real = real_path(path)?;
@@ -53,20 +53,20 @@ pub fn local(path: &Path, limits: Limits) -> Result<Local, SourceError> {
     })
 }
 
-/// Says whether a folder of this machine is a bare repository: its files are those of git, and nobody's to be taken.
+/// Returns whether a folder of this machine is a bare repository. The files of one are git's own, and not for anybody to use.
 pub fn is_bare(path: &Path) -> bool {
     path.is_dir() && !path.join(".git").exists() && gix::discover::is_git(path).is_ok()
 }
 
-/// Returns the folder of git's own in which new commits of the repository around a path show: of a linked working tree that of the
-/// main repository, which has the refs.
+/// Returns git's own folder in which new commits of the repository around a path show up. For a linked working tree it is that
+/// of the main repository, which has the refs.
 pub fn git_folder(path: &Path) -> Option<PathBuf> {
     let (repository, _) = discover(path, Limits::default()).ok()?;
     let repository = repository.to_thread_local();
     repository.common_dir().canonicalize().ok()
 }
 
-/// Opens the repository around a path, and returns it with the folder that it is of.
+/// Opens the repository around a path, and returns it with the folder that it belongs to.
 pub(crate) fn discover(
     path: &Path,
     limits: Limits,
@@ -101,7 +101,7 @@ fn cannot(path: &Path, reason: &str) -> SourceError {
     }
 }
 
-/// Opens the repository at exactly this path, bare or not, and reads what the reference means in it.
+/// Opens the repository at exactly this path, bare or not, and reads its references.
 pub(crate) fn open(path: &Path, limits: Limits) -> Result<(Arc<Store>, Refs), SourceError> {
     if !path.exists() {
         return Err(SourceError::NotFound {
@@ -125,7 +125,7 @@ pub(crate) fn open(path: &Path, limits: Limits) -> Result<(Arc<Store>, Refs), So
     Ok((store, refs))
 }
 
-/// Reads a snapshot of a repository that needs no fetch.
+/// Returns the snapshot of a reference in a repository that needs no fetch.
 pub(crate) fn snapshot(
     store: &Arc<Store>,
     refs: &Refs,
@@ -176,7 +176,7 @@ fn refs(store: &Store, url: &str) -> Result<Refs, SourceError> {
         .map_err(broken)?
     {
         let Ok(reference) = reference else {
-            // One malformed file below refs/ hides one name; it does not hide the others.
+            // One malformed file below refs/ hides its own name, and no others.
             continue;
         };
         let TargetRef::Object(id) = reference.target() else {

@@ -1,4 +1,4 @@
-//! Where a repository is.
+//! The address of a repository.
 
 use std::{fmt, path::PathBuf};
 
@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::error::SourceError;
 
-/// A repository's address, taken apart once and checked.
+/// A repository's address, parsed and checked once.
 ///
 /// Its text ([`fmt::Display`]) is safe to show: an address that carries a password, or something that could be one, is
 /// never accepted.
@@ -20,13 +20,13 @@ pub(crate) enum Location {
     Local(PathBuf),
 }
 
-/// What `ssh` is told.
+/// The address that `ssh` is given.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct SshAddress {
     pub(crate) user: Option<String>,
     pub(crate) host: String,
     pub(crate) port: Option<u16>,
-    /// As the server gets it: with a leading `/` it is absolute, else relative to the account's home.
+    /// The path as the server gets it: absolute with a leading `/`, otherwise relative to the account's home.
     pub(crate) path: String,
 }
 
@@ -60,12 +60,12 @@ impl Location {
         Ok(Self::Local(PathBuf::from(text)))
     }
 
-    /// Says whether this address needs no network.
+    /// Returns whether this address needs no network.
     pub(crate) fn is_local(&self) -> bool {
         matches!(self, Self::Local(_))
     }
 
-    /// Returns the name of the host, without the port: what is behind one name shares its troubles.
+    /// Returns the name of the host without the port, since everything behind one name shares its troubles.
     pub(crate) fn host(&self) -> String {
         match self {
             Self::Http(url) => url.host_str().unwrap_or_default().to_ascii_lowercase(),
@@ -85,11 +85,12 @@ impl fmt::Display for Location {
     }
 }
 
-/// Two addresses never have one text: it tells what was fetched from one from what was fetched from the other.
+/// Writes a text that no other address has. It keeps what was fetched from one address apart from what was fetched from
+/// another.
 impl fmt::Display for SshAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // In a URL a path is absolute, or begins with a home. For any other there is only the form `user@host:path`, which
-        // it was then written in, so that it has no port either.
+        // In a URL, a path is absolute or begins with a home. Any other path can only be written as `user@host:path`, so it was
+        // given in that form and has no port either.
         let is_home = self.path.starts_with('~');
         let is_absolute = self.path.starts_with('/') && !self.path.starts_with("/~");
         if is_home || is_absolute {
@@ -116,7 +117,7 @@ impl fmt::Display for SshAddress {
 }
 
 impl SshAddress {
-    /// Refuses what `ssh`, or the shell at the other end, could take for something else.
+    /// Refuses anything that `ssh`, or the shell at the other end, could take for something else.
     fn check(&self) -> Result<(), String> {
         let option = |text: &str| text.starts_with('-');
         if self.host.is_empty() || option(&self.host) || self.host.contains('@') {
@@ -161,7 +162,7 @@ fn remote_url(text: &str) -> Result<Location, String> {
     match url.scheme() {
         "https" | "http" => {
             if !url.username().is_empty() {
-                // `https://git@host/…`, as some hosts show it. The name in the credentials is the one that counts.
+                // Some hosts show URLs such as `https://git@host/…`. Only the name in the credentials counts.
                 url.set_username("")
                     .map_err(|()| "it names no host".to_owned())?;
             }
@@ -185,7 +186,7 @@ fn remote_url(text: &str) -> Result<Location, String> {
                     .trim_matches(['[', ']'])
                     .to_owned(),
                 port: url.port(),
-                // As git has it: `ssh://host/~user/x` is relative to a home.
+                // As in git, `ssh://host/~user/x` is relative to a home.
                 path: path
                     .strip_prefix("/~")
                     .map_or(path.clone(), |rest| format!("~{rest}")),
@@ -238,7 +239,7 @@ fn scp_form(text: &str) -> Option<SshAddress> {
     })
 }
 
-/// Removes whatever may be a secret from a text that did not parse: all between `//` and the last `@`, a query, a
+/// Removes whatever may be a secret from a text that did not parse: everything between `//` and the last `@`, a query, a
 /// fragment, and control characters.
 pub(crate) fn redact(text: &str) -> String {
     let text = text.split(['?', '#']).next().unwrap_or_default();

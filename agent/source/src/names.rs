@@ -1,11 +1,11 @@
-//! Names of references, in little memory.
+//! Names of references, stored in little memory.
 
 use gix::ObjectId;
 
-/// Names with what they lead to, sorted by name.
+/// Names and the objects that they lead to, sorted by name.
 ///
-/// A repository may have hundreds of thousands. So all of them are two pieces of memory, in which each has 28 bytes beside
-/// its own.
+/// A repository may have hundreds of thousands of them. All of them together take two allocations, in which each name takes 28
+/// bytes beside its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Names {
     /// All names, one after the other.
@@ -13,7 +13,7 @@ pub(crate) struct Names {
     places: Vec<Place>,
 }
 
-/// Where a name is in the text, and what it leads to.
+/// The position of a name in the text, and the object that the name leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Place {
     start: u32,
@@ -22,7 +22,7 @@ struct Place {
 }
 
 impl Names {
-    /// Returns what a name leads to.
+    /// Returns the object that a name leads to.
     pub(crate) fn get(&self, name: &str) -> Option<ObjectId> {
         let found = self
             .places
@@ -56,7 +56,7 @@ impl Names {
     }
 }
 
-/// Of a name that is there twice the last one counts.
+/// If a name occurs twice, the last one counts.
 impl FromIterator<(String, ObjectId)> for Names {
     fn from_iter<I: IntoIterator<Item = (String, ObjectId)>>(names: I) -> Self {
         let mut found: Vec<_> = names.into_iter().collect();
@@ -68,7 +68,7 @@ impl FromIterator<(String, ObjectId)> for Names {
         for (name, id) in found {
             let start = text.len();
             text.push_str(&name);
-            // A list of 4 GiB of names is far over what is accepted.
+            // A list with 4 GiB of names is far over what is accepted.
             let (Ok(start), Ok(end)) = (u32::try_from(start), u32::try_from(text.len())) else {
                 break;
             };

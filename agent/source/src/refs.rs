@@ -1,4 +1,4 @@
-//! What a repository offers, and which of it a reference means.
+//! The references that a repository offers, and what a requested reference means among them.
 
 use std::collections::HashSet;
 
@@ -18,17 +18,17 @@ pub(crate) struct Refs {
     pub(crate) default: Option<Head>,
     pub(crate) branches: Names,
     pub(crate) tags: Names,
-    /// Commits to which annotated tags lead, each once, and the object that such a tag is, as far as the server told both.
+    /// Commits to which annotated tags lead, each once, with the tag object, as far as the server listed both.
     annotated: Vec<(ObjectId, ObjectId)>,
 }
 
-/// Branches and tags in the order in which they are found.
+/// Branches and tags in the order in which they were found.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) default: Option<Head>,
     pub(crate) branches: Vec<(String, ObjectId)>,
     pub(crate) tags: Vec<(String, ObjectId)>,
-    /// Commits, and objects that annotated tags of them are.
+    /// Commits, each with the object of an annotated tag that leads to it.
     pub(crate) annotated: Vec<(ObjectId, ObjectId)>,
 }
 
@@ -47,32 +47,32 @@ impl From<Found> for Refs {
     }
 }
 
-/// What HEAD is.
+/// What HEAD points to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Head {
-    /// The branch that it names; nothing if it names a commit.
+    /// The branch that HEAD names; `None` if it names a commit.
     pub(crate) branch: Option<String>,
     pub(crate) commit: ObjectId,
 }
 
-/// What a reference means now.
+/// What a reference means at the moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tip {
-    /// The commit, or a tag that leads to it where the server did not say more.
+    /// The commit, or a tag that leads to it if the server did not say more.
     pub(crate) id: ObjectId,
     /// The branch or tag.
     pub(crate) name: String,
 }
 
-/// Most names that a message lists.
+/// The most names that a message lists.
 const OFFERED: usize = 5;
-/// Most names that one is compared with: each of many thousand tags would take seconds.
+/// The most names that one is compared with. Comparing it with each of many thousands of tags would take seconds.
 const COMPARED: usize = 1000;
-/// Longest name that is compared with others, in bytes: the time for it grows with the square of that.
+/// The length of the longest name that is compared with others, in bytes. The time grows with the square of it.
 const COMPARABLE: usize = 200;
 
 impl Refs {
-    /// Names all of it: equal digests, equal references.
+    /// Returns a digest of all references: equal digests mean equal references.
     pub(crate) fn digest(&self) -> Digest {
         let mut digest = Digester::new("references/v1");
         let head = self.default.as_ref();
@@ -94,14 +94,14 @@ impl Refs {
         digest.finish()
     }
 
-    /// Returns what a reference means, or says what there is instead.
+    /// Returns what a reference means, or an error that says what there is instead.
     pub(crate) fn tip(&self, url: &str, reference: &Reference) -> Result<Tip, SourceError> {
         self.find(reference)?
             .ok_or_else(|| self.lacks(url, reference))
     }
 
-    /// Finds what a reference means. That it means nothing here is told without what there is instead, which takes longer to
-    /// find out.
+    /// Finds what a reference means. Returns `None` for one that means nothing here, without what there is instead, which takes
+    /// longer to find out.
     pub(crate) fn find(&self, reference: &Reference) -> Result<Option<Tip>, SourceError> {
         let named = |names: &Names, name: &str| {
             let id = names.get(name)?;
@@ -123,7 +123,7 @@ impl Refs {
         })
     }
 
-    /// Says that a reference means nothing here, and what there is instead.
+    /// Returns the error for a reference that means nothing here, with what there is instead.
     fn lacks(&self, url: &str, reference: &Reference) -> SourceError {
         let url = url.to_owned();
         match reference {
@@ -158,7 +158,7 @@ impl Refs {
         }
     }
 
-    /// Says whether a branch, a tag or HEAD leads to a commit.
+    /// Returns whether a branch, a tag or HEAD leads to a commit.
     pub(crate) fn is_tip(&self, id: &ObjectId) -> bool {
         let head = self.default.as_ref().map(|head| head.commit);
         head.into_iter()
@@ -167,13 +167,13 @@ impl Refs {
             .any(|tip| tip == *id)
     }
 
-    /// Returns what branches and HEAD lead to.
+    /// Returns the commits that branches and HEAD lead to.
     pub(crate) fn heads(&self) -> HashSet<ObjectId> {
         let head = self.default.as_ref().map(|head| head.commit);
         self.branches.ids().chain(head).collect()
     }
 
-    /// Returns what all branches and tags lead to, each once.
+    /// Returns the objects that branches and tags lead to, each once.
     pub(crate) fn tips(&self) -> Vec<ObjectId> {
         let mut all: Vec<ObjectId> = self.branches.ids().chain(self.tags.ids()).collect();
         all.sort_unstable();
@@ -181,9 +181,9 @@ impl Refs {
         all
     }
 
-    /// Returns what leads to commits and stands in the server's list itself.
+    /// Returns the objects that lead to commits and are entries of the server's list themselves.
     ///
-    /// Before version 2 of the protocol a server sends nothing else, and of an annotated tag its list names the commit
+    /// Before version 2 of the protocol, a server sends nothing else, and for an annotated tag its list mentions the commit
     /// only in passing.
     pub(crate) fn listed(&self, commits: &[ObjectId]) -> Vec<ObjectId> {
         let tag_of = |commit: &ObjectId| {
@@ -200,8 +200,8 @@ impl Refs {
         self.default.is_none() && self.branches.is_empty() && self.tags.is_empty()
     }
 
-    /// Returns the highest tag in the range. A leading `v` is ignored; what is no version is no candidate. Of two tags
-    /// with one version, the alphabetically last is taken, so that the answer does not depend on the server's order.
+    /// Returns the highest tag in the range. A leading `v` is ignored, and a tag that is not a version does not count. Of two
+    /// tags with the same version, the alphabetically last wins, so that the answer does not depend on the server's order.
     fn highest(&self, range: &VersionRange) -> Option<Tip> {
         self.versions()
             .filter(|(version, ..)| range.contains(version))
@@ -268,7 +268,7 @@ impl Refs {
     }
 }
 
-/// Parses a version range: the language is that of charts and artifacts, and of Flux.
+/// Parses a version range, in the same language as for charts and artifacts, and as in Flux.
 pub(crate) fn parse_range(range: &str) -> Result<VersionRange, SourceError> {
     range
         .parse::<VersionRange>()
@@ -289,7 +289,7 @@ pub(crate) fn parse_commit(commit: &str) -> Result<ObjectId, SourceError> {
     ObjectId::from_hex(commit.as_bytes()).map_err(|_| error())
 }
 
-/// Returns `; its branches are a, b and 3 more`, or says that there are none.
+/// Returns text such as `; its branches are a, b and 3 more`, or text that says there are none.
 pub(crate) fn list<'a>(what: &str, names: impl ExactSizeIterator<Item = &'a String>) -> String {
     list_of(what, names.len(), names.map(String::as_str))
 }
@@ -313,17 +313,18 @@ fn printable(name: &str) -> String {
     crate::error::one_line(name)
 }
 
-/// Returns the name that is most like another one, if any is.
+/// Returns the name that is most similar to another one, if any is similar.
 pub(crate) fn closest<'a>(name: &str, names: &'a [String]) -> Option<&'a str> {
     alike(name, names.iter().map(String::as_str), 1).pop()
 }
 
-/// Returns the names that are most like another one, the best first.
+/// Returns the names that are most similar to another one, the best first.
 fn alike<'a>(name: &str, names: impl Iterator<Item = &'a str>, most: usize) -> Vec<&'a str> {
     similar::get_close_matches(name, &comparable(name, names), most, 0.6)
 }
 
-/// Chooses the names that another one is compared with: whoever names them, and however, it takes little time.
+/// Selects the names that another one is compared with, so that the comparison takes little time whoever chose the names and
+/// whatever they are.
 fn comparable<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     if name.len() > COMPARABLE {
         return Vec::new();
@@ -502,7 +503,7 @@ mod tests {
         other.push('x');
         let said = missing(&tags, other.clone());
         assert!(!said.contains("did you mean"), "{said:.200}");
-        // Nor are they in the way of one that is short.
+        // Nor do they get in the way of a short one.
         tags.push("v1.0.0");
         let said = missing(&tags, "v1.0.1".to_owned());
         assert!(said.ends_with("; did you mean `v1.0.0`?"), "{said:.200}");

@@ -1,4 +1,4 @@
-//! One conversation with a server: what there is, and then what of it is missing here.
+//! One conversation with a server: first what the server has, then what of that is missing here.
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -82,7 +82,7 @@ impl Session {
         let handshake = protocol::handshake(
             &mut connection,
             Service::UploadPack,
-            // Credentials are sent at once, where they belong: there are no others to ask for.
+            // Credentials are sent right away, where they belong: there are no others to ask for.
             |_| Ok(None),
             Vec::new(),
             &mut Discard,
@@ -111,12 +111,12 @@ impl Session {
         })
     }
 
-    /// Says whether the list of references was made before anyone asked for it, with the handshake.
+    /// Returns whether the list of references was made with the handshake, before anyone asked for it.
     pub(crate) fn listed_early(&self) -> bool {
         self.handshake.refs.is_some()
     }
 
-    /// Says whether the server speaks a version before 2.
+    /// Returns whether the server speaks a version before 2.
     pub(crate) fn is_old(&self) -> bool {
         self.handshake.server_protocol_version != Protocol::V2
     }
@@ -140,7 +140,7 @@ impl Session {
             .map_err(|error| explain(&self.conversation, &error))
     }
 
-    /// Fetches commits into a store. The server is told which commits are there, and leaves out what these have.
+    /// Fetches commits into a store. The server is told which commits are there, and leaves out what they contain.
     pub(crate) fn fetch(
         &mut self,
         store: &Store,
@@ -149,7 +149,8 @@ impl Session {
         depth: &Shallow,
     ) -> Result<(), FetchError> {
         let conversation = Arc::clone(&self.conversation);
-        // An old server lists all references with each handshake. The right to hold a long list ends with the next line.
+        // An old server lists all references with each handshake. They are dropped here because the permit to hold a long list
+        // ends with the next line.
         self.handshake.refs = None;
         conversation.allow(Excess::Transfer, conversation.limits().pack);
         let mut negotiation = Negotiation { wants, haves };
@@ -158,7 +159,7 @@ impl Session {
             &mut negotiation,
             |sent, _, _| match kept.insert(pack::keep(sent, store, &conversation)) {
                 Ok(()) => Ok(true),
-                // Why is noted; this only ends the fetch.
+                // The reason is recorded; this only ends the fetch.
                 Err(_) => Err(gix::Error::from_error(io::Error::other("it was not kept"))),
             },
             Discard,
@@ -186,7 +187,7 @@ impl Session {
         }
         Err(match kept {
             Some(Err(error)) => error,
-            // What makes the pack usable is missing.
+            // Something that makes the pack usable is missing.
             Some(Ok(())) => FetchError::Objects(chain(&error)),
             None => FetchError::Refused(chain(&error)),
         })
@@ -195,29 +196,29 @@ impl Session {
     /// Says goodbye, so that the server does not log an error.
     pub(crate) fn close(mut self) {
         if !self.is_old() {
-            // All that mattered was received.
+            // Everything that matters has been received.
             let _ = protocol::indicate_end_of_interaction(&mut self.connection, false);
         }
     }
 }
 
-/// Why a fetch did not work out.
+/// Why a fetch failed.
 #[derive(Debug, Clone)]
 pub(crate) enum FetchError {
-    /// Who noticed it knows what it is.
+    /// The cause is known where it was noticed.
     Known(SourceError),
-    /// The server does not want to send this.
+    /// The server refuses to send this.
     Refused(String),
-    /// What it sent cannot be used, perhaps because of what was here before.
+    /// What the server sent cannot be used, perhaps because of what was here before.
     Objects(String),
 }
 
 impl FetchError {
-    /// Says whether it is about the commits that were asked for, so that others may still be had.
+    /// Returns whether it is about the requested commits, so that others may still be fetched.
     pub(crate) fn is_about_commits(&self) -> bool {
         match self {
             Self::Refused(_) | Self::Objects(_) => true,
-            // Through ssh a refusal arrives as the end of the server's process.
+            // Over SSH a refusal arrives as the end of the server's process.
             Self::Known(error) => matches!(
                 error,
                 SourceError::Protocol { .. }
@@ -227,7 +228,7 @@ impl FetchError {
         }
     }
 
-    /// Says what went wrong, and what helps if that is known.
+    /// Describes what went wrong, and what helps if that is known.
     pub(crate) fn reason(&self) -> String {
         match self {
             Self::Known(error) => error.to_string(),
@@ -244,8 +245,9 @@ impl FetchError {
     }
 }
 
-/// Leaves out `deepen-relative`. A client before version 2 that names it means each depth from what it has, and gix names all
-/// that a server can do: where nothing is here, the whole history would be sent instead of one commit.
+/// Removes `deepen-relative` from the capabilities. If a client before version 2 names it, each depth counts from what the
+/// client has, and gix names everything that a server can do. Where nothing is here, the server would send the whole history
+/// instead of one commit.
 fn with_absolute_depth(capabilities: &Capabilities) -> Capabilities {
     let mut text = vec![0];
     for capability in capabilities.iter() {
@@ -259,7 +261,7 @@ fn with_absolute_depth(capabilities: &Capabilities) -> Capabilities {
         }
         text.push(b' ');
     }
-    // The end of the last one was none of theirs.
+    // The last capability had no separator after it.
     text.pop_if(|last| *last == b' ');
     Capabilities::from_bytes(&text).map_or_else(|_| capabilities.clone(), |(left, _)| left)
 }
@@ -273,7 +275,7 @@ fn explain(conversation: &Conversation, error: &gix::Error) -> SourceError {
         })
 }
 
-/// Asks for commits, and says which ones are here; all in one turn.
+/// A request for commits that also names the commits that are here, all in one turn.
 struct Negotiation<'a> {
     wants: &'a [ObjectId],
     haves: Vec<ObjectId>,
@@ -300,7 +302,7 @@ impl Negotiate for Negotiation<'_> {
         previous: Option<&fetch::Response>,
     ) -> gix::Result<(Round, bool)> {
         if previous.is_some() {
-            // To ask the same again would go on until the time is up.
+            // Asking for the same again would go on until the deadline.
             return Err(gix::Error::from_error(io::Error::other(
                 "it answers without objects",
             )));
@@ -320,14 +322,14 @@ impl Negotiate for Negotiation<'_> {
 
 fn sorted(found: Vec<Ref>) -> Refs {
     let mut refs = Found::default();
-    // What cannot be written in a YAML file cannot be asked for either, and could only confuse a terminal.
+    // A name that cannot be written in a YAML file cannot be asked for either, and could only confuse a terminal.
     let printable = |name: &[u8]| {
         let name = std::str::from_utf8(name).ok()?;
         (!name.contains(char::is_control)).then(|| name.to_owned())
     };
     let branch_name = |name: &str| name.strip_prefix("refs/heads/").map(str::to_owned);
     for reference in found {
-        // The object is the one at the end; an annotated tag is one of its own, before it.
+        // The object is the one at the end. An annotated tag is an object of its own, before it.
         let (name, object, target, tag) = match reference {
             Ref::Peeled {
                 full_ref_name,

@@ -18,10 +18,10 @@ use crate::{
 
 /// One commit of a repository, whose files can be read without the network.
 ///
-/// It is cheap to clone. While one exists, what it reads is not removed from the cache by Pintle itself.
+/// It is cheap to clone. While one exists, Pintle itself does not remove what it reads from the cache.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// What it is a snapshot of.
+    /// The revision that it is a snapshot of.
     pub revision: Revision,
     store: Arc<Store>,
     root: ObjectId,
@@ -53,14 +53,14 @@ impl Snapshot {
         }
     }
 
-    /// Returns a folder of the revision. What is beside or above it is reached by links in it only.
+    /// Returns a folder of the revision. What is beside or above the folder is reachable only through links in it.
     ///
     /// The path itself may lead through symbolic links within the revision.
     pub fn tree(&self, path: &TreePath) -> Result<Arc<dyn Tree>, SourceError> {
         Ok(Arc::new(self.folder(path)?))
     }
 
-    /// Returns it with what only this crate asks of it.
+    /// Returns the folder as the type with the methods that only this crate needs.
     pub(crate) fn folder(&self, path: &TreePath) -> Result<SourceTree<GitObjects>, SourceError> {
         let objects = GitObjects::new(Arc::clone(&self.store));
         let whole = SourceTree::new(objects, self.root, self.limits);
@@ -71,7 +71,7 @@ impl Snapshot {
         }
     }
 
-    /// Says how far the path goes, and what there is instead.
+    /// Returns the error that says how far the path goes, and what there is instead.
     fn no_folder(&self, whole: &dyn Tree, path: &TreePath) -> SourceError {
         let mut deepest = TreePath::root();
         let mut offer = String::new();

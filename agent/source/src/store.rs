@@ -33,30 +33,31 @@ use crate::{
     },
 };
 
-/// Largest commit, tag or folder listing in bytes. A folder at the limit of entries has a few MiB.
+/// The size of the largest commit, tag or folder listing, in bytes. A folder at the limit of entries has a few MiB.
 const META_LIMIT: u64 = 32 << 20;
-/// Marks a repository in the cache that is to be fetched anew.
+/// The name of the file that marks a cached repository to be fetched anew.
 const DAMAGED: &str = "damaged";
-/// Packs that a store has room for, unless it has many already. Each fetch adds one, and what [`crate::cache`] can start anew it
-/// does long before.
+/// The number of packs that a store has room for, unless it has many already. Each fetch adds one, and [`crate::cache`] fetches
+/// anew what it can long before this number is reached.
 const SLOTS: u16 = 1024;
-/// Most that any has room for.
+/// The most packs that any store has room for.
 const MOST_SLOTS: u16 = (1 << 15) - 1;
 
-/// An open object database. What holds it keeps it from being removed from the cache.
+/// An open object database. As long as it is held, it is not removed from the cache.
 pub(crate) struct Store {
     repository: gix::ThreadSafeRepository,
     limits: Limits,
-    /// Set when something in it turned out to be damaged: the next fetch starts anew.
+    /// Whether something in it turned out to be damaged. The next fetch then starts anew.
     damaged: AtomicBool,
     lease: Option<File>,
     folders: Decoded,
-    /// Packs that it has room for, which is decided when it is opened.
+    /// The number of packs that it has room for, which is decided when it is opened.
     slots: u16,
 }
 
 impl Store {
-    /// Opens the repository at a path, with nothing but its own configuration, and of that only what tells its format.
+    /// Opens the repository at a path with nothing but its own configuration, and only the part of that which determines its
+    /// format.
     pub(crate) fn open(
         path: &Path,
         limits: Limits,
@@ -98,13 +99,13 @@ impl Store {
         self.repository.to_thread_local()
     }
 
-    /// Says whether reading from it has failed, here or in another process.
+    /// Returns whether reading from it has failed, here or in another process.
     pub(crate) fn is_damaged(&self) -> bool {
         self.damaged.load(Ordering::Relaxed)
             || self.lease.is_some() && self.repository.git_dir().join(DAMAGED).exists()
     }
 
-    /// Says whether it has room for more packs than a fetch may add, as far as any has.
+    /// Returns whether it has room for more packs than a fetch may add, as far as any store has.
     pub(crate) fn has_room(&self) -> bool {
         self.slots >= room(count_packs(self.repository.git_dir()))
     }
@@ -113,23 +114,24 @@ impl Store {
         self.repository.objects.to_cache()
     }
 
-    /// Returns a handle that knows what is on the disk now, and does not look there again for what it lacks: so it may be asked
-    /// for hundreds of thousands of objects.
+    /// Returns a handle that knows what is on disk now, and does not look there again for what it lacks. So it may be asked for
+    /// hundreds of thousands of objects.
     pub(crate) fn steady(&self) -> gix::odb::Handle {
         let mut handle = self.handle();
-        // What is not there has it look, once.
+        // A missing object makes it look, once.
         handle.exists(&ObjectId::null(gix::hash::Kind::Sha1));
         handle.refresh_never();
         handle
     }
 
-    /// Returns the tip with the tree that it leads to, peeling tags; nothing if it, or the tree itself, is not there.
+    /// Returns the commit that a tip leads to, with its tree, peeling tags; `None` if the tip, or the tree itself, is not
+    /// there.
     pub(crate) fn commit(&self, id: ObjectId) -> Result<Option<Commit>, ObjectError> {
         let handle = self.handle();
         guarded(|| {
             let mut id = id;
             let mut buffer = Vec::new();
-            // A tag may name a tag. Nobody has chains of them.
+            // A tag may name a tag, but nobody has chains of them.
             for _ in 0..8 {
                 let Some(kind) = header(&handle, &id)?.map(|(kind, _)| kind) else {
                     return Ok(None);
@@ -177,14 +179,14 @@ impl fmt::Debug for Store {
     }
 }
 
-/// Returns for how many packs there is to be room where there are so many: for as many again, at least.
+/// Returns the number of packs to have room for, given how many there are: enough for at least as many again.
 fn room(packs: usize) -> u16 {
     let packs = u16::try_from(packs).unwrap_or(u16::MAX);
     let packs = packs.min(MOST_SLOTS / 2 + 1);
     (2 * packs).next_power_of_two().clamp(SLOTS, MOST_SLOTS)
 }
 
-/// Counts the packs of a repository by its folder.
+/// Counts the packs in a repository's folder.
 fn count_packs(git_dir: &Path) -> usize {
     let entries = fs::read_dir(git_dir.join("objects").join("pack"));
     let entries = entries.into_iter().flatten().flatten();
@@ -192,8 +194,8 @@ fn count_packs(git_dir: &Path) -> usize {
     entries.filter(|entry| is_index(&entry.path())).count()
 }
 
-/// Returns how every repository is opened: isolated from the system's, the user's and the environment's configuration,
-/// bounded in memory, and without replacement objects, which exist on one machine only.
+/// Returns the options with which every repository is opened: isolated from the system's, the user's and the environment's
+/// configuration, bounded in memory, and without replacement objects, which exist on one machine only.
 pub(crate) fn open_options(limits: Limits) -> gix::open::Options {
     gix::open::Options::isolated()
         .with(gix::sec::Trust::Full)
@@ -204,7 +206,7 @@ pub(crate) fn open_options(limits: Limits) -> gix::open::Options {
         ])
 }
 
-/// What a revision tells of its commit.
+/// What a revision says about its commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Commit {
     pub(crate) id: ObjectId,
@@ -245,11 +247,11 @@ impl Commit {
 /// Why an object could not be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ObjectError {
-    /// It should lead to a commit, and is something else.
+    /// It should lead to a commit, but is something else.
     NotACommit(String),
-    /// It is what was sent, and is not well-formed. Fetching it again would bring the same.
+    /// It is what was sent, but it is malformed. Fetching it again would bring the same.
     Malformed(String),
-    /// It is not there, or not as it was written.
+    /// It is missing, or not as it was written.
     Damaged(String),
 }
 
@@ -260,7 +262,7 @@ fn malformed(error: impl Into<gix::Error>) -> ObjectError {
 fn damaged(error: impl Into<gix::Error>) -> ObjectError {
     let error = error.into();
     if error.is_resource_exhausted() {
-        // It was not read to its end, so nothing is known of that, and fetching it again would bring the same.
+        // It was not read to its end, so nothing is known about the rest, and fetching it again would bring the same.
         let reason = chain(&error);
         return ObjectError::Malformed(format!("it needs more memory than is allowed: {reason}"));
     }
@@ -279,7 +281,7 @@ fn header(handle: &gix::odb::Handle, id: &gix::oid) -> Result<Option<(Kind, u64)
     Ok(Some((kind, size)))
 }
 
-/// Runs a decoder on data from elsewhere: a flaw in it must not take the process down.
+/// Runs a decoder on data from elsewhere: a flaw in it must not take down the process.
 fn guarded<T>(read: impl FnOnce() -> Result<T, ObjectError>) -> Result<T, ObjectError> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
         Err(ObjectError::Malformed(
@@ -291,7 +293,7 @@ fn guarded<T>(read: impl FnOnce() -> Result<T, ObjectError>) -> Result<T, Object
 /// The objects of a [`Store`], for trees.
 pub(crate) struct GitObjects {
     store: Arc<Store>,
-    /// Handles cache, so they are for one thread at a time. After a panic in the decoder there is a new one.
+    /// A handle caches, so it is for one thread at a time. After a panic in the decoder there is a new one.
     handle: Mutex<Option<gix::odb::Handle>>,
 }
 

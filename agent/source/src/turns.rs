@@ -1,4 +1,4 @@
-//! Who may converse with a server now.
+//! Turns that decide which conversation with a server may run now.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -7,16 +7,17 @@ use std::{
 
 use tokio::sync::oneshot;
 
-/// Most conversations with one host at a time.
+/// The most conversations with one host at a time.
 const PER_HOST: usize = 5;
-/// So many hosts are remembered with what was heard of them; above it, only those that somebody converses with.
+/// The number of hosts that are remembered with what was heard of them. Above it, only hosts with a conversation in progress
+/// are remembered.
 const REMEMBERED: usize = 1000;
 
-/// Turns of all repositories.
+/// The turns of all repositories.
 ///
-/// One host never has all of them: a host that accepts connections and then says nothing would keep every repository
-/// elsewhere waiting. One that was silent the last time has a single turn until it answers, and all such hosts together
-/// have half of the turns: however many they are, those that answer find one.
+/// One host never has all of them: a host that accepts connections and then says nothing would keep every repository elsewhere
+/// waiting. A host that was silent the last time has a single turn until it answers, and all such hosts together have half of
+/// the turns. However many silent hosts there are, those that answer find a turn.
 #[derive(Debug)]
 pub(crate) struct Turns {
     book: SharedBook,
@@ -24,7 +25,7 @@ pub(crate) struct Turns {
 
 type SharedBook = Arc<Mutex<Book<oneshot::Sender<Turn>>>>;
 
-/// The right to one conversation. It ends with the drop.
+/// The permit for one conversation. It ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Turn {
     book: SharedBook,
@@ -32,26 +33,26 @@ pub(crate) struct Turn {
     heard: Heard,
 }
 
-/// What a conversation tells of its host.
+/// What a conversation reveals about its host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heard {
-    /// It answered.
+    /// The host answered.
     Answer,
-    /// There was no connection, or nothing came in time, or hardly anything.
+    /// There was no connection, or nothing or hardly anything arrived in time.
     Silence,
     /// Nothing: what went wrong has other reasons.
     Nothing,
 }
 
 impl Turns {
-    /// Makes as many turns as there may be conversations at one time.
+    /// Creates as many turns as there may be conversations at one time.
     pub(crate) fn new(concurrency: usize) -> Self {
         Self {
             book: Arc::new(Mutex::new(Book::new(concurrency))),
         }
     }
 
-    /// Waits for a turn with a host; nothing if there will be none any more.
+    /// Waits for a turn with a host; returns `None` if there will be no more turns.
     pub(crate) async fn take(&self, host: &str) -> Option<Turn> {
         let (give, given) = oneshot::channel();
         lock(&self.book).wait(host, give);
@@ -61,7 +62,7 @@ impl Turns {
 }
 
 impl Turn {
-    /// Ends it with what was heard.
+    /// Ends the turn with what was heard.
     pub(crate) fn end(mut self, heard: Heard) {
         self.heard = heard;
     }
@@ -79,7 +80,7 @@ fn lock(book: &SharedBook) -> MutexGuard<'_, Book<oneshot::Sender<Turn>>> {
     book.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Gives turns to all who can have one now.
+/// Gives turns to all waiters that can have one now.
 fn serve(book: &SharedBook) {
     loop {
         let next = lock(book).next(oneshot::Sender::is_closed);
@@ -89,21 +90,21 @@ fn serve(book: &SharedBook) {
             host,
             heard: Heard::Nothing,
         };
-        // Who has gone meanwhile leaves it to the others by dropping it.
+        // A waiter that has gone in the meantime leaves the turn to the others by dropping it.
         let _ = give.send(turn);
     }
 }
 
-/// Who has turns, and who waits for one.
+/// The record of who has turns, and who waits for one.
 #[derive(Debug)]
 struct Book<W> {
     all: usize,
     per_host: usize,
     for_silent: usize,
     held: usize,
-    /// Hosts that somebody converses with, and those that were silent the last time.
+    /// The hosts with a conversation in progress, and those that were silent the last time.
     hosts: HashMap<String, Host>,
-    /// In the order in which they came.
+    /// The waiters, in the order in which they came.
     waiting: VecDeque<(String, W)>,
 }
 
@@ -130,7 +131,7 @@ impl<W> Book<W> {
         self.waiting.push_back((host.to_owned(), who));
     }
 
-    /// Gives a turn to the first of those who wait that can have one, and says for which host.
+    /// Gives a turn to the first waiter that can have one, and returns it with its host.
     fn next(&mut self, is_gone: impl Fn(&W) -> bool) -> Option<(String, W)> {
         self.waiting.retain(|(_, who)| !is_gone(who));
         if self.held >= self.all {
@@ -153,7 +154,7 @@ impl<W> Book<W> {
         Some((name, who))
     }
 
-    /// Takes a turn back.
+    /// Takes back a turn.
     fn end(&mut self, name: &str, heard: Heard) {
         let Some(host) = self.hosts.get_mut(name) else {
             return;
@@ -178,7 +179,7 @@ impl<W> Book<W> {
 mod tests {
     use super::*;
 
-    /// Gives turns to all who can have one, and returns the hosts in order.
+    /// Gives turns to all waiters that can have one, and returns their hosts in order.
     fn served(book: &mut Book<u32>) -> Vec<String> {
         std::iter::from_fn(|| book.next(|_| false))
             .map(|(host, _)| host)
@@ -191,7 +192,7 @@ mod tests {
         }
     }
 
-    /// Has a conversation with a host that nobody else waits for.
+    /// Holds a conversation with a host that nobody else waits for.
     fn converse(book: &mut Book<u32>, host: &str, heard: Heard) {
         book.wait(host, 0);
         assert_eq!(served(book), [host]);
@@ -243,12 +244,12 @@ mod tests {
         let mut expected = silent[..4].to_vec();
         expected.extend(std::iter::repeat_n("well".to_owned(), 4));
         assert_eq!(served(&mut book), expected);
-        // Neither takes what is the other's.
+        // Neither kind of host takes the turns of the other.
         book.end("well", Heard::Answer);
         assert_eq!(served(&mut book), ["well"]);
         book.end("silent-0", Heard::Silence);
         assert_eq!(served(&mut book), ["silent-0"]);
-        // One that answers is one of the others, and waits as they do.
+        // A host that answers joins the others, and waits as they do.
         book.end("silent-1", Heard::Answer);
         assert_eq!(served(&mut book), ["silent-1"]);
         book.end("silent-0", Heard::Nothing);

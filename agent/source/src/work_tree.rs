@@ -34,28 +34,28 @@ use crate::{
 
 /// A folder of files as they were when it was scanned, whether committed or not.
 ///
-/// In a repository what git would ignore, by the repository's rules or by the user's own, is not part of it, and neither is
-/// what is no file, link or folder; links are followed within the repository. Where there is no repository there is nothing
-/// to be left: links are followed wherever they lead, and what they lead to is in their place.
+/// In a repository, the scan leaves out what git would ignore, by the repository's rules or by the user's own, and anything
+/// that is not a file, link or folder; links are followed within the repository. Outside a repository there is nothing that a
+/// link could leave: links are followed wherever they lead, and what they lead to takes their place.
 ///
-/// Each file has the id that git would give to its bytes, so that what did not change since a commit has the id that it has
-/// there; git's own conversions of line ends are not made. A file that changed after the scan is read as it was, or if it is
-/// a large one the change is an error: scan again.
+/// Each file has the id that git would give to its bytes, so that a file that has not changed since a commit has the same id as
+/// there; git's own conversions of line ends are not made. A file that changed after the scan is read as it was. If it is a
+/// large one, the change is an error instead: scan again.
 #[derive(Debug, Clone)]
 pub struct WorkTree {
-    /// What it is: its commit is `dev:` and what names its content, its time that of HEAD, or without one that at which a
-    /// file was last modified.
+    /// The scanned revision. Its commit is `dev:` and the id of its content. Its time is that of HEAD or, without one, the time
+    /// at which a file was last modified.
     pub revision: Revision,
-    /// Where a change of a file changes it, without links in any path: the folders that were listed, and each file and link to
-    /// which a link led, whether it is there or not.
+    /// The places where a change of a file changes the result, with no links in any path: the folders that were listed, and
+    /// each file and link that a link led to, whether it exists or not.
     pub places: BTreeSet<PathBuf>,
     tree: Arc<SourceTree<Contents>>,
 }
 
 impl WorkTree {
-    /// Scans a folder. It need not be in a repository; then nothing is ignored but `.git`, and a link that leads to nothing is
-    /// listed as an empty file, as what is no file, link or folder is. What cannot be read below it is then an error of who
-    /// reads it.
+    /// Scans a folder, which need not be in a repository. Outside a repository, nothing but `.git` is ignored, and a link that
+    /// leads to nothing is listed as an empty file, as is anything that is not a file, link or folder. Whatever cannot be read
+    /// below the folder is then an error for the caller that reads it.
     pub fn scan(path: &Path, limits: Limits) -> Result<Self, SourceError> {
         let folder = path.canonicalize().map_err(|error| SourceError::Url {
             url: path.display().to_string(),
@@ -91,8 +91,8 @@ impl WorkTree {
         })
     }
 
-    /// Scans another folder, as one is named from a folder: relative to that, or with a leading `/` to the root of its
-    /// repository. From a folder in no repository that is a path of this machine, as for Helm.
+    /// Scans another folder, named as seen from a folder: relative to that folder or, with a leading `/`, to the root of its
+    /// repository. From a folder outside any repository, a leading `/` means a path of this machine, as for Helm.
     pub fn beside(folder: &Path, path: &str, limits: Limits) -> Result<Self, SourceError> {
         if !path.starts_with('/') {
             return Self::scan(&folder.join(path), limits);
@@ -104,10 +104,10 @@ impl WorkTree {
         }
     }
 
-    /// Says whether the files of a folder, and those that its links lead to, are other ones than its commit has; nothing if
-    /// there are so many that it would take long to find out.
+    /// Returns whether the files of a folder, and those that its links lead to, differ from those of its commit; `None` if
+    /// there are so many that finding out would take long.
     ///
-    /// As git does, it takes a file for unchanged whose size and time are those in the index.
+    /// Like git, it takes a file for unchanged if its size and time are those in the index.
     pub fn differs(
         path: &Path,
         local: &Local,
@@ -142,8 +142,8 @@ impl WorkTree {
     }
 }
 
-/// Returns how far links are followed, and the folder's path from there: the root of the repository, unless the way from it
-/// has a name that no tree may have.
+/// Returns the folder within which links are followed, and the scanned folder's path from there. It is the root of the
+/// repository, unless the path from the root has a name that no tree may have.
 fn bound<'a>(
     folder: &'a Path,
     repository: Option<&'a (gix::Repository, PathBuf)>,
@@ -158,7 +158,7 @@ fn bound<'a>(
         .unwrap_or_else(|| (folder, TreePath::root()))
 }
 
-/// Reads the files of a listing, and gives the tree of the folder that it is of.
+/// Reads the files of a listing, and returns the tree of the folder that it is of.
 fn tree(
     listing: Listing,
     folder: &TreePath,
@@ -196,5 +196,5 @@ fn revision(
     })
 }
 
-/// Most files of a folder that is compared with its commit: a hint must not take longer than what it is about.
+/// The most files of a folder that is compared with its commit: a hint must not take longer than what it is about.
 const COMPARED: usize = 10_000;

@@ -40,9 +40,10 @@ use crate::{
     },
 };
 
-/// How often a lock that another process holds is tried.
+/// The interval between attempts to take a lock that another process holds.
 const RETRY: Duration = Duration::from_millis(50);
-/// How often it is tried by who can do without. Whoever only reads has it for a moment, as has a process that is just started.
+/// The number of attempts made by a caller that can do without the lock. A reader holds it only for a moment, and so does a
+/// process that is just being started.
 const TRIES: u32 = 10;
 
 /// The cache folder.
@@ -50,13 +51,13 @@ const TRIES: u32 = 10;
 pub(crate) struct Cache {
     dir: PathBuf,
     key: [u8; 32],
-    /// What is decoded of all that is open.
+    /// The decoded folders of all open stores.
     folders: Arc<Folders>,
-    /// Bytes of each repository when it was measured last; nothing until one has to be.
+    /// The bytes of each repository when it was last measured; `None` until one has to be measured.
     sizes: Mutex<Option<Sizes>>,
 }
 
-/// Bytes of repositories by the names of their folders.
+/// The bytes of repositories, by the names of their folders.
 type Sizes = HashMap<OsString, u64>;
 
 fn failed(path: &Path, error: io::Error) -> SourceError {
@@ -64,7 +65,7 @@ fn failed(path: &Path, error: io::Error) -> SourceError {
 }
 
 impl Cache {
-    /// Opens the folder, making it if necessary.
+    /// Opens the folder, creating it if necessary.
     pub(crate) fn open(dir: &Path) -> Result<Self, SourceError> {
         let dir = std::path::absolute(dir).map_err(|error| failed(dir, error))?;
         private_dir(&dir.join("repositories")).map_err(|error| failed(&dir, error))?;
@@ -80,7 +81,8 @@ impl Cache {
         Ok(cache)
     }
 
-    /// Names what is fetched from a location with credentials. Who has other credentials never reads from it.
+    /// Returns the id under which fetches from a location with these credentials are cached. A caller with other credentials
+    /// never reads from it.
     pub(crate) fn id(&self, location: &Location, credentials: &Credentials) -> String {
         let digest = Digester::new("source-cache/v1")
             .part(self.key)
@@ -98,10 +100,10 @@ impl Cache {
         self.dir.join("repositories")
     }
 
-    /// Waits until no other process fetches this repository.
+    /// Waits until no other process is fetching this repository, and locks it.
     pub(crate) fn lock(&self, id: &str, conversation: &Conversation) -> Result<Slot, SourceError> {
-        // A key that was left just before this process began could not be told then from one in use, and perhaps no key is needed any
-        // more.
+        // When this process began, a key that had been left just before could not be told from one in use. Perhaps no key is
+        // needed any more, so sweeping cannot wait until one is written.
         sweep_keys(&self.keys_dir());
         loop {
             if let Some(slot) = self.try_lock(id, conversation)? {
@@ -111,7 +113,7 @@ impl Cache {
         }
     }
 
-    /// Locks the place of a repository that was fetched before, if nobody is just fetching it.
+    /// Locks the slot of a repository that was fetched before, unless somebody is fetching it right now.
     pub(crate) fn find(
         &self,
         id: &str,
@@ -139,11 +141,11 @@ impl Cache {
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(failed(&path, error)),
         }
-        // A lock on a file that was removed meanwhile locks nothing.
+        // A lock on a file that has been removed in the meantime locks nothing.
         if lock.metadata().is_ok_and(|facts| facts.nlink() == 0) {
             return Ok(None);
         }
-        // Tells when it was last used; see `trim`.
+        // Records when the repository was last used; see `trim`.
         let _ = lock.set_modified(SystemTime::now());
         Ok(Some(Slot::new(
             dir,
@@ -155,11 +157,11 @@ impl Cache {
     }
 
     fn sizes(&self) -> MutexGuard<'_, Option<Sizes>> {
-        // Each change is one assignment or one call of the standard library.
+        // Each change is one assignment or one standard library call.
         self.sizes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Measures what is there, by looking at each file.
+    /// Measures every repository by looking at each of its files.
     fn measured(&self) -> Sizes {
         let entries = fs::read_dir(self.repositories()).into_iter().flatten();
         entries
@@ -168,15 +170,15 @@ impl Cache {
             .collect()
     }
 
-    /// Notes that a repository has grown, and removes others if all of them have more than `limit` bytes by now.
+    /// Records that a repository has grown, and removes others if all repositories together now exceed `limit` bytes.
     pub(crate) fn grown(&self, id: &str, limit: u64) {
         if self.measured_again(id) > limit {
             self.trim(limit);
         }
     }
 
-    /// Measures one repository, and returns the bytes of all. What other processes have added to the others since these were
-    /// measured is not among them.
+    /// Measures one repository, and returns the total bytes of all. The total lacks what other processes have added to the
+    /// others since those were measured.
     fn measured_again(&self, id: &str) -> u64 {
         let mut sizes = self.sizes();
         let sizes = sizes.get_or_insert_with(|| self.measured());
@@ -184,12 +186,12 @@ impl Cache {
         sizes.values().sum()
     }
 
-    /// Removes half of what is here, beginning with what was not used for longest. What is in use stays.
+    /// Removes half of the cache, the least recently used repositories first. Whatever is in use stays.
     pub(crate) fn make_room(&self) {
         self.trim(size(&self.repositories()) / 2);
     }
 
-    /// Removes the repositories that were not used for longest until at most `limit` bytes are left. What is in use stays.
+    /// Removes the least recently used repositories until at most `limit` bytes are left. Whatever is in use stays.
     pub(crate) fn trim(&self, limit: u64) {
         let mut sizes = self.measured();
         let used = |name: &OsStr| {
@@ -208,7 +210,7 @@ impl Cache {
                 break;
             }
             let dir = self.repositories().join(&name);
-            // A process that was killed while it removed a folder may have left all but its lock.
+            // A process that was killed while it removed a folder may have left everything but its lock.
             let Ok(lock) = open_lock(&dir) else {
                 continue;
             };
@@ -225,14 +227,14 @@ impl Cache {
     }
 }
 
-/// Reads the key, or makes one. Of two processes that make it at once, one wins, and both read its key.
+/// Reads the key, or creates one. If two processes create it at once, one wins and both read its key.
 fn read_or_make_key(path: &Path) -> io::Result<[u8; 32]> {
     use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
 
     for _ in 0..3 {
         match fs::read(path).map(<[u8; 32]>::try_from) {
             Ok(Ok(key)) => return Ok(key),
-            // Cut short when the machine went down: nothing can be found under it any more.
+            // The key was cut short when the machine went down: nothing can be found under it any more.
             Ok(Err(_)) => fs::remove_file(path)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -245,7 +247,7 @@ fn read_or_make_key(path: &Path) -> io::Result<[u8; 32]> {
             .open(&draft)?;
         file.write_all(&rand::random::<[u8; 32]>())?;
         file.sync_all()?;
-        // Unlike a rename, a link never replaces what another process has made meanwhile.
+        // Unlike a rename, a link never replaces what another process has created in the meantime.
         let linked = fs::hard_link(&draft, path);
         fs::remove_file(&draft)?;
         match linked {
@@ -256,7 +258,7 @@ fn read_or_make_key(path: &Path) -> io::Result<[u8; 32]> {
     Err(io::Error::other("it changes all the time"))
 }
 
-/// Opens the lock of a repository's folder, making it if necessary.
+/// Opens the lock of a repository's folder, creating it if necessary.
 fn open_lock(dir: &Path) -> io::Result<File> {
     File::options()
         .write(true)
@@ -358,7 +360,7 @@ mod tests {
         assert!(cache.try_lock("a", &conversation()).unwrap().is_none());
         drop(held);
         let held = slot(&cache, "a");
-        // Deleting the cache takes the lock's file away below its holder: the next one must not wait for it.
+        // Deleting the cache takes the lock file away from under its holder: the next locker must not wait for that holder.
         fs::remove_dir_all(dir.path().join("repositories")).unwrap();
         drop(slot(&cache, "a"));
         drop(held);
@@ -375,7 +377,7 @@ mod tests {
         assert_eq!(all, size(&cache.repositories()));
         fs::write(cache.repositories().join("b").join("more"), [0_u8; 1000]).unwrap();
         assert_eq!(cache.measured_again("a"), all);
-        // Within the limit, as far as that is known, nothing is looked for.
+        // While the total is within the limit, as far as that is known, nothing is looked for.
         cache.grown("a", all);
         assert!(cache.repositories().join("b").exists());
         assert_eq!(cache.measured_again("a"), all);
@@ -407,7 +409,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::open(dir.path()).unwrap();
         let old = SystemTime::now() - Duration::from_hours(1);
-        // What is left of one that was being removed.
+        // The remains of a repository that was being removed.
         let half = cache.repositories().join("half");
         fs::create_dir(&half).unwrap();
         fs::write(half.join("a.pack"), "PACK").unwrap();
@@ -422,7 +424,7 @@ mod tests {
         }
         stores.retain(|(id, _)| *id == "used");
         let repositories = cache.repositories();
-        // A process that another test starts holds all locks for the moment until it is another program.
+        // A process that another test starts holds all locks for the moment until it executes another program.
         let is_free = |id: &str| {
             let dir = repositories.join(id);
             free(&dir.join("lock")) && leases(&dir).iter().all(|lease| free(lease))

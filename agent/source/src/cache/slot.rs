@@ -1,4 +1,4 @@
-//! The place of one repository in the cache.
+//! The slot of one repository in the cache.
 
 use std::{
     ffi::OsStr,
@@ -16,18 +16,18 @@ use crate::{
     store::{Folders, Store, open_options},
 };
 
-/// A repository with more packs than this is fetched anew, as each one makes reading slower.
+/// The number of packs above which a repository is fetched anew, since each one makes reading slower.
 const PACKS: u64 = 100;
-/// Packs that have no more bytes than this together stay, however few of these are of any use.
+/// The total bytes up to which packs stay, however few of them are of any use.
 const SPARED: u64 = 64 << 20;
-/// A repository whose packs have more bytes than so many times what is followed in it can take is fetched anew.
+/// A repository is fetched anew when its packs have more than this many times the bytes that the followed commits can take.
 const GROWTH: u64 = 3;
-/// One that this was tried with in vain is not tried again before it holds so many times what it held then.
+/// After a failed attempt to fetch a repository anew, the next one waits until it holds this many times what it held then.
 const PATIENCE: u64 = 2;
-/// Names the file in which a repository notes what it held when it was to be fetched anew the last time.
+/// The name of the file in which a repository records what it held at the last attempt to fetch it anew.
 const TRIED: &str = "tried";
 
-/// The place of one repository, locked against other processes.
+/// The slot of one repository, locked against other processes.
 #[derive(Debug)]
 pub(crate) struct Slot {
     dir: PathBuf,
@@ -37,8 +37,8 @@ pub(crate) struct Slot {
     _lock: File,
 }
 
-/// An empty repository that takes the place of what a slot holds once there is something in it. Until then what is there
-/// stays in use, and when this is dropped nothing is left of it.
+/// An empty repository that replaces the contents of a slot once something is in it. Until then the old contents stay in use,
+/// and dropping the draft leaves nothing of it.
 pub(crate) struct Draft<'a> {
     slot: &'a Slot,
     number: u64,
@@ -83,8 +83,8 @@ impl Slot {
         self.dir.join(format!("{number}.lease"))
     }
 
-    /// Says whether an open store is the one to go on with: nothing can be added to one whose folder somebody has emptied, and not
-    /// for long to one that was opened when it had far fewer packs.
+    /// Returns whether an open store is the one to continue with. Nothing can be added to a store whose folder somebody has
+    /// emptied, and not for long to one that had far fewer packs when it was opened.
     pub(crate) fn is_current(&self, store: &Store) -> bool {
         let newest = self
             .generations()
@@ -94,7 +94,7 @@ impl Slot {
         !store.is_damaged() && is_newest && pack_dir(store).is_dir() && store.has_room()
     }
 
-    /// Opens what is there, or makes an empty repository.
+    /// Opens the newest repository, or creates an empty one.
     pub(crate) fn open(&self) -> Result<Arc<Store>, SourceError> {
         match self.open_newest()? {
             Some(store) => Ok(store),
@@ -102,7 +102,7 @@ impl Slot {
         }
     }
 
-    /// Opens what is there; nothing if that cannot be gone on with.
+    /// Opens the newest repository; returns `None` if it cannot be continued with.
     pub(crate) fn open_newest(&self) -> Result<Option<Arc<Store>>, SourceError> {
         let Some(number) = self.generations().last().copied() else {
             return Ok(None);
@@ -124,7 +124,7 @@ impl Slot {
         }
     }
 
-    /// Removes what a killed process left half written. Nobody writes now but who holds this slot.
+    /// Removes what a killed process left half written. Only the holder of this slot writes now.
     fn clean(&self, number: u64) {
         let dir = self.generation(number);
         let _ = fs::remove_file(dir.join("shallow.lock"));
@@ -143,7 +143,7 @@ impl Slot {
         }
     }
 
-    /// Removes the predecessors of the newest repository that nobody reads any more, and drafts that a killed process left.
+    /// Removes predecessors of the newest repository that nobody reads any more, and drafts that a killed process left.
     pub(crate) fn sweep(&self) {
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
             let path = entry.path();
@@ -162,7 +162,7 @@ impl Slot {
         }
     }
 
-    /// Makes an empty repository beside what is there.
+    /// Creates an empty repository beside the current one.
     pub(crate) fn draft(&self) -> Result<Draft<'_>, SourceError> {
         let number = self.generations().last().map_or(1, |last| last + 1);
         let path = self.draft_path(number);
@@ -204,12 +204,12 @@ impl Slot {
 }
 
 impl Draft<'_> {
-    /// Returns what is to be filled.
+    /// Returns the store to fill.
     pub(crate) fn store(&self) -> &Store {
         &self.store
     }
 
-    /// Puts it in the place of what was there, which stays for as long as somebody reads it.
+    /// Puts the draft in place of the old repository, which stays for as long as somebody reads it.
     pub(crate) fn adopt(self) -> Result<Arc<Store>, SourceError> {
         let path = self.slot.generation(self.number);
         fs::rename(self.slot.draft_path(self.number), &path)
@@ -223,7 +223,7 @@ impl Draft<'_> {
 
 impl Drop for Draft<'_> {
     fn drop(&mut self) {
-        // After it was adopted there is nothing at this path. What cannot be removed is removed by the next sweep.
+        // After adoption there is nothing at this path. What cannot be removed now is removed by the next sweep.
         let _ = fs::remove_dir_all(self.slot.draft_path(self.number));
     }
 }
@@ -239,22 +239,22 @@ fn failed(path: &Path, error: &gix::Error) -> SourceError {
     }
 }
 
-/// Where a store's packs are.
+/// Returns the folder that holds a store's packs.
 pub(crate) fn pack_dir(store: &Store) -> PathBuf {
     store.repository().git_dir().join("objects").join("pack")
 }
 
-/// Where git notes which commits have no parents here.
+/// Returns the file in which git records which commits have no parents here.
 pub(crate) fn shallow_file(store: &Store) -> PathBuf {
     store.repository().git_dir().join("shallow")
 }
 
-/// Says whether nothing was fetched into a store yet, not even something that is damaged by now.
+/// Returns whether nothing has been fetched into a store yet, not even something that is damaged by now.
 pub(crate) fn is_empty(store: &Store) -> bool {
     fs::read_dir(pack_dir(store)).is_ok_and(|mut entries| entries.next().is_none())
 }
 
-/// Returns the commits that are noted there, in the order of their ids.
+/// Returns the commits recorded in the [`shallow_file`], in the order of their ids.
 pub(crate) fn shallow_commits(store: &Store) -> Vec<ObjectId> {
     let text = fs::read_to_string(shallow_file(store)).unwrap_or_default();
     text.lines()
@@ -262,11 +262,11 @@ pub(crate) fn shallow_commits(store: &Store) -> Vec<ObjectId> {
         .collect()
 }
 
-/// What a store holds.
+/// How much a store holds.
 struct Held {
     packs: u64,
     bytes: u64,
-    /// Bytes of the largest pack.
+    /// The bytes of the largest pack.
     largest: u64,
 }
 
@@ -296,13 +296,13 @@ impl Held {
     }
 }
 
-/// Says whether a store is to be fetched anew: it has too many packs, or most of their bytes are of commits that nobody
-/// follows any more. Where that was tried already, it has to have grown since.
+/// Returns whether a store should be fetched anew: it has too many packs, or most of their bytes belong to commits that nobody
+/// follows any more. If that was tried before, the store must have grown since.
 ///
-/// `followed` counts those that are, and is asked only if it matters. What each of them takes is measured by the largest
-/// pack, as all of a commit comes in one where nothing of it was here, or the server does not care what is. Where commits
-/// have grown beyond that in many small packs, fetching them anew makes one pack of these, which is the measure from then
-/// on.
+/// `followed` counts the followed commits, and is called only if the number matters. The size of the largest pack stands for
+/// what each of them takes, because a whole commit arrives in one pack if nothing of it was here, or if the server ignores what
+/// is here. Where commits have outgrown that in many small packs, fetching them anew makes one pack of these, which is the
+/// measure from then on.
 pub(crate) fn is_crowded(store: &Store, followed: impl FnOnce() -> usize) -> bool {
     let held = Held::by(store);
     let (packs, bytes) = tried(store).unwrap_or_default();
@@ -311,16 +311,16 @@ pub(crate) fn is_crowded(store: &Store, followed: impl FnOnce() -> usize) -> boo
             && held.bytes > GROWTH * held.largest * followed() as u64
 }
 
-/// Notes that a store is about to be fetched anew. What takes its place knows nothing of that.
+/// Records that a store is about to be fetched anew. The store that replaces it has no such record.
 pub(crate) fn note_try(store: &Store) {
     let Held { packs, bytes, .. } = Held::by(store);
     let text = format!("{packs} {bytes}\n{}", accepted(store.limits()));
-    // If it is not noted it is tried once too often.
+    // If this is not recorded, there is one attempt too many.
     let _ = fs::write(tried_file(store), text);
 }
 
-/// Returns the packs and bytes that a store had when it was to be fetched anew the last time; nothing if that was not tried, or
-/// when something else was accepted than now.
+/// Returns the packs and bytes that a store had at the last attempt to fetch it anew; `None` if there was no attempt, or if the
+/// limits were different then.
 fn tried(store: &Store) -> Option<(u64, u64)> {
     let text = fs::read_to_string(tried_file(store)).ok()?;
     let (held, limits) = text.split_once('\n')?;
@@ -335,7 +335,7 @@ fn tried_file(store: &Store) -> PathBuf {
     store.repository().git_dir().join(TRIED)
 }
 
-/// Writes the limits on which it depends whether all that is followed can be fetched at once.
+/// Formats the limits that decide whether everything that is followed can be fetched at once.
 fn accepted(limits: Limits) -> String {
     format!("{} {} {}", limits.pack, limits.objects, limits.object)
 }
@@ -366,7 +366,7 @@ mod tests {
         let cache = Cache::open(dir.path()).unwrap();
         let slot = slot(&cache, "a");
         let store = slot.open().unwrap();
-        // A deletion that meets what is just being made leaves a folder without anything in it.
+        // A deletion that coincides with a creation leaves an empty folder.
         fs::remove_dir_all(slot.generation(1)).unwrap();
         fs::create_dir(slot.generation(1)).unwrap();
         assert!(!slot.is_current(&store));
@@ -434,7 +434,7 @@ mod tests {
         add("16.pack".to_owned(), SPARED / 4);
         assert!(is_crowded(&store, || 1), "more than twice as many bytes");
 
-        // Who accepts more may have better luck, and what takes its place begins anew.
+        // An agent with higher limits may succeed, and the replacement starts with no record.
         note_try(&store);
         assert_eq!(tried(&store), Some((2 * PACKS + 3, 17 * SPARED / 4)));
         let limits = Limits {
@@ -462,7 +462,7 @@ mod tests {
         assert!(!slot.is_current(&store));
         let store = slot.open().unwrap();
         assert!(slot.is_current(&store));
-        // There is nothing in them, and nothing is wrong with how many they are.
+        // The packs are empty, and their number is not a problem.
         let id = ObjectId::from_bytes_or_panic(&[1; 20]);
         assert_eq!(store.commit(id), Ok(None));
     }
@@ -480,7 +480,7 @@ mod tests {
         drop(draft);
         assert!(!slot.draft_path(2).exists() && slot.is_current(&store));
 
-        // A process that was killed leaves it.
+        // A killed process leaves its draft behind.
         let draft = slot.draft().unwrap();
         fs::write(pack_dir(draft.store()).join("half.pack"), "").unwrap();
         std::mem::forget(draft);

@@ -1,8 +1,8 @@
-//! What a server sends, on its way into the cache.
+//! Packs that a server sends, on their way into the cache.
 //!
-//! A pack goes to the disk as it comes, however slowly. Then it is gone through without keeping anything of it, and only
-//! when indexing it stays within the limits it is indexed, one pack at a time in this process: gix keeps the bytes of an
-//! object until its end comes, and the bases of deltas as long as there are some that were not put together yet.
+//! A pack goes to disk as it arrives, however slowly. It is then surveyed without keeping anything of it. Only if indexing it
+//! would stay within the limits is it indexed, one pack at a time in this process: gix keeps the bytes of an object until it
+//! has reached the object's end, and the bases of deltas for as long as some deltas still have to be put together.
 
 mod survey;
 
@@ -29,10 +29,10 @@ use crate::{
     transport::Conversation,
 };
 
-/// Packs that are indexed at one time in this process: it has memory for one.
+/// The permits for indexing a pack in this process, which has memory for one at a time.
 static INDEXED: Semaphore = Semaphore::const_new(1);
 
-/// Takes a pack to its end, and adds it to a store if it is within the limits.
+/// Reads a pack to its end, and adds it to a store if it is within the limits.
 pub(crate) fn keep(
     pack: &mut dyn BufRead,
     store: &Store,
@@ -42,10 +42,10 @@ pub(crate) fn keep(
     let failed = |error: io::Error| unusable(&dir, &error);
     let mut file = nameless(&dir).map_err(failed)?;
     receive(pack, &mut file, &dir)?;
-    // Not before: nobody is to wait for a slow server but those who asked for what it has.
+    // Not taken earlier: only those who asked for what a slow server has should wait for that server.
     let _turn = conversation.turn(&INDEXED).map_err(FetchError::Known)?;
     file.rewind().map_err(failed)?;
-    // Nobody else adds to the store meanwhile.
+    // Nobody else adds to the store in the meantime.
     let here = store.steady();
     let seen = survey(
         &mut BufReader::new(&file),
@@ -71,7 +71,7 @@ fn unusable(dir: &Path, error: &io::Error) -> FetchError {
     FetchError::Known(SourceError::cache(dir, error))
 }
 
-/// Makes a file that is gone with this process, however that ends.
+/// Creates a file that is gone when this process ends, however it ends.
 fn nameless(dir: &Path) -> io::Result<File> {
     let path = dir.join(format!("incoming-{:032x}", rand::random::<u128>()));
     let file = File::options()
@@ -84,7 +84,7 @@ fn nameless(dir: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Writes what is sent to a file.
+/// Writes what the server sends to a file.
 fn receive(pack: &mut dyn BufRead, file: &mut File, dir: &Path) -> Result<(), FetchError> {
     loop {
         let bytes = match pack.fill_buf() {
@@ -102,7 +102,7 @@ fn receive(pack: &mut dyn BufRead, file: &mut File, dir: &Path) -> Result<(), Fe
     }
 }
 
-/// Adds a pack to a store. A thin one may name objects that are in the store and not in it.
+/// Adds a pack to a store. A thin pack may name objects that are in the store and not in the pack.
 fn index(
     pack: &File,
     dir: &Path,
@@ -125,7 +125,7 @@ fn index(
         options,
     )?;
     if let Some(keep) = written.keep_path {
-        // It protects from `git gc`, which nobody runs here.
+        // It protects against `git gc`, which nobody runs here.
         let _ = fs::remove_file(keep);
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Goes through a pack before it is indexed, without keeping anything of it.
+//! Surveys a pack before it is indexed, without keeping anything of it.
 
 use std::{
     collections::HashMap,
@@ -21,19 +21,19 @@ use crate::{
     limits::Limits,
 };
 
-/// Most bytes of the two numbers that a delta begins with.
+/// The most bytes that the two numbers at the beginning of a delta take.
 const NUMBERS: usize = 20;
 
-/// Most objects that one is made from, one after the other: as many as git makes at most, by `--depth`; without it, it
-/// makes 50. Whoever asks for the size of an object goes through all of them, and who reads it puts them all together.
+/// The longest chain of objects that one object is made from. It is the most that git makes with `--depth`; without that
+/// option, git makes 50. Asking for the size of an object goes through the whole chain, and reading it puts them all together.
 const CHAIN: u32 = 4095;
 
 /// Why a pack is not indexed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
-    /// It is not what git would send.
+    /// The pack is not what git would send.
     Malformed(String),
-    /// Of this there is more than the limit.
+    /// The pack has more of this than the limit.
     TooMuch(Excess, u64),
 }
 
@@ -58,9 +58,9 @@ impl From<gix::Error> for Flaw {
     }
 }
 
-/// Goes through a pack, and says whether a delta in it names its base by id, so that it may be elsewhere.
+/// Surveys a pack, and returns whether a delta in it names its base by id, so that the base may be elsewhere.
 ///
-/// What it does not look at, such as whether a delta can be applied and whether the digest is right, indexing finds.
+/// Whatever this does not check, such as whether a delta can be applied and whether the digest is right, indexing does.
 pub(super) fn survey(
     pack: &mut impl BufRead,
     limits: Limits,
@@ -103,46 +103,46 @@ fn in_time(interrupt: &AtomicBool) -> Result<(), Flaw> {
     Ok(())
 }
 
-/// What was seen of a pack.
+/// What has been seen of a pack.
 struct Survey {
     limits: Limits,
     inflater: Decompress,
-    /// In the order of their places.
+    /// The objects, ordered by offset.
     objects: Vec<Seen>,
-    /// Objects that others are made from and that these name by id. They may be in the pack or not.
+    /// The bases that deltas name by id. They may be in the pack or not.
     named: HashMap<ObjectId, Named>,
-    /// Bytes of all objects.
+    /// The bytes of all objects together.
     unpacked: u64,
 }
 
 /// An object in a pack.
 struct Seen {
     offset: u64,
-    /// Its bytes when it has been put together.
+    /// Its bytes once it has been put together.
     size: u64,
-    /// What it is made from, by its number.
+    /// The index of the object that it is made from.
     base: Option<usize>,
     /// How many objects it is made from, one after the other.
     ///
-    /// One that names its base by id counts as made from a whole one. Where that is here already it is so, as it joins the
-    /// pack whole. Where it is in the pack, which is which shows only when all is put together; git, asked for deltas that
-    /// name their base by its place, sends no such ones. What reads through a chain of them is ended by its time, see
-    /// [`crate::tree::work`].
+    /// A delta that names its base by id counts as made from a whole object. If the base is already here, that is true, since
+    /// it joins the pack whole. If the base is in the pack, its own chain is known only once everything is put together. git
+    /// does not send such deltas when it is asked for deltas that name their bases by offset. Reading through a chain of them
+    /// ends at a deadline; see [`crate::tree::work`].
     chain: u32,
-    /// How many objects are made from it and say so by its place.
+    /// How many deltas name it as their base by its offset.
     deltas: u32,
 }
 
-/// An object that others are made from.
+/// A base that deltas name by its id.
 #[derive(Default)]
 struct Named {
     size: u64,
-    /// How many objects are made from it and say so by its id.
+    /// How many deltas name it.
     deltas: u32,
 }
 
 impl Survey {
-    /// Goes through the object at a place, and returns how many bytes it takes up.
+    /// Surveys the object at an offset, and returns how many bytes it takes up.
     fn object(&mut self, pack: &mut impl BufRead, offset: u64) -> Result<u64, Flaw> {
         let entry = Entry::from_read(pack, offset, gix::hash::Kind::Sha1.len_in_bytes())?;
         self.admit(entry.decompressed_size)?;
@@ -182,14 +182,14 @@ impl Survey {
         Ok(())
     }
 
-    /// Decompresses an object; returns its first bytes, and how many bytes it takes up.
+    /// Decompresses an object, and returns its first bytes and how many bytes it takes up.
     fn inflate(
         &mut self,
         pack: &mut impl BufRead,
         size: u64,
         begin: usize,
     ) -> Result<(Vec<u8>, u64), Flaw> {
-        // A compressed form can be as long as anyone wishes and stand for nothing. No compressor makes it this long.
+        // Compressed data can be arbitrarily long and stand for nothing. No compressor makes it this long.
         let mut compressed = pack.by_ref().take(size + size / 4 + 4096);
         self.inflater.reset();
         let mut first = Vec::new();
@@ -209,7 +209,7 @@ impl Survey {
         Ok((first, self.inflater.total_in()))
     }
 
-    /// Notes what a delta is made from, and returns its number if the delta names it by its place.
+    /// Records the base of a delta, and returns the base's index if the delta names it by offset.
     fn base(&mut self, offset: u64, header: Header, size: u64) -> Result<Option<usize>, Flaw> {
         match header {
             Header::OfsDelta { base_distance } => {
@@ -229,10 +229,10 @@ impl Survey {
         }
     }
 
-    /// Returns the most bytes of bases that gix keeps at the same time; rather more than too few.
+    /// Returns the most bytes of bases that gix keeps at the same time, rather too many than too few.
     ///
-    /// It goes down from each object to what is made from it before it goes on beside it. So it keeps, of all that lead to
-    /// the object which it is at, those from which another one is still to be made.
+    /// gix goes depth-first: from each object down to what is made from it, and only then to the next one beside it. So, of all
+    /// the objects that lead to the current one, it keeps those from which another one is still to be made.
     fn bases(
         &self,
         is_here: &dyn Fn(&gix::oid) -> bool,
@@ -253,11 +253,12 @@ impl Survey {
         for (id, base) in &self.named {
             in_time(interrupt)?;
             if is_here(id) {
-                // It is made from nothing else, so that there is never a second one.
+                // It is made from nothing else, so there is never a second one at the same time.
                 let own = if base.deltas > 1 { base.size } else { 0 };
                 outside = outside.max(own);
             } else {
-                // Where in the pack it is shows only when all is put together: so they may all lead to one object.
+                // Its place in the pack is known only once everything is put together, so all of these bases may lead to one
+                // object.
                 let is_shared = base.deltas > 1 || by_place;
                 let own = if is_shared { base.size } else { 0 };
                 inside = Some(inside.unwrap_or(0).saturating_add(own));
@@ -268,7 +269,7 @@ impl Survey {
     }
 }
 
-/// Reads what a delta begins with: the size of its base, and that of the object which it makes.
+/// Reads the two sizes at the beginning of a delta: that of its base, and that of the object that it makes.
 fn delta_sizes(delta: &[u8]) -> Option<(u64, u64)> {
     let mut bytes = delta.iter();
     let mut number = || {
@@ -318,7 +319,7 @@ pub(super) mod tests {
             }
         }
 
-        /// Adds an object, whose compressed form may be anything, and returns its place.
+        /// Adds an object with any compressed form, and returns its offset.
         fn raw(&mut self, header: Header, size: u64, compressed: &[u8]) -> u64 {
             let offset = self.bytes.len() as u64;
             header.write_to(size, &mut self.bytes).unwrap();
@@ -335,7 +336,7 @@ pub(super) mod tests {
             self.add(Header::Blob, &vec![b'x'; size])
         }
 
-        /// Adds an object of 900 bytes that is made from the one at a place, which has as many.
+        /// Adds an object of 900 bytes that is made from the one at an offset, which also has 900 bytes.
         fn made_from(&mut self, base: u64) -> u64 {
             let base_distance = self.bytes.len() as u64 - base;
             self.add(Header::OfsDelta { base_distance }, &delta(900, 900))
@@ -428,7 +429,7 @@ pub(super) mod tests {
     #[test]
     fn bases_that_are_kept_at_the_same_time_are_limited() {
         let too_much = Err(Flaw::TooMuch(Excess::Bases, 2000));
-        // From each object one that goes on, and some that do not.
+        // Each object has one delta that continues the chain, and some that do not.
         let chain = |length: usize, beside: usize| {
             let mut pack = Packed::new();
             let mut base = pack.blob(900);
@@ -444,7 +445,7 @@ pub(super) mod tests {
         assert_eq!(chain(2, 9), Ok(false));
         assert_eq!(chain(3, 1), too_much);
 
-        // By id nobody knows yet which is made from which.
+        // With bases named by id, it is not yet known which is made from which.
         let named = |bases: u8, is_here| {
             let mut pack = Packed::new();
             for base in 0..bases {
@@ -510,7 +511,7 @@ pub(super) mod tests {
         };
         insta::assert_snapshot!(with(Header::Blob, 3, &deflated(b"four")), @"the pack is malformed: an object is not as long as it says");
         insta::assert_snapshot!(with(Header::Blob, 5, &deflated(b"four")), @"the pack is malformed: an object is not as long as it says");
-        // Blocks that hold nothing, without end.
+        // Empty blocks, without end.
         let mut blocks = vec![0x78, 0x01];
         blocks.extend([0, 0, 0, 0xff, 0xff].repeat(2000));
         insta::assert_snapshot!(with(Header::Blob, 0, &blocks), @"the pack is malformed: an object is not as long as it says");

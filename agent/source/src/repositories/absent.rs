@@ -1,4 +1,4 @@
-//! Commits that are not there.
+//! Commits that a repository does not have.
 
 use std::{
     collections::HashMap,
@@ -7,13 +7,13 @@ use std::{
 
 use gix::ObjectId;
 
-/// For how long a commit that is not there is not asked for again, as long as no branch and no tag has moved.
+/// How long a missing commit is not asked for again, as long as no branch or tag has moved.
 ///
-/// It may come without that: to a reference that is not listed, such as that of a pull request, or to a replica that was
-/// behind the others.
+/// The commit may arrive without that: under a reference that is not listed, such as that of a pull request, or on a replica
+/// that lagged behind the others.
 const RECENT: Duration = Duration::from_mins(5);
 
-/// Commits that were asked for in vain, each with the last time.
+/// Commits that were asked for in vain, each with the time of the last attempt.
 #[derive(Debug, Default)]
 pub(super) struct Absent(HashMap<ObjectId, Instant>);
 
@@ -26,7 +26,7 @@ impl Absent {
         self.0.contains_key(id)
     }
 
-    /// Says whether a commit need not be asked for now.
+    /// Returns whether a commit need not be asked for now.
     pub(super) fn is_recent(&self, id: &ObjectId, now: Instant) -> bool {
         let last = self.0.get(id);
         last.is_some_and(|at| now.duration_since(*at) < RECENT)

@@ -1,4 +1,4 @@
-//! One conversation, for all who wait for what it brings.
+//! One conversation with a server, shared by all callers that wait for its results.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -24,19 +24,19 @@ use crate::{
     turns::{Heard, Turn},
 };
 
-/// What a conversation brought.
+/// The results of a conversation.
 struct Told {
     refs: Refs,
-    /// Names all of these.
+    /// The digest of all these references.
     listed: Digest,
     store: Arc<Store>,
-    /// Why commits that are wanted are not in the store.
+    /// Why wanted commits are not in the store.
     failed: HashMap<ObjectId, SourceError>,
-    /// Whether anything of it was fetched.
+    /// Whether any of it was fetched.
     is_new: bool,
 }
 
-/// Has one conversation, and answers those for whom its list is fresh enough.
+/// Holds one conversation, and answers the callers for which its list is fresh enough.
 pub(super) fn converse(
     shared: &Arc<Shared>,
     repository: &Arc<Repository>,
@@ -86,7 +86,7 @@ pub(super) fn converse(
     turn.end(heard(&outcome, &conversation));
     lock(&repository.rest).heed(outcome.as_ref().err(), Instant::now());
     if served.is_empty() {
-        // It failed before anyone was chosen: all who came while it tried share the failure.
+        // The conversation failed before any caller was chosen: all that came in the meantime share the failure.
         served = std::mem::take(&mut lock(&repository.queue).waiting);
     }
     for waiting in served {
@@ -94,7 +94,7 @@ pub(super) fn converse(
             Ok(told) => answer(shared, &url, told, &waiting.reference),
             Err(error) => Err(error.clone()),
         };
-        // Who has lost interest needs no answer.
+        // A caller that has lost interest needs no answer.
         let _ = waiting.answer.send(answer);
     }
     if outcome.is_ok_and(|told| told.is_new) {
@@ -103,10 +103,11 @@ pub(super) fn converse(
     }
 }
 
-/// Returns what a conversation tells of its host.
+/// Returns what a conversation reveals about its host.
 fn heard(outcome: &Result<Told, SourceError>, conversation: &Conversation) -> Heard {
     match outcome {
-        // However it has ended: who says just enough in time to be listened to keeps others waiting as long as who says nothing.
+        // This comes first, whatever the outcome: a host that sends just enough to count as alive keeps others waiting as long
+        // as one that sends nothing.
         _ if conversation.has_trickled() => Heard::Silence,
         Ok(told) if told.failed.values().any(SourceError::is_silence) => Heard::Silence,
         Ok(_) => Heard::Answer,
@@ -115,7 +116,7 @@ fn heard(outcome: &Result<Told, SourceError>, conversation: &Conversation) -> He
     }
 }
 
-/// Returns the commits that are asked for, each once. References that mean nothing are answered later.
+/// Returns the requested commits, each once. References that mean nothing are answered later.
 fn wanted(
     repository: &Repository,
     refs: &Refs,
@@ -123,7 +124,7 @@ fn wanted(
     served: &[Waiting],
     now: Instant,
 ) -> Wanted {
-    // A range is compared with each of many tags: that is done once, and while nobody waits for what is remembered.
+    // A range is compared with each of many tags. That is done once, and before anybody has to wait for the lock on `last`.
     let references: BTreeSet<&Reference> =
         served.iter().map(|waiting| &waiting.reference).collect();
     let mut commits: Vec<ObjectId> = references
@@ -144,7 +145,7 @@ fn wanted(
     }
 }
 
-/// Opens the cache, and brings what is missing. A cache that is full is given room, once.
+/// Opens the cache, and fetches what is missing. If the cache is full, makes room in it once.
 fn provide(
     shared: &Shared,
     repository: &Repository,
@@ -161,7 +162,7 @@ fn provide(
         opened => opened,
     };
     let (slot, store) = opened?;
-    // Not before the slot is held: until then somebody may find one more.
+    // Read only once the slot is held: until then somebody may find one more.
     wanted.kept = lock(&repository.last).pinned.recent(Instant::now());
     let mut brought = bring(session, dial, &slot, store, refs, wanted);
     if brought.failed.values().any(SourceError::is_full) {
@@ -179,7 +180,7 @@ fn provide(
     Ok(brought)
 }
 
-/// Opens what is in the cache, locked against other processes.
+/// Opens the cached repository, locked against other processes.
 fn open(
     shared: &Shared,
     repository: &Repository,
@@ -191,13 +192,13 @@ fn open(
     Ok((slot, store))
 }
 
-/// Returns what is open already, if it is what a slot goes on with.
+/// Returns the store that is already open, if the slot continues with it.
 fn known(repository: &Repository, slot: &Slot) -> Option<Arc<Store>> {
     let known = lock(&repository.last).store.clone();
     known.filter(|store| slot.is_current(store))
 }
 
-/// Finds a commit in the cache; nothing if it is not there, or if somebody is just fetching into it.
+/// Finds a commit in the cache; returns `None` if it is not there, or if somebody is fetching into it right now.
 pub(super) fn cached(
     shared: &Shared,
     repository: &Repository,
@@ -224,7 +225,7 @@ pub(super) fn cached(
             last.pinned.note(id, Instant::now());
             last.store.replace(Arc::clone(&store))
         };
-        // To close its files takes longer than others should wait for what is remembered.
+        // Closing its files takes longer than others should wait for the lock on `last`.
         drop(before);
         Ok(Some(Snapshot::new(store, commit, String::new(), limits)))
     });
@@ -239,7 +240,7 @@ fn remember(
     served: &[Waiting],
 ) {
     let is_absent = |id: &ObjectId| {
-        // What failed may come the next time.
+        // A commit that failed may arrive next time.
         !told.failed.contains_key(id) && matches!(told.store.commit(*id), Ok(None))
     };
     let absent: Vec<ObjectId> = wants.iter().copied().filter(is_absent).collect();

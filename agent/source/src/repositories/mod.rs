@@ -1,4 +1,4 @@
-//! All repositories of a process, each fetched once for all who share it.
+//! All repositories of a process, each fetched once for all that share it.
 
 mod absent;
 mod converse;
@@ -34,22 +34,22 @@ use crate::{
     turns::Turns,
 };
 
-/// Repositories that were not asked for during this time are forgotten; the cache on disk stays.
+/// How long a repository is remembered after somebody last asked for it. The cache on disk stays.
 const FORGET_AFTER: Duration = Duration::from_hours(1);
-/// How often these are looked for: that takes a look at all of them.
+/// How often repositories to forget are looked for, since that goes through all of them.
 const LOOK_AFTER: Duration = Duration::from_mins(1);
 
-/// Where a repository is, and what opens it.
+/// Where a repository is, and the credentials that open it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remote {
     /// `https://…`, `http://…`, `ssh://…`, `git@host:path`, `file://…` or a path.
     pub url: String,
-    /// What opens it.
+    /// The credentials that open it.
     pub credentials: Credentials,
 }
 
 impl Remote {
-    /// Names a repository that needs no credentials.
+    /// Returns a repository that needs no credentials.
     pub fn anonymous(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -60,15 +60,15 @@ impl Remote {
 
 /// The repositories that a process works with.
 ///
-/// Who asks for a repository while a fetch of it is about to list its branches joins that fetch; who asks later gets
-/// one of his own, as the list may already be older than his question. So everybody gets what the server held at or
-/// after the moment of asking, and any number of simultaneous questions cost at most two conversations.
+/// A caller that asks for a repository while a fetch of it is about to list its branches joins that fetch. A later caller gets
+/// a fetch of its own, as the list may already be older than the request. So every caller gets what the server held at or after
+/// the moment of asking, and any number of simultaneous requests cost at most two conversations.
 ///
-/// Clones share everything. When the last one is dropped, or at [`Repositories::stop`], fetches under way are broken off.
+/// Clones share everything. When the last one is dropped, or at [`Repositories::stop`], fetches in flight are cancelled.
 #[derive(Debug, Clone)]
 pub struct Repositories {
     shared: Arc<Shared>,
-    /// Apart from what work under way holds, so that it is dropped with the last handle.
+    /// Separate from what work in flight holds, so that it is dropped with the last handle.
     _stop: Arc<DropGuard>,
 }
 
@@ -82,11 +82,11 @@ struct Shared {
     stop: CancellationToken,
 }
 
-/// The repositories that were asked for.
+/// The repositories that somebody has asked for.
 #[derive(Debug, Default)]
 struct Known {
     repositories: HashMap<String, Arc<Repository>>,
-    /// When those were looked for that nobody asks for any more.
+    /// When repositories to forget were last looked for.
     looked: Option<Instant>,
 }
 
@@ -96,8 +96,8 @@ struct Repository {
     id: String,
     location: Location,
     credentials: Credentials,
-    /// When somebody last asked for it. Whoever looks at those of all repositories waits for none of their conversations, as
-    /// this is only read and set.
+    /// When somebody last asked for it. Going through these times for all repositories waits for none of their conversations,
+    /// as the lock is held only to read or set the time.
     asked: Mutex<Instant>,
     rest: Mutex<Rest>,
     queue: Mutex<Queue>,
@@ -116,25 +116,25 @@ struct Waiting {
     answer: oneshot::Sender<Result<Snapshot, SourceError>>,
 }
 
-/// What the last conversation brought.
+/// The results of the last conversation.
 #[derive(Debug, Default)]
 struct Last {
-    /// Names all references that it listed.
+    /// The digest of all references that it listed.
     listed: Option<Digest>,
     store: Option<Arc<Store>>,
     /// Commits that were searched for in vain while the references were those of `listed`.
     absent: Absent,
-    /// Commits that are followed by their ids, of which conversations do not hear.
+    /// Commits that are followed by their ids, requests for which do not reach conversations.
     pinned: Pinned,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Each change under these locks is one assignment or one call of the standard library: none is ever half done.
+    // Each change under these locks is one assignment or one standard library call, so none is ever half done.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Repositories {
-    /// Makes the repositories, and the cache folder if necessary.
+    /// Creates the repositories, and the cache folder if necessary.
     pub fn new(options: Options) -> Result<Self, SourceError> {
         let cache = Cache::open(&options.cache_dir)?;
         let turns = Arc::new(Turns::new(options.concurrency));
@@ -156,8 +156,8 @@ impl Repositories {
 
     /// Returns what the reference means now, with its files. Must be called within a tokio runtime.
     ///
-    /// One list of references is asked for; objects are fetched only if they are not here yet. A commit that is named by its id
-    /// and is here needs no server at all. Errors name the repository and never hold a secret; see
+    /// This asks for one list of references, and fetches objects only if they are not cached yet. A commit that is named by its
+    /// id and is cached needs no server at all. Errors name the repository and never contain a secret; see
     /// [`SourceError::is_retryable`].
     pub async fn fetch(
         &self,
@@ -181,8 +181,9 @@ impl Repositories {
         self.ask(&repository, reference.clone()).await
     }
 
-    /// Like [`Repositories::fetch`], for who asks again and again while nobody waits for it: as long as the server asks to be left
-    /// alone it is, and the answer is the failure with which it did so, whoever was told of that.
+    /// Like [`Repositories::fetch`], for callers that ask again and again while nobody waits for the answer. As long as the
+    /// server asks to be left alone, it is not contacted, and the answer is the failure with which it asked, whichever caller
+    /// received that.
     pub async fn poll(
         &self,
         remote: &Remote,
@@ -194,8 +195,8 @@ impl Repositories {
         self.cached(&repository, reference).await.ok_or(failure)
     }
 
-    /// Lets go of what was fetched with credentials that others have taken the place of: its copy in the cache may be removed as
-    /// soon as nobody reads from it. Who asks with them all the same finds it for as long as it is there.
+    /// Releases what was fetched with credentials that others have replaced. Its copy in the cache may be removed as soon as
+    /// nobody reads from it. A caller that still uses these credentials finds the copy for as long as it is there.
     pub fn forget(&self, remote: &Remote) {
         let Ok(location) = Location::parse(&remote.url) else {
             return;
@@ -204,11 +205,11 @@ impl Repositories {
         let known = lock(&self.shared.known).repositories.get(&id).cloned();
         let Some(repository) = known else { return };
         let last = std::mem::take(&mut *lock(&repository.last));
-        // To close its files takes longer than others should wait for what is remembered.
+        // Closing its files takes longer than others should wait for the lock.
         drop(last);
     }
 
-    /// Breaks off what is under way, and refuses what is asked from now on.
+    /// Cancels the work in flight, and refuses requests from now on.
     pub fn stop(&self) {
         self.shared.stop.cancel();
     }
@@ -264,7 +265,8 @@ impl Repositories {
         repository
     }
 
-    /// Returns a repository whose server asked to be left alone, and the failure with which it did so, as long as that holds.
+    /// Returns a repository whose server asked to be left alone, and the failure with which it asked, for as long as the pause
+    /// lasts.
     fn resting(&self, remote: &Remote) -> Option<(Arc<Repository>, SourceError)> {
         let location = Location::parse(&remote.url).ok()?;
         if location.is_local() {
@@ -275,8 +277,8 @@ impl Repositories {
         Some((repository, failure))
     }
 
-    /// Returns a commit that is named by its id and was fetched before: whatever the server says, it would be the same. What
-    /// keeps it from being read here says nothing; then the server is asked.
+    /// Returns a commit that is named by its id and was fetched before; the server could only return the same. If it cannot be
+    /// read here, the reason is dropped and the server is asked instead.
     async fn cached(
         &self,
         repository: &Arc<Repository>,
@@ -310,7 +312,7 @@ impl Repositories {
             !std::mem::replace(&mut queue.running, true)
         };
         if start {
-            // Not part of this future: others may wait for it when whoever started it has lost interest.
+            // Not part of this future: others may still wait for the work after the caller that started it has lost interest.
             tokio::spawn(work(
                 Arc::downgrade(&self.shared),
                 Arc::clone(repository),
@@ -337,7 +339,7 @@ impl Known {
     }
 }
 
-/// Converses until nobody waits any more.
+/// Holds conversations until nobody waits any more.
 async fn work(
     shared: std::sync::Weak<Shared>,
     repository: Arc<Repository>,
@@ -358,7 +360,7 @@ async fn work(
             let (repository, runtime) = (Arc::clone(&repository), Handle::current());
             tokio::task::spawn_blocking(move || converse(&shared, &repository, runtime, turn))
         };
-        // A panic is dealt with inside; what is left is the end of the runtime.
+        // A panic is handled inside, so what remains is the end of the runtime.
         if task.await.is_err() {
             break;
         }
@@ -371,7 +373,7 @@ async fn work(
     }
 }
 
-/// Tells all who wait that there will be no answer, should the work end early with its runtime.
+/// Informs all waiting callers that there will be no answer, in case the work ends early with its runtime.
 struct Running<'a>(&'a Repository);
 
 impl Drop for Running<'_> {
@@ -382,7 +384,7 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Runs what decodes data from elsewhere: a flaw in a decoder must not take down more than this one call.
+/// Runs code that decodes data from elsewhere: a flaw in a decoder must not take down more than this one call.
 fn guarded<T>(url: &str, run: impl FnOnce() -> Result<T, SourceError>) -> Result<T, SourceError> {
     caught(run).unwrap_or_else(|said| {
         Err(SourceError::Objects {
@@ -406,7 +408,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let repositories = Repositories::new(Options::new(dir.path())).unwrap();
         let busy = find(&repositories, "a");
-        // Held by this thread, so that whoever waits for it here waits for ever.
+        // Held by this thread, so that anything here that waits for it waits forever.
         let held = lock(&busy.last);
         let other = find(&repositories, "b");
         let again = ["a", "b"].map(|name| find(&repositories, name));

@@ -6,18 +6,18 @@ use gix::ObjectId;
 
 use super::FORGET_AFTER;
 
-/// Most that are remembered: each of them may take a fetch of its own when all that is followed is fetched anew.
+/// The most that are remembered. Each of them may take a fetch of its own when everything that is followed is fetched anew.
 const MOST: usize = 64;
 
-/// Commits that were asked for by their ids and found, each with the last time.
+/// Commits that were asked for by their ids and found, each with the time of the last request.
 ///
-/// Who asks for one again is answered from the cache, and no conversation hears of it. After a restart none is known until it
-/// is asked for again, which takes one poll.
+/// Later requests for one are answered from the cache, without a conversation. After a restart none is known until it is asked
+/// for again, which takes one poll.
 #[derive(Debug, Default)]
 pub(super) struct Pinned(HashMap<ObjectId, Instant>);
 
 impl Pinned {
-    /// Notes one. If there are too many by that, the one that was not asked for the longest is forgotten.
+    /// Records a commit. If there are now too many, the least recently requested one is forgotten.
     pub(super) fn note(&mut self, id: ObjectId, now: Instant) {
         self.0.insert(id, now);
         if self.0.len() <= MOST {
@@ -29,7 +29,7 @@ impl Pinned {
         }
     }
 
-    /// Returns those that somebody may still follow, in the order of their ids.
+    /// Returns the commits that somebody may still follow, in the order of their ids.
     pub(super) fn recent(&self, now: Instant) -> Vec<ObjectId> {
         let is_recent = |at: Instant| now.duration_since(at) <= FORGET_AFTER;
         let recent = self.0.iter().filter(|(_, at)| is_recent(**at));

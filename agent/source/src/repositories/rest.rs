@@ -4,15 +4,15 @@ use std::time::{Duration, Instant};
 
 use crate::error::SourceError;
 
-/// The longest that it is: a date that is a year away is more likely wrong than meant.
+/// The longest pause that is granted. A date that is a year away is more likely wrong than meant.
 const LONGEST: Duration = Duration::from_hours(1);
 
-/// Until when a server wants to be left alone, and the failure with which it said so.
+/// Until when a server wants to be left alone, and the failure with which it asked for that.
 #[derive(Debug, Default)]
 pub(super) struct Rest(Option<(Instant, SourceError)>);
 
 impl Rest {
-    /// Takes notice of how a conversation ended. A failure for another reason takes nothing back.
+    /// Records how a conversation ended. A failure for another reason does not end a pause.
     pub(super) fn heed(&mut self, failure: Option<&SourceError>, now: Instant) {
         let Some(failure) = failure else {
             self.0 = None;
@@ -23,7 +23,8 @@ impl Rest {
         }
     }
 
-    /// Returns what is said instead of asking, with what is left of the pause; nothing if it may be asked.
+    /// Returns the failure to report instead of contacting the server, with what is left of the pause; `None` if the server may
+    /// be contacted.
     pub(super) fn failure(&self, now: Instant) -> Option<SourceError> {
         let (end, failure) = self.0.as_ref()?;
         let left = end.saturating_duration_since(now);

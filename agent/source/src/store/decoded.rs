@@ -1,4 +1,4 @@
-//! Decoded folders, which all open stores keep within one bound: there may be thousands of stores.
+//! Decoded folders. All open stores share one bound for them, since there may be thousands of stores.
 
 use std::{
     collections::HashMap,
@@ -12,20 +12,20 @@ use gix::ObjectId;
 
 use crate::tree::objects::{Folder, Node};
 
-/// Most bytes of all that are kept. Some are because all trees over a store pass through the same outer folders.
+/// The most bytes that are kept in total. Any are kept because all trees over a store pass through the same outer folders.
 const KEPT: usize = 32 << 20;
-/// What an allocation takes beside what is in it.
+/// The bytes that an allocation takes beside its contents.
 const ALLOCATION: usize = 16;
 
-/// Decoded folders of all stores that were made with it.
+/// The decoded folders of all stores that were made with it.
 #[derive(Debug, Default)]
 pub(crate) struct Folders {
     kept: Mutex<Kept>,
     stores: AtomicU64,
 }
 
-/// The decoded folders of one store. None of another store is among them, though it may have the same id: who knows an id
-/// need not be allowed to read what it names.
+/// The decoded folders of one store. Folders of another store are not among them, even with the same id: whoever knows an id is
+/// not necessarily allowed to read what it names.
 #[derive(Debug)]
 pub(super) struct Decoded {
     folders: Arc<Folders>,
@@ -37,9 +37,9 @@ type Key = (u64, ObjectId);
 #[derive(Debug, Default)]
 struct Kept {
     folders: HashMap<Key, One>,
-    /// Bytes of all of them.
+    /// The bytes of all folders.
     bytes: usize,
-    /// How often one was asked for.
+    /// The number of requests so far.
     clock: u64,
 }
 
@@ -47,7 +47,7 @@ struct Kept {
 struct One {
     folder: Arc<Folder>,
     bytes: usize,
-    /// When it was last asked for.
+    /// The clock at the last request for it.
     asked: u64,
 }
 
@@ -74,7 +74,7 @@ impl Drop for Decoded {
 
 impl Folders {
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        // It only ever holds whole folders, so that a panic leaves nothing half done that matters.
+        // It only ever holds whole folders, so a panic leaves nothing half done that matters.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -103,7 +103,8 @@ impl Kept {
         }
     }
 
-    /// Makes room for as much again, so that this is not done for each folder that comes. The one that was asked for last stays.
+    /// Makes room for as much again, so that this does not happen for each new folder. The most recently requested folder
+    /// stays.
     fn forget_oldest(&mut self) {
         let mut keys: Vec<(u64, Key)> = self
             .folders
@@ -134,7 +135,7 @@ impl Kept {
     }
 }
 
-/// Returns about how many bytes a folder takes.
+/// Returns roughly how many bytes a folder takes.
 fn weight(folder: &Folder) -> usize {
     let names = folder
         .nodes()

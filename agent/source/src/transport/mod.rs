@@ -1,8 +1,8 @@
 //! Bytes to and from a git server, bounded in time and amount.
 //!
-//! gix speaks the protocol, and blocks. What moves the bytes is ours and async, so that every wait has a limit and can
-//! be broken off, a certificate authority belongs to one repository, and a failure is known by its type rather than by
-//! the text that gix wraps around it: whoever fails first leaves the error in the [`Conversation`].
+//! gix speaks the protocol, and blocks. The code that moves the bytes is ours and async, so that every wait has a limit and can
+//! be cancelled, a certificate authority belongs to one repository, and a failure is known by its type rather than by the text
+//! that gix wraps around it: the first part to fail leaves its error in the [`Conversation`].
 
 pub(crate) mod http;
 pub(crate) mod ssh;
@@ -30,18 +30,18 @@ use crate::{
     limits::Limits,
 };
 
-/// Bytes of a list of references from which on it is long: reading one takes some five times as many of memory.
+/// The bytes above which a list of references is long. Reading one takes some five times as many bytes of memory.
 const LONG_LIST: u64 = 1 << 20;
-/// Long lists that are read at one time in this process: it has memory for so many of the largest ones.
+/// The permits for reading long lists in this process, which has memory for this many of the largest ones.
 static LONG_LISTS: Semaphore = Semaphore::const_new(2);
-/// Bytes in a second below which a server trickles that was waited for longer than it may be silent. One that is well and has much
-/// to put together before it sends it has sent more by the end.
+/// The bytes per second below which a server trickles, once it has been waited for longer than it may be silent. A healthy
+/// server that has much to put together before it sends has sent more by the end.
 const TRICKLE: u64 = 16 << 10;
 
 /// A connection to a server.
 pub(crate) type Connection = Box<dyn Transport + Send>;
 
-/// What all parts of one conversation with a server share.
+/// The state that all parts of one conversation with a server share.
 #[derive(Debug)]
 pub(crate) struct Conversation {
     url: String,
@@ -49,24 +49,24 @@ pub(crate) struct Conversation {
     runtime: Handle,
     deadline: Instant,
     stop: CancellationToken,
-    /// gix looks at this between steps of long computations.
+    /// A flag that gix checks between the steps of long computations.
     pub(crate) interrupt: AtomicBool,
     failure: Mutex<Option<SourceError>>,
     allowance: Mutex<(Excess, u64)>,
     received: AtomicU64,
-    /// How long the server was waited for, and the bytes that came.
+    /// How long the server was waited for, and how many bytes arrived.
     pace: Mutex<(Duration, u64)>,
     /// The long list of references that is being read.
     list: Mutex<Option<LongList>>,
-    /// Whether it waits for others on this machine, and not for the server.
+    /// Whether it is waiting for others on this machine, and not for the server.
     waits_here: AtomicBool,
 }
 
-/// The right to read a long list of references.
+/// The permit to read a long list of references.
 #[derive(Debug)]
 struct LongList {
     _turn: SemaphorePermit<'static>,
-    /// When it is taken back: others wait for it, and may not have to wait for a server that never comes to an end.
+    /// When the permit is revoked. Others wait for it, and must not have to wait for a server that never finishes.
     until: Instant,
 }
 
@@ -118,7 +118,7 @@ impl Conversation {
         }))
     }
 
-    /// Says what there is too much of when more than this comes from now on.
+    /// Limits the bytes that may arrive from now on, and names what there is too much of if more do.
     pub(crate) fn allow(&self, what: Excess, bytes: u64) {
         *self
             .allowance
@@ -128,7 +128,7 @@ impl Conversation {
         self.end_list();
     }
 
-    /// Notes that no list of references is being read any more, or held as it was read.
+    /// Records that no list of references is being read any more, or held in the form in which it was read.
     pub(crate) fn end_list(&self) {
         *self.list() = None;
     }
@@ -141,15 +141,16 @@ impl Conversation {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says whether the server has taken its time, for hardly anything. How long others on this machine were waited for is no part
-    /// of that.
+    /// Returns whether the server took its time and sent hardly anything. Time spent waiting for others on this machine does
+    /// not count.
     pub(crate) fn has_trickled(&self) -> bool {
         let (waited, bytes) = *self.pace();
         let enough = u128::from(TRICKLE) * waited.as_millis() / 1000;
         waited > self.limits.idle && u128::from(bytes) < enough
     }
 
-    /// Counts received bytes against the allowance. What makes a list of references long is taken when it may be.
+    /// Counts received bytes against the allowance. Once a list of references becomes long, waits for the permit to read such a
+    /// list.
     fn receive(&self, bytes: usize) -> io::Result<()> {
         self.pace().1 += bytes as u64;
         let received = self.received.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
@@ -225,7 +226,7 @@ impl Conversation {
         outcome.inspect_err(|error| self.fail(error.clone()))
     }
 
-    /// Waits for something that tells nobody when it has changed.
+    /// Waits for something that does not signal its changes.
     pub(crate) fn pause(&self, time: Duration) -> Result<(), SourceError> {
         self.wait_here(async move { tokio::time::sleep(time).await })
     }
@@ -236,11 +237,11 @@ impl Conversation {
         turns: &'a Semaphore,
     ) -> Result<SemaphorePermit<'a>, SourceError> {
         let turn = self.wait_here(turns.acquire())?;
-        // It would have to be closed for that.
+        // This needs a closed semaphore.
         turn.map_err(|_| SourceError::Stopped { url: self.url() })
     }
 
-    /// Says why the conversation has not come to its end in time.
+    /// Returns the reason why the conversation did not end in time.
     fn overdue(&self) -> SourceError {
         if self.waits_here.load(Ordering::Relaxed) {
             return SourceError::Busy {
@@ -259,8 +260,8 @@ impl Conversation {
         }
     }
 
-    /// Says that a long list is given up, so that others may read theirs. It blames no server: what it has sent until then was
-    /// in time.
+    /// Returns the error for a long list that is given up so that others can read theirs. It does not blame the server: what
+    /// that had sent was in time.
     fn slow_list(&self) -> SourceError {
         SourceError::SlowList {
             url: self.url(),
@@ -268,7 +269,7 @@ impl Conversation {
         }
     }
 
-    /// Leaves the reason of the failure; the first one counts, as later ones follow from it.
+    /// Records why the conversation failed. The first failure counts, as later ones follow from it.
     pub(crate) fn fail(&self, error: SourceError) {
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         if failure.is_none() {
@@ -276,14 +277,14 @@ impl Conversation {
         }
     }
 
-    /// Leaves the reason, and makes an error that stands for it.
+    /// Records the failure, and returns an error that stands for it.
     fn give_up(&self, error: SourceError) -> io::Error {
         self.fail(error);
         // Not of a kind that gix reacts to, such as by asking for other credentials.
         io::Error::other("the transport failed")
     }
 
-    /// Forgets a failure that was dealt with.
+    /// Forgets a failure that has been dealt with.
     pub(crate) fn forgive(&self) {
         self.failure
             .lock()
@@ -316,7 +317,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Begins a conversation with nobody.
+    /// Begins a conversation with no server.
     pub(crate) fn conversation(runtime: &Runtime, limits: Limits) -> Arc<Conversation> {
         let handle = runtime.handle().clone();
         Conversation::new("URL".to_owned(), limits, handle, CancellationToken::new())

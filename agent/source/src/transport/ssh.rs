@@ -26,15 +26,15 @@ use crate::{
     location::SshAddress,
 };
 
-/// Most bytes kept of what `ssh` says.
+/// The most bytes that are kept of what `ssh` says.
 const SAID: u64 = 8 << 10;
-/// A folder with keys that is younger than this may have been made a moment ago, and not be locked yet.
+/// The age below which a folder with keys may have just been created, and not be locked yet.
 const YOUNG: Duration = Duration::from_mins(1);
 
-/// Starts `ssh`, with nothing but what the credentials hold, and with them in files that only this user can read.
+/// Starts `ssh` with nothing but the contents of the credentials, in files that only this user can read.
 ///
-/// Without a key the caller's own configuration and agent are used, if that is allowed at all. In no case is anything
-/// asked of a person, nor a host trusted that was not known before.
+/// Without a key, the caller's own configuration and agent are used, if that is allowed at all. In no case is a person asked
+/// for anything, or a host trusted that was not known before.
 pub(crate) fn connect(
     address: &SshAddress,
     credentials: &Credentials,
@@ -60,7 +60,7 @@ pub(crate) fn connect(
         }
     };
     let mut command = command(address, files.as_ref(), conversation);
-    // The child is registered with the runtime, so it has to be started within it.
+    // The child is registered with the runtime, so it must be started within it.
     let spawned = conversation.wait("did not start", conversation.limits().connect, async {
         command.spawn()
     });
@@ -164,10 +164,10 @@ fn command(address: &SshAddress, files: Option<&KeyFiles>, conversation: &Conver
         command.arg("-l").arg(user);
     }
     command.arg("--").arg(&address.host);
-    // The server's shell reads this. Within single quotes it takes everything but a single quote as it is.
+    // The server's shell reads this. Within single quotes it takes everything but a single quote literally.
     let path = address.path.replace('\'', "'\\''");
     let path = match path.strip_prefix('~').and_then(|rest| rest.split_once('/')) {
-        // A home is found by the shell, so its name cannot be quoted; a user name needs no quotes either.
+        // The shell looks up the home, so its name cannot be quoted; a user name needs no quotes either.
         Some((user, rest))
             if user
                 .chars()
@@ -189,22 +189,22 @@ fn command(address: &SshAddress, files: Option<&KeyFiles>, conversation: &Conver
     command
 }
 
-/// Writes a path as `ssh_config(5)` wants it: in quotes, and with `%` doubled, as it begins a token there.
+/// Formats a path for `ssh_config(5)`: in quotes, and with `%` doubled, because it begins a token there.
 fn quoted(path: &Path) -> String {
     format!("\"{}\"", path.display().to_string().replace('%', "%%"))
 }
 
-/// A key and the hosts that it is for, in a private folder that is removed with this.
+/// A key and the hosts that it is for, in a private folder that is removed when this is dropped.
 #[derive(Debug)]
 struct KeyFiles {
     folder: PathBuf,
     identity: PathBuf,
     known_hosts: PathBuf,
-    /// Locked while the folder is used, so that what a killed process left can be told from what is in use.
+    /// Held while the folder is in use, so that what a killed process left can be told from what is in use.
     _lock: fs::File,
 }
 
-/// The lock's name in the folder.
+/// The name of the lock in the folder.
 const LOCK: &str = "lock";
 
 impl KeyFiles {
@@ -225,7 +225,7 @@ impl KeyFiles {
             folder,
             _lock: lock,
         };
-        // From here on the drop removes the folder. OpenSSH wants a line end after the key's last line, and no others.
+        // From here on, dropping this removes the folder. OpenSSH wants a line end after the key's last line, and no others.
         let key = format!("{}\n", identity.trim().replace('\r', ""));
         let hosts = format!("{}\n", known_hosts.trim().replace('\r', ""));
         for (path, text) in [(&files.identity, key), (&files.known_hosts, hosts)] {
@@ -244,15 +244,14 @@ impl Drop for KeyFiles {
     }
 }
 
-/// Removes the keys that killed processes left.
+/// Removes the keys that killed processes left behind.
 pub(crate) fn sweep_keys(keys_dir: &Path) {
     for entry in fs::read_dir(keys_dir).into_iter().flatten().flatten() {
         let is_old = entry
             .metadata()
             .and_then(|facts| facts.modified())
             .is_ok_and(|at| at.elapsed().is_ok_and(|age| age > YOUNG));
-        // Between making its folder and locking it a process looks like one that was killed: only the age tells them
-        // apart.
+        // Between creating its folder and locking it, a process looks like one that was killed. Only the age tells them apart.
         if is_old && is_abandoned(&entry.path()) {
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -295,7 +294,7 @@ struct Process {
 }
 
 impl Process {
-    /// Leaves in the conversation why `ssh` ended, if it did so without doing its work.
+    /// Records in the conversation why `ssh` ended, if it ended without doing its work.
     fn explain(&self) {
         let (child, stderr) = &mut *self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut said = Vec::new();
@@ -317,7 +316,8 @@ impl Process {
     }
 }
 
-/// `ssh` tells by its exit status only whether it failed itself (255); the rest is in what it says.
+/// Returns the error for a failure of `ssh`. Its exit status only shows whether it failed itself (255); the rest is in its
+/// messages.
 fn classify(url: String, said: &str, code: Option<i32>) -> SourceError {
     let lower = said.to_ascii_lowercase();
     let has = |texts: &[&str]| texts.iter().any(|text| lower.contains(text));
@@ -334,7 +334,7 @@ fn classify(url: String, said: &str, code: Option<i32>) -> SourceError {
         ),
     };
     if has(&["no matching host key type"]) {
-        // `ssh-keyscan` would bring nothing but the keys that are refused.
+        // `ssh-keyscan` would return only the keys that are refused.
         let reason = format!(
             "its host keys are only of outdated types, which `ssh` refuses{}; give its server one of a current type, such as \
              ssh-ed25519, and put that into `known_hosts`",
@@ -381,7 +381,7 @@ fn classify(url: String, said: &str, code: Option<i32>) -> SourceError {
     SourceError::Protocol { url, reason }
 }
 
-/// Returns what a server offers where `ssh` finds nothing that it accepts, with punctuation before it.
+/// Returns what a server offers if `ssh` accepts none of it, with punctuation before it.
 fn offer(said: &str) -> String {
     let offer = said.split_once("Their offer: ");
     let offer = offer.and_then(|(_, rest)| rest.lines().next());
@@ -477,7 +477,7 @@ mod tests {
     #[test]
     fn what_a_killed_process_left_is_swept_once_it_is_old() {
         let dir = tempfile::tempdir().unwrap();
-        // Nobody holds the first one's lock, and the second one has none.
+        // Nobody holds the lock of the first one, and the second one has none.
         let folders = ["killed", "half removed"].map(|name| dir.path().join(name));
         for folder in &folders {
             fs::create_dir(folder).unwrap();

@@ -1,4 +1,4 @@
-//! From a path to what is there, through symbolic links.
+//! The way from a path to what is there, through symbolic links.
 
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use super::{
     work::Work,
 };
 
-/// Most links on the way to one thing, as in Linux (`path_resolution(7)`).
+/// The most links on the way to one thing, as in Linux (`path_resolution(7)`).
 pub(crate) const LINKS: usize = 40;
-/// Longest target of a link in bytes, as in Linux (`PATH_MAX`).
+/// The length of the longest target of a link in bytes, as in Linux (`PATH_MAX`).
 const TARGET: u64 = 4096;
 
 /// What a path leads to.
@@ -22,14 +22,14 @@ pub(super) enum Found {
     File(ObjectId),
     Folder(ObjectId),
     Submodule(ObjectId),
-    /// Nothing is there, or the last of the links on the way leads to nothing; then this is its target.
+    /// Nothing is there, or the last link on the way leads to nothing; then this is its target.
     Nothing {
         link: Option<String>,
     },
 }
 
-/// Finds what is at a path to which only folders lead, as they do to nearly every one, without keeping what lies on the
-/// way. Gives nothing where it takes a [`Walker`]: for links, and to tell what is wrong.
+/// Finds what is at a path that leads through folders only, as nearly every path does, without keeping what lies on the way.
+/// Returns `None` where a [`Walker`] is needed: for links, and to report what is wrong.
 pub(super) fn straight<O: Objects>(
     tree: &SourceTree<O>,
     path: &TreePath,
@@ -59,22 +59,22 @@ pub(super) fn straight<O: Objects>(
     Some(Found::Folder(id))
 }
 
-/// Goes along paths of one tree. Without links that takes as many looks as a path has parts; links multiply them.
+/// A walker along the paths of one tree. Without links it takes as many lookups as a path has parts; links multiply them.
 pub(super) struct Walker<'a, O> {
     tree: &'a SourceTree<O>,
     work: &'a Work,
-    /// Where the last path led.
+    /// The place that the last path led to.
     place: Place,
-    /// Every folder along the last path, where it really is, and those above the folder that the tree is of.
+    /// The real location of every folder along the last path, and of those above the folder that the tree is of.
     passed: Vec<Vec<String>>,
 }
 
-/// A folder where it really is, from the root of the revision: no part of it is a link.
+/// The real location of a folder, from the root of the revision: no part of it is a link.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Place {
     pub(super) names: Vec<String>,
     pub(super) ids: Vec<ObjectId>,
-    /// The fewest names that it has had on the way here, from where this was last set.
+    /// The fewest names that it has had on the way here, since this was last set.
     pub(super) lowest: usize,
 }
 
@@ -88,7 +88,7 @@ impl<'a, O: Objects> Walker<'a, O> {
         }
     }
 
-    /// A walker that has gone to a folder.
+    /// Returns a walker that has gone to a folder.
     pub(super) fn at(
         tree: &'a SourceTree<O>,
         folder: &TreePath,
@@ -101,8 +101,8 @@ impl<'a, O: Objects> Walker<'a, O> {
 
     /// Finds what is at a path.
     ///
-    /// A link to a folder that the path already passed through is refused, even though a file below it could be named:
-    /// with such a link a walk of the tree would never end.
+    /// A link to a folder that the path already passed through is refused, even though a file below it could be named: with
+    /// such a link, a walk of the tree would never end.
     pub(super) fn resolve(&mut self, path: &TreePath) -> Result<Found, TreeError> {
         self.place = self.tree.base.clone();
         let above = &self.tree.base.names;
@@ -130,12 +130,13 @@ impl<'a, O: Objects> Walker<'a, O> {
         Ok(Found::Folder(self.place.id(self.tree.root)))
     }
 
-    /// Returns the folder to which the last path led.
+    /// Returns the folder that the last path led to.
     pub(super) fn into_place(self) -> Place {
         self.place
     }
 
-    /// Finds what a link in the folder of the last path leads to, for a listing: what cannot be followed is nothing.
+    /// Finds what a link in the folder of the last path leads to, for a listing. A link that cannot be followed leads to
+    /// nothing.
     pub(super) fn listed(&self, name: &str, folder: &TreePath) -> Result<Found, TreeError> {
         let mut place = self.place.clone();
         match self.follow(&mut place, name, folder) {
@@ -159,7 +160,7 @@ impl<'a, O: Objects> Walker<'a, O> {
         Ok(())
     }
 
-    /// Goes one part further, through as many links as it takes. Afterwards `place` is the folder found, if it is one.
+    /// Follows one part of a path, through as many links as it takes. Afterwards `place` is the folder found, if it is one.
     pub(super) fn follow(
         &self,
         place: &mut Place,
@@ -183,7 +184,7 @@ impl<'a, O: Objects> Walker<'a, O> {
             let Some(node) = folder.get(&part) else {
                 return Ok(Found::Nothing { link: target });
             };
-            // `file/` is no file, as for the operating system.
+            // `file/` is not a file, as for the operating system.
             let last = open.is_empty();
             match node.kind {
                 NodeKind::Folder => place.down(part, node.id, self.tree.limits.depth, at)?,
@@ -212,7 +213,7 @@ impl<'a, O: Objects> Walker<'a, O> {
         let id = place.id(self.tree.root);
         let folder = self.tree.objects.folder(&id, at, self.work);
         folder.map_err(|error| match error {
-            // It is the folder that has too much, and not what is looked for in it.
+            // It is the folder that has too much, not what is looked for in it.
             TreeError::TooLarge {
                 size, limit, unit, ..
             } => TreeError::TooLarge {
@@ -225,7 +226,7 @@ impl<'a, O: Objects> Walker<'a, O> {
         })
     }
 
-    /// Reads a link's target, or nothing if it can only lead out of the revision.
+    /// Reads a link's target; returns `None` if it can only lead out of the revision.
     fn target(&self, id: &ObjectId, at: &TreePath) -> Result<Option<String>, TreeError> {
         self.work.look(at)?;
         let objects = &self.tree.objects;
@@ -242,7 +243,7 @@ impl<'a, O: Objects> Walker<'a, O> {
 }
 
 impl Place {
-    /// Returns its path below a folder; of what is elsewhere, that in the revision.
+    /// Returns its path below a folder or, if it is elsewhere, its path in the revision.
     fn path_from(&self, base: &Self) -> TreePath {
         let names = self.names.strip_prefix(base.names.as_slice());
         TreePath::parse(&names.unwrap_or(&self.names).join("/")).unwrap_or_default()
@@ -294,7 +295,7 @@ mod tests {
     struct Fake {
         folders: HashMap<ObjectId, Arc<Folder>>,
         links: HashMap<ObjectId, String>,
-        /// Whether each look into a folder decodes it.
+        /// Whether each lookup in a folder decodes it.
         forgets: bool,
     }
 
@@ -355,7 +356,7 @@ mod tests {
         ObjectId::null(gix::hash::Kind::Sha1)
     }
 
-    /// Makes names of files that come after all others.
+    /// Returns file names that come after all others.
     fn files(count: usize) -> impl Iterator<Item = (String, NodeKind, ObjectId)> {
         (0..count).map(|number| (format!("z{number}"), NodeKind::File, file()))
     }

@@ -22,23 +22,23 @@ use crate::limits::Limits;
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
 /// Pointers are smaller than this, by the same specification.
 const LFS_POINTER_LIMIT: usize = 1024;
-/// Most entries that are listed in passing: the sizes of so many files take some milliseconds.
+/// The most entries that are listed in passing: getting the sizes of so many files takes some milliseconds.
 const FEW: usize = 1000;
 
 /// A tree over objects, wherever they are.
 ///
-/// Symbolic links are followed while they stay within the revision, also out of the folder that the tree is of. A link
-/// that cannot be followed is listed as an empty file, so that nothing that is there is hidden, and is an error when it is
-/// read. A submodule is listed as a folder, and is an error when it is entered. So neither is in the way of who does not
+/// Symbolic links are followed while they stay within the revision, even out of the folder that the tree is of. A link that
+/// cannot be followed is listed as an empty file, so that nothing that exists is hidden, and is an error when it is read. A
+/// submodule is listed as a folder, and is an error when it is entered. So neither gets in the way of a caller that does not
 /// need it.
 ///
-/// The content id of a folder in a listing is that of git: it does not change with what links in the folder lead to. That
-/// of the whole tree does.
+/// In a listing, the content id of a folder is git's id: it does not change with what links in the folder lead to. The content
+/// id of the whole tree does.
 pub(crate) struct SourceTree<O> {
     objects: O,
     /// The root of the revision.
     root: ObjectId,
-    /// The folder that it is a tree of.
+    /// The folder that this is a tree of.
     base: Place,
     limits: Limits,
 }
@@ -53,7 +53,7 @@ impl<O: Objects> SourceTree<O> {
         }
     }
 
-    /// Returns where the path leads, after following links, if it is a folder of this tree.
+    /// Returns where the path leads after following links, if that is a folder of this tree.
     pub(crate) fn place_of(&self, path: &TreePath) -> Result<Place, TreeError> {
         aside(|| {
             let work = Work::new();
@@ -63,17 +63,18 @@ impl<O: Objects> SourceTree<O> {
         })
     }
 
-    /// Makes it the tree of a folder of the same revision.
+    /// Turns this into the tree of a folder of the same revision.
     pub(crate) fn of_folder(self, base: Place) -> Self {
         Self { base, ..self }
     }
 
-    /// Returns git's id of the folder that it is a tree of.
+    /// Returns git's id of the folder that this is a tree of.
     pub(crate) fn folder_id(&self) -> ObjectId {
         self.base.id(self.root)
     }
 
-    /// Names what the folder holds and what its links lead to. Gives nothing if that takes too long to find out.
+    /// Returns a content id that covers what the folder holds and what its links lead to; `None` if that takes too long to find
+    /// out.
     pub(crate) fn exact_content(&self) -> Option<ContentId> {
         aside(|| reach::content(self, &Work::new()))
     }
@@ -126,7 +127,7 @@ impl<O: Objects> SourceTree<O> {
     }
 
     fn list(&self, folder: &Folder, path: &TreePath, work: &Work) -> Result<Vec<Entry>, TreeError> {
-        // Most folders have no links, for which the way here has to be known.
+        // Most folders have no links, and only links need the way here.
         let mut walker = None;
         let mut entries = Vec::with_capacity(folder.len());
         for node in folder.nodes() {
@@ -214,7 +215,7 @@ impl<O> fmt::Debug for SourceTree<O> {
     }
 }
 
-/// The id of what was found, if it is a folder.
+/// Returns the id of what was found, if it is a folder.
 fn folder(found: Found, path: &TreePath) -> Result<ObjectId, TreeError> {
     match found {
         Found::Folder(id) => Ok(id),
@@ -227,7 +228,7 @@ fn folder(found: Found, path: &TreePath) -> Result<ObjectId, TreeError> {
     }
 }
 
-/// The id of what was found, if it is a file.
+/// Returns the id of what was found, if it is a file.
 fn file(found: Found, path: &TreePath) -> Result<ObjectId, TreeError> {
     match found {
         Found::File(id) => Ok(id),
@@ -250,7 +251,7 @@ fn missing(path: &TreePath, link: Option<String>) -> TreeError {
     }
 }
 
-/// The revision has it so: another fetch would bring the same.
+/// Returns the error for something that the revision itself has wrong: another fetch would bring the same.
 pub(crate) fn unusable(path: &TreePath, reason: &str) -> TreeError {
     TreeError::Unusable {
         path: path.clone(),

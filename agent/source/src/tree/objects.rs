@@ -1,4 +1,4 @@
-//! What a tree is made of, below paths and links.
+//! The parts that a tree is made of, below paths and links.
 
 use std::{fmt, sync::Arc};
 
@@ -7,15 +7,15 @@ use pintle_core::tree::{TreeError, TreePath};
 
 use super::work::Work;
 
-/// Where objects are read from. Paths are for messages only, and what it takes is counted as the work of one call.
+/// A source of objects. Paths are for messages only, and the cost counts towards the work of one call.
 pub(crate) trait Objects: Send + Sync + 'static {
-    /// Returns what is in a folder.
+    /// Returns the contents of a folder.
     fn folder(&self, id: &ObjectId, at: &TreePath, work: &Work) -> Result<Arc<Folder>, TreeError>;
 
     /// Returns the size of a file or link in bytes, without reading it.
     fn size(&self, id: &ObjectId, at: &TreePath, work: &Work) -> Result<u64, TreeError>;
 
-    /// Returns the bytes of a file or link, whose size was found acceptable.
+    /// Returns the bytes of a file or link whose size was found acceptable.
     fn blob(&self, id: &ObjectId, at: &TreePath, work: &Work) -> Result<Vec<u8>, TreeError>;
 }
 
@@ -26,7 +26,7 @@ pub(crate) struct Folder {
     refused: Option<String>,
 }
 
-/// Something in a folder.
+/// An entry of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Node {
     pub(crate) name: String,
@@ -34,7 +34,7 @@ pub(crate) struct Node {
     pub(crate) id: ObjectId,
 }
 
-/// What a node is.
+/// The kind of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NodeKind {
     File,
@@ -44,8 +44,8 @@ pub(crate) enum NodeKind {
 }
 
 impl Folder {
-    /// Makes a folder. A name that no tree may hold, or that is there twice, makes listing it an error, while what has
-    /// a good name can still be read.
+    /// Creates a folder. A name that no tree may hold, or that occurs twice, makes listing it an error, while entries with good
+    /// names can still be read.
     pub(crate) fn new(nodes: impl IntoIterator<Item = (Vec<u8>, NodeKind, ObjectId)>) -> Self {
         let mut folder = Self::default();
         for (name, kind, id) in nodes {
@@ -82,7 +82,7 @@ impl Folder {
         self.refused.as_deref()
     }
 
-    /// Finds an entry. Of two with one name neither is found, so that nobody is shown the one that others do not see.
+    /// Finds an entry. If two have the same name, neither is found, so that nobody is shown the one that others do not see.
     pub(crate) fn get(&self, name: &str) -> Option<&Node> {
         let index = self
             .nodes
@@ -97,7 +97,7 @@ impl Folder {
     }
 }
 
-/// Refuses names by which a path could come to mean something else.
+/// Refuses names that could make a path mean something else.
 pub(crate) fn check_name(name: Vec<u8>) -> Result<String, String> {
     let name = String::from_utf8(name).map_err(|error| {
         format!(

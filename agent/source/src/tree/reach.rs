@@ -1,4 +1,4 @@
-//! What the id of a folder does not tell: what is behind the links that lead out of it.
+//! What the id of a folder does not cover: what is behind the links that lead out of it.
 
 use gix::ObjectId;
 use pintle_core::{
@@ -14,14 +14,14 @@ use super::{
     work::Work,
 };
 
-/// Most folders that are looked through for links: what holds more is rarely asked for as a whole.
+/// The most folders that are searched for links. A folder with more is rarely asked for as a whole.
 const FOLDERS: usize = 1000;
 
-/// Names all that can be read in the folder that a tree is of: equal names, equal answers.
+/// Returns a content id of everything that can be read in the folder that a tree is of: equal ids mean equal answers.
 ///
-/// It is the folder's id if no link leads out of it. Otherwise it covers what these links lead to as well, and what the
-/// links in there lead out to. No more is needed: a link that stays within a folder depends on nothing but that folder's
-/// id. Gives nothing where there is too much to look through, or it cannot be read.
+/// It is the folder's id if no link leads out of the folder. Otherwise it also covers what these links lead to, and what the
+/// links in there lead out to. No more is needed: a link that stays within a folder depends on nothing but that folder's id.
+/// Returns `None` if there is too much to search, or if it cannot be read.
 pub(super) fn content<O: Objects>(tree: &SourceTree<O>, work: &Work) -> Option<ContentId> {
     let ends = if tree.base.names.is_empty() {
         Vec::new()
@@ -36,7 +36,8 @@ pub(super) fn content<O: Objects>(tree: &SourceTree<O>, work: &Work) -> Option<C
     Some(digest.finish().hex())
 }
 
-/// Names all that could be read in the folder of a tree, by the whole revision: no answer depends on anything else.
+/// Returns a content id of everything that could be read in the folder of a tree, based on the whole revision: no answer
+/// depends on anything else.
 pub(super) fn of_revision<O: Objects>(tree: &SourceTree<O>) -> ContentId {
     named(tree, "revision/v1", tree.root).finish().hex()
 }
@@ -47,8 +48,8 @@ fn named<O>(tree: &SourceTree<O>, purpose: &str, id: ObjectId) -> Digester {
         .part(id.as_bytes())
 }
 
-/// Says of each link that leads out of its folder where it ends: of the folder of a tree, and of each one to which such a
-/// link leads. Which links these are, and in which order they come, the ids of these folders tell.
+/// Describes where each link ends that leads out of its folder, for the folder of a tree and for each folder that such a link
+/// leads to. The ids of these folders determine which links these are, and their order.
 fn ends<O: Objects>(tree: &SourceTree<O>, work: &Work) -> Result<Vec<String>, TreeError> {
     let mut reach = Reach {
         tree,
@@ -68,10 +69,10 @@ fn ends<O: Objects>(tree: &SourceTree<O>, work: &Work) -> Result<Vec<String>, Tr
 struct Reach<'a, O> {
     tree: &'a SourceTree<O>,
     walker: Walker<'a, O>,
-    /// Folders whose links are looked at, with all below: none is within another that was known before it.
+    /// Folders whose links are searched, with everything below them. None is within another that was known before it.
     areas: Vec<Place>,
     ends: Vec<String>,
-    /// How many folders may still be looked into.
+    /// How many more folders may be looked into.
     left: usize,
 }
 
@@ -105,13 +106,13 @@ impl<O: Objects> Reach<'_, O> {
         Ok(())
     }
 
-    /// Notes what is at the end of a link that leads out.
+    /// Records what is at the end of a link that leads out.
     fn note(&mut self, found: Result<Found, TreeError>, end: Place) -> Result<(), TreeError> {
         self.ends.push(match found {
             Ok(Found::File(id)) => format!("file {id}"),
             Ok(Found::Submodule(_)) => "submodule".to_owned(),
             Ok(Found::Nothing { .. }) => "nothing".to_owned(),
-            // It is never entered: every path of the tree has passed it.
+            // It is never entered: every path of the tree has already passed it.
             Ok(Found::Folder(_)) if self.tree.base.names.starts_with(&end.names) => {
                 "above".to_owned()
             }

@@ -1,7 +1,7 @@
-//! What one call of a tree may cost, and where it may take its time.
+//! What one call of a tree may cost, and where it may block.
 //!
-//! Nothing interrupts a call, not even a plugin's deadline. So it counts what it does, and looks at the clock before each
-//! thing whose price no count tells.
+//! Nothing interrupts a call, not even a plugin's deadline. So the call counts what it does, and checks the clock before
+//! anything whose cost no count reflects.
 
 use std::{
     cell::{Cell, RefCell},
@@ -19,19 +19,20 @@ use tokio::{
 
 use super::{broken, objects::Folder, unusable};
 
-/// Most steps of one call: less than a second. A step is what it takes to decode one entry of a folder.
+/// The most steps of one call, which take less than a second. A step is the cost of decoding one entry of a folder.
 ///
-/// It is enough for the largest folder that is accepted, with 50,000 entries of which each is a link that leads through
-/// five other folders, and for ten folders of that size on the way.
+/// This is enough for the largest folder that is accepted, with 50,000 entries that are all links through five other folders,
+/// and for ten folders of that size on the way.
 const STEPS: usize = 5_000_000;
-/// Steps that it takes to look for a name in a folder that is decoded, or to read a link.
+/// The steps that it takes to look up a name in a decoded folder, or to read a link.
 const LOOK: usize = 10;
-/// Bytes of a link's target that take one step to go through.
+/// The bytes of a link's target that take one step to go through.
 const TARGET_BYTES: usize = 4;
-/// Folders that one call keeps whatever their size: what a link from one leads through to another is looked into for each of the links.
+/// The folders that one call keeps whatever their size. When links lead from one folder through another, that other folder is
+/// looked into for each of the links.
 const KEPT_FOLDERS: usize = 3;
-/// Longest time of one call, which no honest one comes near. It is for what a count of steps does not see: sizes and links
-/// that are made from thousands of other objects or from very large ones, and a disk that hardly answers.
+/// The longest time of one call, which no honest call comes near. It covers what a count of steps does not see: sizes and links
+/// that are made from thousands of other objects or from very large ones, and a disk that hardly responds.
 const TIME: Duration = Duration::from_secs(10);
 
 /// What one call may still do.
@@ -39,7 +40,7 @@ const TIME: Duration = Duration::from_secs(10);
 pub(crate) struct Work {
     left: Cell<usize>,
     until: Instant,
-    /// The folders that it has looked into last.
+    /// The folders that the call looked into last.
     folders: RefCell<VecDeque<(ObjectId, Arc<Folder>)>>,
 }
 
@@ -56,7 +57,7 @@ impl Work {
         }
     }
 
-    /// Returns a folder if it is one of those that the call has looked into last.
+    /// Returns a folder if it is one of those that the call looked into last.
     pub(crate) fn known(&self, id: &ObjectId) -> Option<Arc<Folder>> {
         let mut folders = self.folders.borrow_mut();
         let at = folders.iter().position(|(known, _)| known == id)?;
@@ -75,7 +76,7 @@ impl Work {
         folders.push_back((id, Arc::clone(folder)));
     }
 
-    /// Counts a look for a name, or into a link.
+    /// Counts looking up a name, or reading a link.
     pub(crate) fn look(&self, at: &TreePath) -> Result<(), TreeError> {
         self.spend(LOOK, at)
     }
@@ -85,7 +86,7 @@ impl Work {
         self.spend(target.len() / TARGET_BYTES, at)
     }
 
-    /// Counts steps. When there are no more, there are none for the rest of the call.
+    /// Counts steps. Once they run out, there are none for the rest of the call.
     pub(crate) fn spend(&self, steps: usize, at: &TreePath) -> Result<(), TreeError> {
         let left = self.left.get().checked_sub(steps);
         self.left.set(left.unwrap_or_default());
@@ -98,7 +99,7 @@ impl Work {
         }
     }
 
-    /// Ends a call that takes too long. To be asked before each object that is read.
+    /// Ends a call that takes too long. Must be called before each object that is read.
     pub(crate) fn check_time(&self, at: &TreePath) -> Result<(), TreeError> {
         if Instant::now() < self.until {
             return Ok(());
@@ -113,14 +114,14 @@ impl Work {
     }
 }
 
-/// Runs what may take long where that keeps no task from running: where a runtime has several workers, the one that this
-/// is hands its tasks on first. That costs some microseconds, too much for each small file.
+/// Runs code that may take long without keeping other tasks from running. If the runtime has several workers, the current one
+/// hands off its tasks first. That costs some microseconds, which is too much for each small file.
 pub(super) fn aside<T>(run: impl FnOnce() -> T) -> T {
     match Handle::try_current() {
         Ok(runtime) if runtime.runtime_flavor() == RuntimeFlavor::MultiThread => {
             block_in_place(run)
         }
-        // A command does one thing after the other on its only thread, which has nobody to hand anything to.
+        // A command does one thing after another on its only thread, which cannot hand off anything.
         _ => run(),
     }
 }
@@ -165,7 +166,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn what_takes_long_keeps_no_task_from_running() {
-        // On the only worker, which without it would wait for itself.
+        // This runs on the only worker, which would otherwise wait for itself.
         let waiting = tokio::spawn(async {
             aside(|| {
                 let (tell, told) = std::sync::mpsc::channel();

@@ -1,4 +1,4 @@
-//! What the files of a listing hold.
+//! The contents of the files of a listing.
 
 use std::{collections::HashMap, fs, io::Read as _, path::PathBuf, sync::Arc};
 
@@ -28,27 +28,27 @@ pub(super) struct Contents {
     folders: HashMap<ObjectId, Arc<Folder>>,
     regular: HashMap<ObjectId, ScannedFile>,
     links: HashMap<ObjectId, Vec<u8>>,
-    /// What is listed as an empty file or as a folder, and why it cannot be read.
+    /// Entries that are listed as an empty file or as a folder, and why they cannot be read.
     refused: HashMap<ObjectId, String>,
 }
 
 struct ScannedFile {
     path: PathBuf,
     size: u64,
-    /// What the scan read, as long as that is not too much altogether.
+    /// The bytes that the scan read, unless they are too many in total.
     bytes: Option<Vec<u8>>,
 }
 
-/// Most bytes of a file that a scan keeps, and of all files, so that they need not be read and digested a second time.
+/// The most bytes that a scan keeps of a file, and of all files, so that they need not be read and digested a second time.
 const KEPT_FILE: u64 = 4 << 20;
 const KEPT: u64 = 32 << 20;
 
-/// So many files, or bytes, are worth more threads: they take some milliseconds.
+/// The number of files, or of bytes, that is worth more threads: it takes some milliseconds.
 const MANY: usize = 64;
 const LONG: u64 = 1 << 20;
 
 impl Contents {
-    /// Reads the files of a listing, and gives the id of its root too.
+    /// Reads the files of a listing, and returns the id of its root too.
     pub(super) fn read(listing: Listing) -> Result<(Self, ObjectId), SourceError> {
         let mut contents = Self::default();
         let ids = contents.read_files(listing.files, listing.tolerates_unreadable)?;
@@ -56,7 +56,7 @@ impl Contents {
         Ok((contents, root))
     }
 
-    /// Reads files that are not known, many on all processors, and gives the ids of all.
+    /// Reads the files whose ids are not known, many of them on all processors, and returns the ids of all files.
     fn read_files(
         &mut self,
         files: Vec<ListedFile>,
@@ -78,7 +78,7 @@ impl Contents {
         } else {
             planned.map(read).collect()
         };
-        // Of several that cannot be read the first is told.
+        // If several cannot be read, the first one is reported.
         read.into_iter()
             .map(|file| match file {
                 Ok((id, file)) => {
@@ -95,7 +95,7 @@ impl Contents {
             .collect()
     }
 
-    /// Puts a folder together and gives its id.
+    /// Assembles a folder, and returns its id.
     fn assemble(
         &mut self,
         entries: Vec<Entry>,
@@ -153,7 +153,7 @@ impl Contents {
         Ok(id)
     }
 
-    /// Keeps why something cannot be read, and gives the id that stands for it.
+    /// Records why something cannot be read, and returns the id that stands for it.
     fn refuse(&mut self, reason: String) -> ObjectId {
         let id = refusal(&reason);
         self.refused.insert(id, reason);
@@ -180,7 +180,7 @@ fn hash(kind: Kind, bytes: &[u8], at: &TreePath) -> Result<ObjectId, SourceError
         .map_err(|error| broken(at, &chain(&error)).into())
 }
 
-/// Makes an id for what cannot be read: another one for another reason.
+/// Returns an id for something that cannot be read, a different one for each reason.
 fn refusal(reason: &str) -> ObjectId {
     let digest = Digester::new("refused-file/v1").part(reason).finish();
     ObjectId::from_bytes_or_panic(&digest.as_bytes()[..20])
@@ -224,7 +224,7 @@ impl Objects for Contents {
         fs::File::open(&file.path)
             .and_then(|open| open.take(file.size + 1).read_to_end(&mut bytes))
             .map_err(|error| broken(at, &error.to_string()))?;
-        // The path may lead elsewhere by now, or the file hold something else. The id says that it is what was scanned.
+        // The path may lead elsewhere by now, or the file may hold something else. The id shows whether it is what was scanned.
         match gix::objs::compute_hash(id.kind(), Kind::Blob, &bytes) {
             Ok(now) if now == *id => Ok(bytes),
             _ => Err(broken(at, "it changed while it was used: run again")),

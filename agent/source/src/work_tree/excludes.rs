@@ -1,4 +1,4 @@
-//! The file in which users say what git is to ignore in all of their repositories.
+//! The file in which users say what git should ignore in all of their repositories.
 
 use std::{
     ffi::OsString,
@@ -15,30 +15,30 @@ use gix::config::{
     path::interpolate::Context,
 };
 
-/// What names the file.
+/// The setting that names the file.
 pub(super) const SETTING: &str = "core.excludesFile";
-/// Where it is looked for beside the repository's own configuration; the last that has it counts.
+/// Where the setting is looked up beside the repository's own configuration. The last one that has it counts.
 const SOURCES: [Source; 3] = [Source::System, Source::Git, Source::User];
 
-/// Looks a variable of the environment up.
+/// A lookup of an environment variable.
 pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// Looks a variable of this process up.
+/// Looks up an environment variable of this process.
 pub(super) fn of_process(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }
 
-/// Returns the path of the file, which need not exist: what the repository names, or the user or the system does, or where
-/// git looks without that.
+/// Returns the path of the file, which need not exist: the one that the repository names, or the user or the system, or else
+/// the one where git looks by default.
 ///
-/// Nothing else is taken from what users configure, as everything else is about what they do with git themselves.
+/// Nothing else in the users' configuration is used, as everything else is about what they do with git themselves.
 pub(super) fn excludes_file(
     named_by_repository: Option<gix::config::Path>,
     git_dir: &Path,
     root: &Path,
     environment: Environment<'_>,
 ) -> gix::Result<Option<PathBuf>> {
-    // As for git, an empty one is none.
+    // As in git, an empty variable counts as unset.
     let variable = |name: &str| match environment(name) {
         Some(value) if value.is_empty() && ["HOME", "XDG_CONFIG_HOME"].contains(&name) => None,
         value => value,
@@ -65,8 +65,8 @@ pub(super) fn excludes_file(
     }
 }
 
-/// Reads the files that hold what the user and the system configure. Of those that are not there, or may not be read,
-/// nothing is taken.
+/// Reads the files that hold the configuration of the user and the system. Files that do not exist, or may not be read, are
+/// skipped.
 fn named_by_user(
     context: Context<'_>,
     git_dir: &Path,
@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    /// The home of a user, with variables of his environment.
+    /// The home of a user, with environment variables of that user.
     struct User {
         home: TempDir,
         variables: HashMap<&'static str, OsString>,

@@ -1,4 +1,4 @@
-//! What git would ignore.
+//! The files and folders that git would ignore.
 
 use std::{
     collections::HashSet,
@@ -27,7 +27,7 @@ use gix::{
 use super::excludes::{Environment, SETTING, excludes_file};
 use crate::error::{SourceError, chain};
 
-/// What git would ignore.
+/// The files and folders that git would ignore.
 pub(super) struct Ignored<'a> {
     rules: Option<Rules<'a>>,
 }
@@ -36,10 +36,10 @@ struct Rules<'a> {
     repository: &'a gix::Repository,
     root: &'a Path,
     index: Index,
-    /// Files that git knows, and their folders: they count even if a rule matches them.
+    /// Files that git tracks, and their folders. They count even if a rule matches them.
     tracked: HashSet<PathBuf>,
     environment: Environment<'a>,
-    /// Read only when something is met that git does not know. Most often that is nothing.
+    /// Read only when something is met that git does not track. Most often nothing is.
     stack: Option<AttributeStack<'a>>,
 }
 
@@ -76,14 +76,14 @@ impl<'a> Ignored<'a> {
                 stack: None,
             }),
         };
-        // Who names an ignored folder wants what is in it.
+        // Whoever names an ignored folder wants what is in it.
         if folder != root && ignored.is(folder, true)? {
             ignored.rules = None;
         }
         Ok(ignored)
     }
 
-    /// Says whether git would ignore what is at a path.
+    /// Returns whether git would ignore what is at a path.
     pub(super) fn is(&mut self, path: &Path, folder: bool) -> Result<bool, SourceError> {
         let Some(rules) = &mut self.rules else {
             return Ok(false);
@@ -102,7 +102,7 @@ impl<'a> Ignored<'a> {
 }
 
 impl<'a> Rules<'a> {
-    /// Says whether a rule matches, and none that counts more makes an exception. The error is what is wrong.
+    /// Returns whether a rule matches, and no rule of higher precedence makes an exception. The error says what is wrong.
     fn match_at(&mut self, within: &Path, mode: Mode) -> Result<bool, String> {
         let stack = match self.stack.take() {
             Some(stack) => stack,
@@ -113,9 +113,10 @@ impl<'a> Rules<'a> {
         Ok(found.map_err(|error| chain(&error))?.is_excluded())
     }
 
-    /// Reads the rules that hold everywhere, and prepares to read those in the folders.
+    /// Reads the rules that apply everywhere, and prepares to read those in the folders.
     ///
-    /// It is what gix does, but for the user's rules: it takes these only along with all else that users configure.
+    /// This is what gix does, except for the user's rules: gix reads these only along with everything else that users
+    /// configure.
     fn read(&self) -> Result<AttributeStack<'a>, String> {
         let repository = self.repository;
         let configured = repository.config_snapshot();

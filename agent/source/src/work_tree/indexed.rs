@@ -1,4 +1,4 @@
-//! What git's index knows of files.
+//! What git's index knows about files.
 
 use std::{
     collections::HashMap,
@@ -16,16 +16,16 @@ use crate::error::{SourceError, chain};
 #[derive(Default)]
 pub(super) struct Indexed(HashMap<PathBuf, File>);
 
-/// A file as the index has it.
+/// A file as recorded in the index.
 struct File {
     id: ObjectId,
     mode: Mode,
-    /// Size, and seconds and nanoseconds of the last modification, cut off as the index cuts them off.
+    /// The size, and the seconds and nanoseconds of the last modification, truncated as the index truncates them.
     stat: (u32, u32, u32),
 }
 
 impl Indexed {
-    /// Reads the index of a repository with its root.
+    /// Reads the index of a repository, which comes with its root.
     pub(super) fn of((repository, root): &(gix::Repository, PathBuf)) -> Result<Self, SourceError> {
         let index = repository
             .index_or_empty()
@@ -46,7 +46,7 @@ impl Indexed {
         Ok(Self(entries.collect()))
     }
 
-    /// Returns the id of a file that is as the index has it.
+    /// Returns the id of a file that is still as the index has it.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -62,7 +62,7 @@ impl Indexed {
         (file.stat == now).then_some(file.id)
     }
 
-    /// Returns the commit of a submodule that the index has.
+    /// Returns the commit that the index has for a submodule.
     pub(super) fn submodule(&self, path: &Path) -> Option<ObjectId> {
         let file = self.0.get(path)?;
         (file.mode == Mode::COMMIT).then_some(file.id)

@@ -1,4 +1,4 @@
-//! What the links of a folder lead to, beside the folder.
+//! What the links of a folder lead to, outside the folder.
 
 use std::{
     collections::BTreeMap,
@@ -12,15 +12,15 @@ use pintle_core::tree::TreePath;
 use super::listing::{Entry, Lister, Seen, What};
 use crate::{error::SourceError, tree::LINKS};
 
-/// A folder, and what its links lead to below a root. Of what is beside the folder nothing else is looked at: a chart of a
-/// large repository takes no longer than one of a small one.
+/// A folder, and what its links lead to below a root. Nothing else outside the folder is looked at, so that a chart in a large
+/// repository takes no longer than one in a small repository.
 pub(super) struct Linked<'a, 'b> {
     lister: &'a mut Lister<'b>,
     root: &'a Path,
     folder: PathBuf,
-    /// What is in the folder, and in those to which links lead, by their paths from the root.
+    /// The contents of the folder, and of the folders that links lead to, by their paths from the root.
     whole: BTreeMap<PathBuf, Vec<Entry>>,
-    /// What else there is on the way of links.
+    /// What else is on the way of links.
     passed: BTreeMap<PathBuf, What>,
 }
 
@@ -47,9 +47,9 @@ impl<'a, 'b> Linked<'a, 'b> {
         })
     }
 
-    /// Follows all links, and gives what is below the root.
+    /// Follows all links, and returns what is below the root.
     pub(super) fn entries(mut self) -> Result<Vec<Entry>, SourceError> {
-        // From a folder that is the root none leads to anything else.
+        // If the folder is the root, no link leads to anything outside it.
         while !is_root(&self.folder)
             && let Some((link, target)) = self.lister.next_link()
         {
@@ -62,14 +62,14 @@ impl<'a, 'b> Linked<'a, 'b> {
         for (path, what) in self.passed {
             put(&mut entries, &way(&path), what);
         }
-        // A folder is put after those within it: it has all that they have.
+        // A folder is put in place after those within it, as it has everything that they have.
         for (path, within) in self.whole.into_iter().rev() {
             put(&mut entries, &way(&path), What::Folder(within));
         }
         Ok(entries)
     }
 
-    /// Goes where a link leads, as a tree does, and takes what is on the way.
+    /// Follows a link the way a tree does, and takes what is on the way.
     fn follow(&mut self, mut place: PathBuf, target: &[u8]) -> Result<(), SourceError> {
         if target.starts_with(b"/") {
             return Ok(());
@@ -98,7 +98,7 @@ impl<'a, 'b> Linked<'a, 'b> {
         self.take_whole(place)
     }
 
-    /// Says what is at a place, and takes it.
+    /// Returns what is at a place, and takes it.
     fn pass(&mut self, place: &Path) -> Result<Option<Seen>, SourceError> {
         let (path, at) = (self.root.join(place), tree_path(place));
         let seen = self.lister.look(&path, &at)?;
@@ -115,7 +115,7 @@ impl<'a, 'b> Linked<'a, 'b> {
         Ok(seen)
     }
 
-    /// Takes a folder with all that is below. What is above the folder that is scanned is never entered.
+    /// Takes a folder with everything below it. Folders above the scanned one are never entered.
     fn take_whole(&mut self, place: PathBuf) -> Result<(), SourceError> {
         if self.is_known(&place) || self.folder.starts_with(&place) {
             return Ok(());
@@ -124,7 +124,7 @@ impl<'a, 'b> Linked<'a, 'b> {
         let path = self.root.join(&place);
         let entries = self.lister.folder(&path, &tree_path(&place), depth)?;
         if entries.is_empty() {
-            // One without files is no part of the tree, as in git.
+            // A folder without files is not part of the tree, as in git.
             self.passed.remove(&place);
         } else {
             self.whole.insert(place, entries);
@@ -141,13 +141,13 @@ fn is_root(folder: &Path) -> bool {
     folder.as_os_str().is_empty()
 }
 
-/// The parts of a link's target, the last one first.
+/// Returns the parts of a link's target, the last one first.
 pub(super) fn parts(target: &[u8]) -> Vec<Vec<u8>> {
     let parts = target.split(|byte| *byte == b'/').rev();
     parts.map(<[u8]>::to_vec).collect()
 }
 
-/// A path for messages.
+/// Returns a path for messages.
 fn tree_path(place: &Path) -> TreePath {
     let text = place.to_str().unwrap_or_default();
     TreePath::parse(text).unwrap_or_default()

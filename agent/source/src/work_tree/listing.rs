@@ -1,4 +1,4 @@
-//! What is in a folder, before any file of it is read.
+//! The contents of a folder, before any of its files is read.
 
 mod anywhere;
 
@@ -22,21 +22,21 @@ use self::anywhere::Anywhere;
 use super::{ignored::Ignored, indexed::Indexed, linked::Linked};
 use crate::{error::SourceError, limits::Limits, tree::broken};
 
-/// What a folder has, and what its links lead to.
+/// The contents of a folder, and what its links lead to.
 pub(super) struct Listing {
     /// What is below the root, as far as it is one or the other.
     pub(super) entries: Vec<Entry>,
-    /// All files, of the folders within too.
+    /// All files, including those of the folders within.
     pub(super) files: Vec<ListedFile>,
     /// The newest modification of a file, in seconds of Unix time.
     pub(super) modified: i64,
-    /// Where a change of a file changes it: folders, and what links led to.
+    /// The places where a change of a file changes the listing: folders, and what links led to.
     pub(super) places: BTreeSet<PathBuf>,
-    /// Whether a file that cannot be read is an error of who reads it, and not of the scan.
+    /// Whether a file that cannot be read is an error for the caller that reads it, and not for the scan.
     pub(super) tolerates_unreadable: bool,
 }
 
-/// Something in a folder.
+/// An entry of a folder.
 pub(super) struct Entry {
     pub(super) name: Vec<u8>,
     /// Its path, for messages.
@@ -45,18 +45,18 @@ pub(super) struct Entry {
 }
 
 pub(super) enum What {
-    /// A folder in which something is.
+    /// A folder that is not empty.
     Folder(Vec<Entry>),
     File {
-        /// Its place among all files.
+        /// Its index among all files.
         number: usize,
         is_executable: bool,
     },
-    /// A symbolic link, with what it leads to.
+    /// A symbolic link, with its target.
     Link(Vec<u8>),
-    /// A submodule, with its commit; null if that is not known.
+    /// A submodule, with its commit, which is null if not known.
     Submodule(ObjectId),
-    /// What cannot be read, with the reason.
+    /// Something that cannot be read, with the reason.
     Refused(String),
     /// A folder that cannot be listed, with the reason.
     Closed(String),
@@ -78,22 +78,22 @@ pub(super) struct ListedFile {
     pub(super) path: PathBuf,
     pub(super) at: TreePath,
     pub(super) size: u64,
-    /// Its id, where that takes no reading.
+    /// Its id, if that takes no reading.
     pub(super) id: Option<ObjectId>,
 }
 
-/// Lists a folder and what is below.
+/// A lister of a folder and of what is below it.
 pub(super) struct Lister<'a> {
     limits: Limits,
     ignored: Ignored<'a>,
     indexed: Indexed,
-    /// Most files and folders.
+    /// The most files and folders.
     most: usize,
     count: usize,
     files: Vec<ListedFile>,
-    /// Links of the folders that were listed, with what they lead to.
+    /// The links of the folders that were listed, with their targets.
     links: Vec<(PathBuf, Vec<u8>)>,
-    /// What following links at once takes; nothing where they are followed afterwards, below a root.
+    /// The state for following links right away; `None` where they are followed afterwards, below a root.
     anywhere: Option<Anywhere>,
     modified: i64,
     places: BTreeSet<PathBuf>,
@@ -115,8 +115,8 @@ impl<'a> Lister<'a> {
         }
     }
 
-    /// Follows links wherever they lead, and lists what cannot be read, as which it takes all that is no file, link or folder:
-    /// for folders in no repository, which have no revision that could be left.
+    /// Follows links wherever they lead, and lists what cannot be read, which includes anything that is not a file, link or
+    /// folder. This is for folders outside any repository, which have no revision that a link could leave.
     pub(super) fn leading_anywhere(self) -> Self {
         Self {
             anywhere: Some(Anywhere::default()),
@@ -124,7 +124,7 @@ impl<'a> Lister<'a> {
         }
     }
 
-    /// Takes files for unchanged that are as the index has them, and lists no more than `most` files and folders.
+    /// Takes files for unchanged if they are as the index has them, and lists no more than `most` files and folders.
     pub(super) fn compared_with(self, indexed: Indexed, most: usize) -> Self {
         Self {
             indexed,
@@ -145,17 +145,17 @@ impl<'a> Lister<'a> {
         })
     }
 
-    /// Notes a place that a link led to.
+    /// Records a place that a link led to.
     pub(super) fn note(&mut self, place: &Path) {
         self.places.insert(place.to_owned());
     }
 
-    /// Gives a link that was listed, with what it leads to: each one once.
+    /// Returns a link that was listed, with its target, each one once.
     pub(super) fn next_link(&mut self) -> Option<(PathBuf, Vec<u8>)> {
         self.links.pop()
     }
 
-    /// Lists a folder that is as many levels below the root as `depth` says.
+    /// Lists a folder that is `depth` levels below the root.
     pub(super) fn folder(
         &mut self,
         folder: &Path,
@@ -226,7 +226,7 @@ impl<'a> Lister<'a> {
         }
         let link = self.anywhere.as_ref().and_then(Anywhere::link);
         Err(match link {
-            // That leads to more than whoever made it thought of.
+            // The link leads to more than whoever made it thought of.
             Some(link) => {
                 let unit = "entries, with all that was listed before it";
                 too_many(link, self.count, self.most, unit)
@@ -235,7 +235,7 @@ impl<'a> Lister<'a> {
         })
     }
 
-    /// Lists what is at a path; nothing if it is not part of the tree.
+    /// Lists what is at a path; returns `None` if that is not part of the tree.
     fn what(
         &mut self,
         path: &Path,
@@ -257,8 +257,8 @@ impl<'a> Lister<'a> {
         }
     }
 
-    /// Lists a folder that is in another one. One without files is no part of the tree, as in git. One that cannot be listed
-    /// stays a folder, so that no walk takes it for empty.
+    /// Lists a folder that is in another one. A folder without files is not part of the tree, as in git. One that cannot be
+    /// listed stays a folder, so that no walk takes it for empty.
     fn within(
         &mut self,
         folder: &Path,
@@ -280,11 +280,11 @@ impl<'a> Lister<'a> {
         }
     }
 
-    /// Says what is at a path; nothing if it is not part of the tree.
+    /// Returns what is at a path; `None` if that is not part of the tree.
     pub(super) fn look(&mut self, path: &Path, at: &TreePath) -> Result<Option<Seen>, SourceError> {
         let facts = match fs::symlink_metadata(path) {
             Ok(facts) => facts,
-            // It was there when the folder was listed, and is no more: as if it had never been.
+            // It existed when the folder was listed, and is gone now: treat it as if it had never been there.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unreadable(at, &error)),
         };
@@ -292,7 +292,7 @@ impl<'a> Lister<'a> {
             return Ok(None);
         }
         if facts.is_dir() && self.anywhere.is_some() {
-            // What is in no repository has no submodules: a repository in it is a folder like any other.
+            // Outside a repository there are no submodules: a repository in the folder is a folder like any other.
             return Ok(Some(Seen::Folder));
         }
         if facts.is_dir() {
@@ -310,11 +310,11 @@ impl<'a> Lister<'a> {
         if facts.is_file() {
             return Ok(Some(Seen::File(facts)));
         }
-        // Git does not know of any.
+        // git knows nothing of this kind.
         Ok(self.anywhere.is_some().then_some(Seen::Special))
     }
 
-    /// Takes into the listing what is at a path; a folder without what is in it.
+    /// Takes what is at a path into the listing, and a folder without its contents.
     pub(super) fn take(&mut self, seen: Seen, path: &Path, at: &TreePath) -> What {
         match seen {
             Seen::Folder => What::Folder(Vec::new()),
@@ -342,7 +342,7 @@ impl<'a> Lister<'a> {
         }
         self.modified = self.modified.max(facts.mtime());
         let id = match self.indexed.untouched(path, facts) {
-            // It can never be read, so its bytes need not be either.
+            // It can never be read, so its bytes are not read here either.
             None if facts.len() > self.limits.file => Some(stand_in(path, facts)),
             known => known,
         };
@@ -373,7 +373,7 @@ fn too_many(path: &TreePath, size: usize, limit: usize, unit: &'static str) -> S
     })
 }
 
-/// Makes an id for a file that is too large to be read: another one whenever it changes.
+/// Returns an id for a file that is too large to be read, a different one whenever the file changes.
 fn stand_in(path: &Path, facts: &fs::Metadata) -> ObjectId {
     let digest = Digester::new("unread-file/v1")
         .part(path.as_os_str().as_bytes())

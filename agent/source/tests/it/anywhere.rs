@@ -1,4 +1,4 @@
-//! Links of folders in no repository, which lead anywhere.
+//! Links of folders outside any repository, which may lead anywhere.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::fixture::{names, path};
 
-/// A folder of this machine with others beside it, and none of them in a repository.
+/// A folder of this machine with other folders beside it, none of them in a repository.
 struct Disk(TempDir);
 
 impl Disk {
@@ -61,7 +61,7 @@ fn what_links_lead_to_is_in_their_place() {
     disk.write("v1/values.yaml", "v1");
     disk.link("web/charts/common", disk.at("src/common"));
     disk.link("web/charts/again", "common");
-    // A clone of a repository, as somebody has it who works on several charts.
+    // A clone of a repository, such as somebody has who works on several charts.
     disk.write("src/common/.git/HEAD", "ref: refs/heads/main\n");
     disk.write("src/common/Chart.yaml", "common");
     disk.link("src/common/templates/lib.tpl", "../../lib.tpl");
@@ -78,7 +78,7 @@ fn what_links_lead_to_is_in_their_place() {
     let expected = files.map(|(at, text)| (at.to_owned(), text.to_owned()));
     assert_eq!(disk.files("web"), expected);
 
-    // The link may be what is named, too.
+    // The folder that is named may be a link, too.
     disk.link("named", "web");
     assert_eq!(disk.files("named"), expected);
 }
@@ -147,7 +147,7 @@ fn what_cannot_be_followed_is_told_to_who_reads_it() {
     ] {
         disk.link(&format!("web/{name}"), target);
     }
-    // A folder beside from which a link leads back.
+    // A folder beside this one, with a link that leads back.
     disk.link("web/beside", "../beside");
     disk.link("beside/back", "../web");
     let _socket = UnixListener::bind(disk.at("web/socket")).unwrap();
@@ -171,7 +171,7 @@ fn what_cannot_be_followed_is_told_to_who_reads_it() {
     }
     insta::assert_snapshot!(told("device"), @"device could not be read: it is a pipe, a socket or a device: expected a file or a folder");
     insta::assert_snapshot!(told("socket"), @"socket could not be read: it is a pipe, a socket or a device: expected a file or a folder");
-    // None of them is in the way of who does not read it.
+    // None of them gets in the way of a caller that does not read it.
     assert_eq!(names(&*tree, "templates"), ["a.yaml"]);
     assert_eq!(tree.read(&path("deep/own.yaml")).unwrap(), b"own");
     assert_eq!(names(&*tree, "").len(), 15);
@@ -180,7 +180,7 @@ fn what_cannot_be_followed_is_told_to_who_reads_it() {
 #[test]
 fn links_that_multiply_folders_come_to_an_end() {
     let disk = Disk::new();
-    // Two ways from each folder to the next one: more than a hundred thousand to the last, in which nothing is.
+    // Two ways from each folder to the next one: more than a hundred thousand to the last, which is empty.
     for level in 0..17 {
         for name in ["a", "b"] {
             disk.link(&format!("{level}/{name}"), format!("../{}", level + 1));
@@ -188,14 +188,14 @@ fn links_that_multiply_folders_come_to_an_end() {
     }
     fs::create_dir(disk.at("17")).unwrap();
     let told = disk.scan("0").unwrap_err().to_string();
-    // Whichever the system lists first has more than there may be.
+    // Whichever the system lists first has more entries than there may be.
     let expected =
         " has 100001 entries, with all that was listed before it, and the limit is 100000";
     let link = told.strip_suffix(expected);
     assert!(matches!(link, Some("a" | "b")), "{told}");
 }
 
-/// Makes a folder of which nothing can be listed, whoever asks: the path of what is in it is longer than a path may be.
+/// Makes a folder that nobody can list anything of: the path of its contents is longer than a path may be.
 fn unlisted(disk: &Disk) -> PathBuf {
     let longest = 4095;
     disk.write(&format!("held/{}", "f".repeat(255)), "");
@@ -219,7 +219,7 @@ fn what_may_not_be_read_is_told_to_who_reads_it() {
     disk.link("web/beside", "../beside");
     disk.write("beside/a.yaml", "a");
     disk.link("beside/within", &folder);
-    // A regular file that can be opened, and of whose first byte nothing can be had.
+    // A regular file that can be opened, but whose first byte cannot be read.
     disk.link("web/key", "/proc/self/mem");
     let tree = disk.scan("web").unwrap().tree();
     assert_eq!(names(&*tree, ""), ["beside", "key", "logs", "templates"]);
@@ -235,7 +235,7 @@ fn what_may_not_be_read_is_told_to_who_reads_it() {
             "{told}"
         );
         assert!(tree.read(&path(name)).is_err(), "{name}");
-        // A walk is not silent about what it could not see.
+        // A walk reports what it could not see.
         assert!(walk(&*tree, &path(name)).is_err(), "{name}");
     }
     insta::assert_snapshot!(tree.read(&path("key")).unwrap_err(), @"key could not be read: Input/output error (os error 5)");

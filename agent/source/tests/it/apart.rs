@@ -1,4 +1,4 @@
-//! One commit that cannot be had, among others of its repository that can.
+//! One commit that cannot be fetched, among others of its repository that can.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::fixture::{
     Desk, Scripted, branch, lines, noise, not_ours, open_servers, read, repository, result,
 };
 
-/// Makes a repository with the branches `main` and `other`, and `bad`, whose commit is returned.
+/// Makes a repository with the branches `main`, `other` and `bad`, and returns the commit of `bad`.
 fn branches(name: &str) -> (GitRepo, String) {
     let repository = repository(open_servers(), name);
     repository
@@ -38,7 +38,7 @@ async fn ask(desk: &Desk, url: &str) -> [Fetched; 3] {
     [main, other, bad]
 }
 
-/// Asks for all of them, checks that `bad` alone cannot be had, and returns why.
+/// Asks for all of them, checks that only `bad` cannot be fetched, and returns why.
 async fn refused(desk: &Desk, url: &str) -> SourceError {
     let [main, other, bad] = ask(desk, url).await;
     assert_eq!(read(&main.unwrap(), "a.yaml"), "main\n");
@@ -46,7 +46,7 @@ async fn refused(desk: &Desk, url: &str) -> SourceError {
     bad.unwrap_err()
 }
 
-/// Says whether what was fetched first is what is in use.
+/// Returns whether what was fetched first is still in use.
 fn is_first_generation(cache: &Path) -> bool {
     let repositories = cache.join("repositories");
     std::fs::read_dir(repositories)
@@ -118,6 +118,6 @@ async fn a_server_that_is_gone_is_not_asked_again_for_each() {
     for error in told.map(Result::unwrap_err) {
         assert!(matches!(error, SourceError::Unreachable { .. }), "{error}");
     }
-    // It might have closed a kept connection, so each request is sent once more.
+    // The server might have closed a kept connection, so each request is sent once more.
     assert_eq!(server.fetches(), 2);
 }

@@ -1,4 +1,4 @@
-//! A cache that is deleted, damaged, or used by several at once.
+//! A cache that is deleted, damaged, or used by several processes at once.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ type Damage = fn(&Path);
 fn damage(file: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = fs::read(file).unwrap();
     change(&mut bytes);
-    // Packs are read-only, and may be mapped into memory: another file takes their place.
+    // Packs are read-only, and may be mapped into memory, so another file replaces them.
     fs::remove_file(file).unwrap();
     fs::write(file, bytes).unwrap();
 }
@@ -56,7 +56,7 @@ async fn it_may_be_deleted_at_any_time() {
         .unwrap();
     let snapshot = desk.fetch(&url, branch("main")).await.unwrap();
     assert_eq!(read(&snapshot, "app/a.yaml"), "a: 2\n");
-    // What was opened before may be gone or not, but never wrong.
+    // What was opened before may or may not be gone, but it is never wrong.
     if let Ok(bytes) = before
         .tree(&path(""))
         .and_then(|tree| Ok(tree.read(&path("app/a.yaml"))?))
@@ -106,7 +106,7 @@ async fn damage_found_while_reading_is_mended_by_the_next_fetch() {
     let url = servers.git_http(&repository);
     let desk = Desk::new();
     desk.fetch(&url, branch("main")).await.unwrap();
-    // The file comes in a pack of its own, so that the commit stays readable.
+    // The file arrives in a pack of its own, so that the commit stays readable.
     repository
         .push_files(
             &[("app/a.yaml", &"text that makes a new blob\n".repeat(50))],
@@ -155,7 +155,7 @@ async fn what_cannot_be_fetched_anew_leaves_what_is_there() {
     let error = desk.refused(&url, branch("main")).await;
     assert!(matches!(error, SourceError::Objects { .. }), "{error}");
 
-    // Also a process that has nothing in memory finds what was fetched before.
+    // A process that has nothing in memory also finds what was fetched before.
     let before = server.fetches();
     let remote = Remote::anonymous(&url);
     let snapshot = desk
@@ -247,7 +247,7 @@ async fn many_commits_do_not_make_it_grow_without_end() {
     }
 }
 
-/// Adds packs beside another one, as a server leaves them that sends everything with each commit. They take no room on the
+/// Adds packs beside another one, such as a server leaves behind that sends everything with each commit. They take no room on
 /// disk.
 fn swell(pack: &Path, count: usize) {
     for number in 0..count {
@@ -273,8 +273,8 @@ async fn what_nobody_follows_any_more_does_not_stay() {
             .map(|pack| fs::metadata(pack).unwrap().len())
             .sum()
     };
-    // What it takes the place of goes with a later one, as it was in use, and perhaps for the moment in which another test
-    // starts a process.
+    // The replaced repository is removed only by a later fetch, as it was in use, perhaps also by a process that another test
+    // was just starting.
     for _ in 0..100 {
         let snapshot = desk.fetch(&url, branch("main")).await.unwrap();
         assert_eq!(read(&snapshot, "app/a.yaml"), "a: 2\n");
@@ -318,14 +318,14 @@ async fn what_has_become_too_large_to_be_fetched_anew_is_added_to() {
     };
     for text in ["2", "3"] {
         push(text);
-        // Also a process that has nothing in memory does not try in vain once more.
+        // A process that has nothing in memory does not repeat the failed attempt either.
         let limits = |options: &mut Options| options.limits.objects = 8;
         let snapshot = desk.again_with(limits).fetch(&remote, &main).await.unwrap();
         assert_eq!(read(&snapshot, "app/a.yaml"), text);
     }
     assert_eq!(wants(&server, ""), 5);
 
-    // With a larger limit it can be had as a whole.
+    // With a larger limit it can be fetched as a whole.
     push("4");
     let snapshot = desk.again().fetch(&remote, &main).await.unwrap();
     assert_eq!(read(&snapshot, "app/e.yaml"), "e: 1\n");
@@ -334,7 +334,7 @@ async fn what_has_become_too_large_to_be_fetched_anew_is_added_to() {
     assert_eq!(packs.iter().filter(|pack| is_new(pack)).count(), 1);
 }
 
-/// Counts the requests for a commit; of any, if none is named.
+/// Counts the requests for a commit, or for any if none is named.
 fn wants(server: &Scripted, commit: &str) -> usize {
     let want = format!("want {commit}");
     let requests = server.requests();
@@ -343,8 +343,8 @@ fn wants(server: &Scripted, commit: &str) -> usize {
 
 #[tokio::test]
 async fn what_the_server_has_no_more_stays_for_who_follows_it() {
-    // It is found in the cache, or brought by a conversation, before the branch moves on. And some servers fail when they are
-    // asked for what they do not have.
+    // The commit is found in the cache, or a conversation brings it, before the branch moves on. And some servers fail when
+    // they are asked for what they do not have.
     for comes_with_main in [true, false] {
         let repository = small(open_servers(), "pruned");
         let first = repository.head().unwrap();
@@ -372,7 +372,7 @@ async fn what_the_server_has_no_more_stays_for_who_follows_it() {
         is_pruned.store(true, Ordering::Relaxed);
         let main = desk.fetch(&url, branch("main")).await.unwrap();
         assert_eq!(read(&main, "app/a.yaml"), "a: 2\n");
-        // It is asked for in vain once, and not with each commit that comes.
+        // It is asked for in vain once, and not with each new commit.
         let before = wants(&server, &first);
         repository
             .push_files(&[("app/a.yaml", "a: 3\n")], "third")
@@ -426,8 +426,7 @@ async fn a_copy_that_was_fetched_with_a_token_that_was_replaced_does_not_stay() 
     desk.repositories.fetch(&old, &main).await.unwrap();
     let copy = packs(desk.dir.path()).remove(0);
     desk.repositories.forget(&old);
-    // Who has fetched it may still be about to let go of it, and so may a process for the moment in which another test starts
-    // it.
+    // The fetch may still be about to release it, and so may a process that another test is just starting.
     for round in 0..100 {
         let text = round.to_string();
         repository

@@ -1,4 +1,4 @@
-//! One set of servers for all tests of this binary, and short words for what every test does.
+//! One set of servers for all tests of this binary, and short names for what every test does.
 
 use std::{
     io::{Read as _, Write as _},
@@ -22,7 +22,7 @@ use pintle_source::{
 };
 use tempfile::TempDir;
 
-/// Starts the servers that ask nobody for a password over http; ssh always wants its key.
+/// Starts the servers that ask for no password over http; ssh always wants its key.
 pub(crate) fn open_servers() -> &'static Servers {
     static SERVERS: OnceLock<Servers> = OnceLock::new();
     SERVERS.get_or_init(|| {
@@ -51,7 +51,7 @@ pub(crate) fn guarded_servers() -> &'static Servers {
     })
 }
 
-/// Makes an empty repository with a name of its own.
+/// Creates an empty repository with a name of its own.
 pub(crate) fn repository(servers: &Servers, name: &str) -> GitRepo {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     servers
@@ -59,7 +59,7 @@ pub(crate) fn repository(servers: &Servers, name: &str) -> GitRepo {
         .unwrap()
 }
 
-/// Makes a repository with one commit.
+/// Creates a repository with one commit.
 pub(crate) fn small(servers: &Servers, name: &str) -> GitRepo {
     let repository = repository(servers, name);
     repository
@@ -71,7 +71,7 @@ pub(crate) fn small(servers: &Servers, name: &str) -> GitRepo {
     repository
 }
 
-/// Lets a repository be served as git ships: before version 2 of the protocol, commits that are no tips are refused.
+/// Makes a repository refuse commits that are not tips before version 2 of the protocol, which is how git ships.
 pub(crate) fn only_tips(repository: &GitRepo) {
     let bare = repository.bare().to_str().unwrap();
     let setting = "uploadpack.allowReachableSHA1InWant";
@@ -80,7 +80,7 @@ pub(crate) fn only_tips(repository: &GitRepo) {
         .unwrap();
 }
 
-/// Returns where a repository is on the server that speaks ssh, and the first version of git's protocol only.
+/// Returns the address of a repository on the server that speaks ssh, and only the first version of git's protocol.
 pub(crate) fn old_ssh(servers: &Servers, repository: &GitRepo) -> Remote {
     let ssh = servers.ssh().unwrap();
     let login = Login::Key {
@@ -96,7 +96,7 @@ pub(crate) fn old_ssh(servers: &Servers, repository: &GitRepo) -> Remote {
     }
 }
 
-/// A cache folder with repositories over it.
+/// A cache folder, and repositories that use it.
 pub(crate) struct Desk {
     pub(crate) dir: TempDir,
     pub(crate) repositories: Repositories,
@@ -119,7 +119,7 @@ impl Desk {
         Self::with(|options| change(&mut options.limits))
     }
 
-    /// Makes another user of the same cache folder, as another process would be.
+    /// Creates another user of the same cache folder, as another process would be.
     pub(crate) fn again(&self) -> Repositories {
         self.again_with(|_| {})
     }
@@ -145,7 +145,7 @@ impl Desk {
     }
 }
 
-/// Takes from a message what differs between runs.
+/// Removes from a message what differs between runs.
 pub(crate) fn tidy(error: &SourceError) -> String {
     let text = error.to_string();
     let mut tidy = String::new();
@@ -204,7 +204,7 @@ pub(crate) fn token(token: &str) -> Credentials {
     }
 }
 
-/// Makes text that hardly gets smaller when compressed, so that sizes tell what was sent.
+/// Returns text that hardly compresses, so that sizes show what was sent.
 pub(crate) fn noise(length: usize) -> String {
     let mut state = 1_u64;
     let next = || {
@@ -216,7 +216,7 @@ pub(crate) fn noise(length: usize) -> String {
     std::iter::repeat_with(next).take(length).collect()
 }
 
-/// Runs git in the working clone with something on its standard input.
+/// Runs git in the working clone with the given standard input.
 pub(crate) fn git_with(repository: &GitRepo, args: &[&str], input: &[u8]) -> String {
     let mut child = Command::new("git")
         .current_dir(repository.work())
@@ -231,7 +231,7 @@ pub(crate) fn git_with(repository: &GitRepo, args: &[&str], input: &[u8]) -> Str
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// Commits a tree made of `mode type id<TAB>name` lines, ended by NUL each, and pushes it to main.
+/// Commits a tree made of `mode type id<TAB>name` lines, each ended by NUL, and pushes it to main.
 pub(crate) fn push_tree(repository: &GitRepo, entries: &[u8]) -> String {
     let tree = git_with(repository, &["mktree", "--missing", "-z"], entries);
     push_tree_id(repository, &tree)
@@ -259,7 +259,7 @@ pub(crate) fn blob(repository: &GitRepo, bytes: &[u8]) -> String {
     git_with(repository, &["hash-object", "-w", "--stdin"], bytes)
 }
 
-/// One line for [`push_tree`].
+/// Returns one line for [`push_tree`].
 pub(crate) fn line(mode: &str, id: &str, name: &[u8]) -> Vec<u8> {
     let kind = match mode {
         "040000" => "tree",
@@ -272,7 +272,7 @@ pub(crate) fn line(mode: &str, id: &str, name: &[u8]) -> Vec<u8> {
     line
 }
 
-/// A request as [`Scripted`] saw it.
+/// A request as [`Scripted`] received it.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
     pub(crate) head: String,
@@ -291,7 +291,7 @@ impl Seen {
         self.head.split(' ').nth(1).unwrap()
     }
 
-    /// Says whether its body holds a text.
+    /// Returns whether its body contains a text.
     pub(crate) fn says(&self, text: &str) -> bool {
         self.body
             .windows(text.len())
@@ -299,21 +299,21 @@ impl Seen {
     }
 }
 
-/// An HTTP server that says what a test wants it to say, which no real server would.
+/// An HTTP server that sends what a test wants it to send, which no real server would.
 pub(crate) struct Scripted {
     pub(crate) url: String,
     pub(crate) seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Scripted {
-    /// Starts it. What `answer` returns is written as it is, and the connection closed.
+    /// Starts the server. What `answer` returns is written as it is, and the connection is closed.
     pub(crate) fn start(answer: impl Fn(&Seen) -> Vec<u8> + Send + Sync + 'static) -> Self {
         Self::with_socket(move |seen, socket| {
             let _ = socket.write_all(&answer(seen));
         })
     }
 
-    /// Starts it with a function that writes to the socket itself.
+    /// Starts the server with a function that writes to the socket itself.
     pub(crate) fn with_socket(
         answer: impl Fn(&Seen, &mut TcpStream) + Send + Sync + 'static,
     ) -> Self {
@@ -336,12 +336,12 @@ impl Scripted {
         Self { url, seen }
     }
 
-    /// Starts a git server of before 2018, which knows the first version of the protocol only.
+    /// Starts a git server from before 2018, which knows only the first version of the protocol.
     pub(crate) fn old_git(bare: &Path) -> Self {
         Self::old_git_but(bare, |_| None)
     }
 
-    /// Starts such a server. What `meddle` returns is answered instead of what git says.
+    /// Starts such a server. What `meddle` returns is sent instead of git's answer.
     pub(crate) fn old_git_but(
         bare: &Path,
         meddle: impl Fn(&Seen) -> Option<Vec<u8>> + Send + Sync + 'static,
@@ -349,7 +349,7 @@ impl Scripted {
         Self::speaking("", bare, meddle)
     }
 
-    /// Starts a git server of today. What `meddle` returns is answered instead of what git says.
+    /// Starts a current git server. What `meddle` returns is sent instead of git's answer.
     pub(crate) fn git(
         bare: &Path,
         meddle: impl Fn(&Seen) -> Option<Vec<u8>> + Send + Sync + 'static,
@@ -381,7 +381,7 @@ impl Scripted {
     }
 }
 
-/// Answers a request as git does.
+/// Answers a request the way git does.
 pub(crate) fn upload_pack(bare: &Path, seen: &Seen, protocol: &str) -> Vec<u8> {
     let first = seen.head.starts_with("GET");
     let mut command = Command::new("git");
@@ -442,7 +442,7 @@ fn receive(socket: &mut TcpStream) -> Option<Seen> {
     Some(seen)
 }
 
-/// Makes an HTTP answer.
+/// Returns an HTTP response.
 pub(crate) fn response(status: &str, kind: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
     let mut bytes =
@@ -451,7 +451,7 @@ pub(crate) fn response(status: &str, kind: &str, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Makes the same answer of a server that keeps the connection.
+/// Returns the same response as a server sends it that keeps the connection.
 pub(crate) fn kept(mut answer: Vec<u8>) -> Vec<u8> {
     let close: &[u8] = b"connection: close\r\n";
     let mut windows = answer.windows(close.len());
@@ -460,7 +460,7 @@ pub(crate) fn kept(mut answer: Vec<u8>) -> Vec<u8> {
     answer
 }
 
-/// Makes the answer to git's first request.
+/// Returns the response to git's first request.
 pub(crate) fn advertisement(body: &[u8]) -> Vec<u8> {
     response(
         "200 OK",
@@ -469,18 +469,18 @@ pub(crate) fn advertisement(body: &[u8]) -> Vec<u8> {
     )
 }
 
-/// Makes the answer to git's other requests.
+/// Returns the response to git's other requests.
 pub(crate) fn result(body: &[u8]) -> Vec<u8> {
     response("200 OK", "application/x-git-upload-pack-result", body)
 }
 
-/// Makes the answer of a server that does not have the commit that it was asked for.
+/// Returns the response of a server that does not have the commit that it was asked for.
 pub(crate) fn not_ours(commit: &str) -> Vec<u8> {
     let refusal = format!("ERR upload-pack: not our ref {commit}\n");
     result(&lines(&[&refusal]))
 }
 
-/// Makes lines of git's protocol: gitprotocol-common(5).
+/// Formats lines of git's protocol: gitprotocol-common(5).
 pub(crate) fn lines(lines: &[&str]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for line in lines {
@@ -492,7 +492,7 @@ pub(crate) fn lines(lines: &[&str]) -> Vec<u8> {
     bytes
 }
 
-/// The first answer of a server that speaks version 2.
+/// Returns the first response of a server that speaks version 2.
 pub(crate) fn version_2() -> Vec<u8> {
     advertisement(&lines(&[
         "# service=git-upload-pack\n",

@@ -1,4 +1,4 @@
-//! Servers that are broken, slow, or mean harm.
+//! Servers that are broken, slow or malicious.
 
 use std::{io::Write as _, time::Duration};
 
@@ -21,7 +21,7 @@ async fn told(server: &Scripted) -> String {
     tidy(&error)
 }
 
-/// Begins to fetch what is not waited for yet.
+/// Starts a fetch without waiting for it yet.
 fn begin(desk: &Desk, url: String) -> JoinHandle<Result<Snapshot, SourceError>> {
     let (repositories, remote) = (desk.repositories.clone(), Remote::anonymous(url));
     tokio::spawn(async move { repositories.fetch(&remote, &Reference::Default).await })
@@ -111,7 +111,7 @@ async fn packs_that_are_broken() {
         ]
         .concat()
     };
-    // A blob that says it has 2 GiB, a delta without a base, a delta on itself, and no objects at all.
+    // A blob that claims to have 2 GiB, a delta without a base, a delta on itself, and no objects at all.
     let giant = [
         header(1),
         vec![0xb0, 0x80, 0x80, 0x80, 0x40],
@@ -168,7 +168,7 @@ async fn packs_that_are_broken() {
             ),
             "{pack:x?}: {error}"
         );
-        // Once as it is, and once from nothing.
+        // Once as it is, and once from scratch.
         let fetches = server
             .requests()
             .iter()
@@ -236,7 +236,7 @@ async fn a_host_that_says_nothing_leaves_turns_for_others() {
 async fn a_host_that_was_silent_is_asked_for_one_repository_at_a_time() {
     let (arrived, mut has_arrived) = tokio::sync::mpsc::unbounded_channel();
     let server = Scripted::with_socket(move |seen, socket| {
-        // First it hangs up, and then it says nothing.
+        // First it hangs up, and then it is silent.
         if !seen.path().starts_with("/first") {
             let _ = arrived.send(());
             let _ = std::io::copy(socket, &mut std::io::sink());
@@ -272,7 +272,7 @@ async fn a_host_that_takes_its_time_for_hardly_anything_is_asked_for_one_reposit
     let page = || response("200 OK", "text/html", b"");
     let server = Scripted::with_socket(move |seen, socket| {
         if seen.path().starts_with("/first") {
-            // Longer than it may be silent, and then an answer that blames it for nothing else.
+            // Longer than it may be silent, and then an answer for which nothing else can be blamed on it.
             std::thread::sleep(Duration::from_millis(400));
             let _ = socket.write_all(&page());
         } else {
@@ -335,7 +335,7 @@ async fn a_server_that_never_ends() {
         .await;
     insta::assert_snapshot!(tidy(&error), @"http://HOST/a.git sends more than 1048576 bytes of branches and tags, the limit of their list: delete those that nobody needs; before version 2 of git's protocol the list holds all other references too");
 
-    // One that is long and then goes on for ever keeps no memory, and nobody else from reading such a one.
+    // A list that is long and then never ends holds no memory, and keeps nobody else from reading such a list.
     let line = lines(&[&format!("{COMMIT} refs/heads/x\n")]);
     let long = endless(long, line, Duration::from_millis(50));
     let desk = Desk::limited(|limits| limits.idle = Duration::from_secs(1));
@@ -384,7 +384,7 @@ fn too_large(error: &SourceError) -> Option<(Excess, u64)> {
 
 #[tokio::test]
 async fn small_packs_of_large_objects_are_not_put_together() {
-    // Two files of one repeated byte: some 80 kB on the way, and 80 MiB for who unpacks them.
+    // Two files of one repeated byte each: some 80 kB when sent, and 80 MiB when unpacked.
     let servers = open_servers();
     let repository = small(servers, "bomb");
     for byte in [b'a', b'b'] {
@@ -401,7 +401,7 @@ async fn small_packs_of_large_objects_are_not_put_together() {
     let error = desk.refused(&url, branch("main")).await;
     assert_eq!(too_large(&error), Some((Excess::Object, 32 << 20)));
     assert!(!error.is_retryable());
-    // A list, and one fetch: the same would come again.
+    // A list, and one fetch: another would bring the same.
     assert_eq!(proxy.seen().len(), 3, "{:?}", proxy.seen());
 }
 
@@ -458,14 +458,14 @@ async fn redirects_do_not_take_credentials_along() {
             format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").into_bytes()
         })
     };
-    // Followed, as hosts do this when a repository is renamed.
+    // The redirect is followed, because hosts send one when a repository is renamed.
     let moved = redirect(target);
     Desk::new()
         .fetch(&moved.url_of("a.git"), branch("main"))
         .await
         .unwrap();
 
-    // The other server sees no password.
+    // The other server gets no password.
     let away = redirect(other.url_of("a.git"));
     let remote = Remote {
         url: away.url_of("a.git"),

@@ -16,7 +16,7 @@ use crate::fixture::{open_servers, path, repository};
 const LIB: &str = "lib/lib.tpl";
 const HELPERS: &str = "common/templates/_helpers.tpl";
 
-/// Makes a repository with a chart that shares another chart and values with others.
+/// Creates a repository with a chart that shares another chart and values with others.
 fn monorepo(name: &str) -> GitRepo {
     let repository = repository(open_servers(), name);
     for (file, text) in [
@@ -200,7 +200,7 @@ fn what_was_read_through_links_stands_until_it_changes() {
         reads.first_change(&*now, &NoFacts).cloned()
     };
     assert_eq!(changed_by("other/x.yaml", "changed"), None);
-    // It was listed, and its size is the same.
+    // It was listed, and its size has not changed.
     assert_eq!(changed_by("common/Chart.yaml", "name: COMMON"), None);
     for (file, before, read) in [
         (HELPERS, "helpers", "charts/common/templates/_helpers.tpl"),

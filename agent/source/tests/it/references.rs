@@ -1,4 +1,4 @@
-//! What each kind of reference leads to, and what is said when it leads nowhere.
+//! What each kind of reference leads to, and what is reported when it leads nowhere.
 
 use std::sync::{
     Arc,
@@ -97,7 +97,7 @@ async fn an_empty_repository_says_so() {
     let url = servers.git_http(&repository);
     let error = desk.refused(&url, Reference::Default).await.to_string();
     assert_eq!(error, format!("{url} has no commits yet: push one"));
-    // It is not remembered.
+    // The failure is not remembered.
     repository.push_files(&[("a", "a")], "first").unwrap();
     desk.fetch(&url, Reference::Default).await.unwrap();
 }
@@ -128,7 +128,7 @@ async fn a_branch_is_rewritten_and_deleted() {
         .unwrap();
     let before = desk.fetch(&url, branch("topic")).await.unwrap();
 
-    // Another history with the same name, and then back to the old one.
+    // Another history under the same name, and then back to the old one.
     let tree_id = repository.git(&["rev-parse", "main^{tree}"]).unwrap();
     let rewritten = push_tree_id(&repository, &tree_id);
     let main = desk.fetch(&url, branch("main")).await.unwrap();
@@ -190,7 +190,7 @@ async fn an_old_server_and_a_commit_that_is_no_tip() {
     let missing = Reference::Commit("0123456789012345678901234567890123456789".into());
     let error = desk.refused(&server.url_of("r.git"), missing.clone()).await;
     assert!(error.to_string().contains("has no commit"), "{error}");
-    // Its whole history was searched. As long as nothing is pushed that is not done again.
+    // The whole history was searched. As long as nothing is pushed, that is not repeated.
     let before = server.requests().len();
     desk.refused(&server.url_of("r.git"), missing).await;
     assert_eq!(server.requests().len(), before + 1);
@@ -215,7 +215,7 @@ async fn a_commit_that_only_comes_with_too_much_history() {
         .push_files(&[("app/a.yaml", "a: 3\n")], "third")
         .unwrap();
     only_tips(&repository);
-    // Without a connection that lasts, git takes any commit that a branch or a tag leads to.
+    // Over stateless HTTP, git sends any commit that a branch or tag leads to.
     let tips_only = |asked: String| {
         move |seen: &Seen| {
             seen.says(&asked)
@@ -226,7 +226,7 @@ async fn a_commit_that_only_comes_with_too_much_history() {
     let today = Scripted::git(repository.bare(), asked());
     let old = Scripted::old_git_but(repository.bare(), asked());
     for server in [old, today] {
-        // The tip has six objects, and each commit before it four that are in no later one.
+        // The tip has six objects, and each commit before it has four that are in no later one.
         let desk = Desk::limited(|limits| limits.objects = 10);
         let url = server.url_of("a.git");
         let error = desk.refused(&url, Reference::Commit(second.clone())).await;
@@ -237,7 +237,7 @@ async fn a_commit_that_only_comes_with_too_much_history() {
              the history it sends more than 10 objects at once, the limit of one transfer: put a tag on the commit and \
              follow that, or follow a branch"
         );
-        // It is in nobody's way.
+        // It does not get in the way of others.
         let snapshot = desk.fetch(&url, branch("main")).await.unwrap();
         assert_eq!(read(&snapshot, "app/a.yaml"), "a: 3\n");
     }
@@ -281,7 +281,7 @@ async fn a_commit_that_was_fetched_needs_no_server() {
         .unwrap();
 
     is_away.store(true, Ordering::Relaxed);
-    // It asks to be left alone.
+    // The server asks to be left alone.
     desk.refused(&remote.url, main.clone()).await;
     let before = server.requests().len();
     for (commit, text) in [(&first, "a: 1\n"), (&second, "a: 2\n")] {
@@ -299,7 +299,7 @@ async fn a_commit_that_was_fetched_needs_no_server() {
     }
     assert_eq!(server.requests().len(), before);
 
-    // What was never fetched does, and so does all of it when the cache is gone.
+    // A commit that was never fetched needs the server, and so does any commit when the cache is gone.
     let third = Reference::Commit(third);
     desk.refused(&remote.url, third.clone()).await;
     let polled = desk.repositories.poll(&remote, &third).await;

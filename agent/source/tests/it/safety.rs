@@ -12,7 +12,7 @@ use crate::fixture::{
     repository, tree,
 };
 
-/// Reads a file, in both ways.
+/// Reads a file in both ways.
 fn read(tree: &dyn Tree, at: &TreePath) -> Result<Vec<u8>, TreeError> {
     let (stat, bytes) = tree.stat_and_read(at);
     assert_eq!((&stat, &bytes), (&tree.stat(at), &tree.read(at)), "{at}");
@@ -112,7 +112,7 @@ async fn links_are_followed_within_the_tree_and_no_further() {
         Err(TreeError::Link { .. })
     ));
 
-    // From the application's folder links lead to the same, but to no folder above it.
+    // From the application's folder, links lead to the same places, but not to a folder above it.
     let desk = Desk::new();
     let snapshot = desk
         .fetch(&open_servers().git_http(&repository), branch("main"))
@@ -331,7 +331,7 @@ async fn a_large_file_pointer_is_not_taken_for_the_file() {
     insta::assert_snapshot!(text(&*tree, "model.yaml"), @"model.yaml could not be read: it is a Git LFS pointer, and LFS is not supported: commit the file itself, which `git lfs migrate export` does");
 }
 
-/// What a random repository holds.
+/// An entry of a random repository.
 #[derive(Debug, Clone)]
 enum Thing {
     File(u8),
@@ -358,7 +358,7 @@ fn farms() -> impl Strategy<Value = BTreeMap<String, Thing>> {
     })
 }
 
-/// Reads all that a walk finds, and what is named by hand; returns the bytes of each path.
+/// Reads everything that a walk finds, and what is named by hand; returns the bytes of each path.
 fn harvest(tree: &dyn Tree) -> BTreeMap<String, Result<Vec<u8>, TreeError>> {
     let mut harvest = BTreeMap::new();
     if let Ok(found) = walk(tree, &path("")) {
@@ -389,7 +389,7 @@ fn harvest(tree: &dyn Tree) -> BTreeMap<String, Result<Vec<u8>, TreeError>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Outside lies a file that no content of the inside has. Whatever the links are, nobody reads it, reading ends,
+    /// Outside lies a file with content that nothing inside has. Whatever the links are, nobody reads that file, reading ends,
     /// and the commit and the files on disk give the same answers, which are those of the operating system.
     #[test]
     fn no_farm_of_links_leads_out(farm in farms()) {
@@ -430,7 +430,7 @@ proptest! {
                 prop_assert_eq!(bytes, &fs::read(inside.join(at)).unwrap(), "{}", at);
             }
         }
-        // A folder of it is bounded by all of it.
+        // A folder of it is bounded by the whole.
         for name in ["a", "b", "c"] {
             let folder = inside.join(name);
             if !folder.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {

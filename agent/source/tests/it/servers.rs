@@ -1,4 +1,4 @@
-//! Every way to reach and open a repository, on servers that others wrote.
+//! Every way to reach and open a repository, on servers written by others.
 
 use pintle_core::application::Reference;
 use pintle_harness::GitRepo;
@@ -159,7 +159,7 @@ async fn ssh_with_a_key() {
     let error = desk.repositories.fetch(&remote, &none).await.unwrap_err();
     assert!(matches!(error, SourceError::NoCommit { .. }), "{error}");
 
-    // The account's name and the port are those of who runs the tests.
+    // The account's name and the port depend on who runs the tests.
     let refused = async |url: &str, credentials| {
         let text = plain(
             &with(&desk, url, credentials).await.unwrap_err(),
@@ -198,7 +198,7 @@ async fn ssh_to_a_server_that_knows_the_first_version_only() {
     let remote = old_ssh(servers, &repository);
     for (reference, text) in [
         (branch("main"), "a: 3\n"),
-        // No branch leads to it any more: the server sends it as what the tag leads to, and not by its own id.
+        // No branch leads to it any more: the server sends it as the target of the tag, and not by its own id.
         (Reference::Tag("v1.0.0".into()), "a: 1\n"),
         (Reference::Semver("^1".into()), "a: 1\n"),
         (Reference::Commit(first), "a: 1\n"),
@@ -330,7 +330,7 @@ async fn what_is_not_there() {
     assert!(matches!(error, SourceError::Unreachable { .. }), "{error}");
 }
 
-/// Runs a test of this module in another process, whose environment is its own. Returns nothing in that process.
+/// Runs a test of this module in another process with an environment of its own. Returns `None` in that process.
 fn elsewhere(test: &str, environment: &[(&str, &str)]) -> Option<()> {
     const MARK: &str = "PINTLE_TEST_ELSEWHERE";
     if std::env::var_os(MARK).is_some() {

@@ -18,7 +18,7 @@ use crate::fixture::{
     result, small, upload_pack,
 };
 
-/// How often a list of references and how often objects were asked for.
+/// Returns how often a list of references and how often objects were asked for.
 fn counts(proxy: &Proxy) -> (usize, usize) {
     let seen = proxy.seen();
     let conversations = seen
@@ -93,7 +93,7 @@ async fn nothing_new_costs_no_fetch() {
     }
     assert_eq!(counts(&proxy), (3, 1));
 
-    // Also another process finds what this one fetched.
+    // Another process also finds what this one fetched.
     desk.again().fetch(&remote, &branch("main")).await.unwrap();
     assert_eq!(counts(&proxy), (4, 1));
 }
@@ -177,7 +177,7 @@ async fn an_old_server_that_is_not_ready_for_what_is_known_is_asked_without() {
     }
 }
 
-/// The answer of a server that wants to be left alone for ten minutes.
+/// Returns the response of a server that wants to be left alone for ten minutes.
 pub(crate) fn busy() -> Vec<u8> {
     let head = "429 Too Many Requests\r\nretry-after: 600";
     response(head, "text/plain", b"")
@@ -210,7 +210,7 @@ async fn a_server_that_wants_to_be_left_alone_is_asked_once_for_all_references()
     assert_eq!(server.requests().len(), 2);
     is_busy.store(false, Ordering::Relaxed);
     desk.repositories.fetch(&remote, &main).await.unwrap();
-    // It has answered, so the others need not wait any more.
+    // The server has answered, so the others need not wait any more.
     desk.repositories.poll(&remote, &main).await.unwrap();
 }
 

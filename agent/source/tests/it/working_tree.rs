@@ -36,7 +36,7 @@ fn a_clean_folder_has_the_ids_of_its_commit() {
         std::os::unix::fs::PermissionsExt::from_mode(0o755),
     )
     .unwrap();
-    // Where git's order of names is not that of the alphabet.
+    // Names that git sorts differently than the alphabet does.
     repository
         .push_files(
             &[
@@ -80,7 +80,7 @@ fn a_clean_folder_has_the_ids_of_its_commit() {
 #[test]
 fn many_files_have_the_ids_that_git_gives_them_too() {
     let repository = repository(open_servers(), "many-files");
-    // Enough to be read on all processors, with one that is long and some that are equal.
+    // Enough to be read on all processors, including a long one and some that are equal.
     let mut files: Vec<(String, String)> = (0..100)
         .map(|n| (format!("folder-{}/file-{n}", n % 7), format!("{}", n % 50)))
         .collect();
@@ -114,7 +114,7 @@ fn a_folder_differs_from_its_commit_by_what_git_status_would_show() {
         WorkTree::differs(&folder, &here, Limits::default()).unwrap()
     };
     assert_eq!(differs(""), Some(false));
-    // Written again, and the same; and what is ignored.
+    // One file written again with the same content, and one that is ignored.
     repository.write("app/a.yaml", "a: 1").unwrap();
     repository.write("app/a.log", "ignored").unwrap();
     assert_eq!(differs(""), Some(false));
@@ -150,7 +150,7 @@ fn a_submodule_is_no_difference() {
         WorkTree::differs(repository.work(), &here, Limits::default()).unwrap()
     };
     assert_eq!(differs(), Some(false));
-    // As git leaves it where it is not asked for.
+    // As git leaves it when it is not asked for the submodule.
     fs::remove_dir_all(&module).unwrap();
     fs::create_dir(&module).unwrap();
     assert_eq!(differs(), Some(false));
@@ -201,7 +201,7 @@ fn what_git_ignores_is_not_there() {
         tree.entries(&path("nested")),
         Err(TreeError::Submodule { .. })
     ));
-    // Who names an ignored folder means it.
+    // Whoever names an ignored folder means it.
     let build = WorkTree::scan(&repository.work().join("build"), Limits::default())
         .unwrap()
         .tree();
@@ -211,7 +211,7 @@ fn what_git_ignores_is_not_there() {
 #[test]
 fn changes_make_another_revision_and_late_ones_are_not_seen() {
     let repository = repository(open_servers(), "changing");
-    // Too large to be kept by the scan.
+    // Too large for the scan to keep.
     let large = "b".repeat((4 << 20) + 1);
     let files = [("a.yaml", "a"), ("b.yaml", &large), ("c.yaml", &large)];
     repository.push_files(&files, "first").unwrap();
@@ -228,7 +228,7 @@ fn changes_make_another_revision_and_late_ones_are_not_seen() {
     );
     repository.write("c.yaml", "changed").unwrap();
     insta::assert_snapshot!(before.tree().read(&path("c.yaml")).unwrap_err(), @"c.yaml could not be read: it changed while it was used: run again");
-    // Also when it is replaced by a link to somewhere else.
+    // The same when it is replaced by a link to somewhere else.
     fs::remove_file(repository.work().join("b.yaml")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", repository.work().join("b.yaml")).unwrap();
     assert!(before.tree().read(&path("b.yaml")).is_err());

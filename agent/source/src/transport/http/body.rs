@@ -1,4 +1,4 @@
-//! Readers and writers for what is sent and received.
+//! Readers and writers for what is received and sent.
 
 use std::{
     io::{self, BufRead, Cursor, Read, Write},
@@ -13,14 +13,14 @@ use reqwest::{
 use super::exchange::{Exchange, innermost};
 use crate::{error::SourceError, transport::Conversation};
 
-/// What comes back, once it is asked for: gix takes the reader before it has written the request's body.
+/// The response, once it is asked for: gix takes the reader before it has written the request's body.
 pub(super) struct Received {
     conversation: Arc<Conversation>,
     state: Mutex<State>,
 }
 
 enum State {
-    /// The request with what its body is so far.
+    /// The request, with its body so far.
     Pending(Option<Exchange>, Vec<u8>),
     Ready(Response),
     Failed,
@@ -87,7 +87,7 @@ impl Write for Upload {
     }
 }
 
-/// The headers of an answer, as lines; gix looks for the content type.
+/// The headers of a response, as lines; gix looks for the content type.
 pub(super) struct Headers {
     pub(super) received: Arc<Received>,
     pub(super) text: Option<Cursor<Vec<u8>>>,
@@ -128,7 +128,7 @@ impl BufRead for Headers {
     }
 }
 
-/// The body of an answer.
+/// The body of a response.
 pub(super) struct Body {
     received: Arc<Received>,
     chunk: bytes::Bytes,

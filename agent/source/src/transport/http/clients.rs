@@ -15,16 +15,16 @@ use crate::{
     limits::Limits,
 };
 
-/// Some hosts answer in git's protocol only to who names himself like this.
+/// Some hosts respond in git's protocol only to clients that identify themselves like this.
 const AGENT: &str = concat!("git/pintle-", env!("CARGO_PKG_VERSION"));
-/// Most clients that are kept: each has the system's authorities in memory, and an authority of its own may come with every
-/// source, and a new one with every renewal.
+/// The most clients that are kept. Each holds the system's authorities in memory, and every source may come with an authority
+/// of its own, and with a new one at every renewal.
 const KEPT: usize = 64;
-/// Longest time that a connection is kept for the next request: servers and what is before them close theirs after a minute or so,
-/// and then the next poll would find it closed.
+/// The longest time that a connection is kept for the next request. Servers and what is in front of them close theirs after a
+/// minute or so, and then the next poll would find it closed.
 const KEPT_CONNECTION: Duration = Duration::from_secs(15);
 
-/// HTTP clients by whether they are for https, and by the authority that they trust beside the system's.
+/// HTTP clients, by whether they are for https and by the authority that they trust beside the system's.
 #[derive(Debug, Default)]
 pub(crate) struct Clients(Mutex<Recent<(bool, Option<Digest>), Client>>);
 
@@ -47,7 +47,7 @@ impl Clients {
     }
 }
 
-/// Values by key. Of more than [`KEPT`] those stay that were used last.
+/// Values by key. If there are more than [`KEPT`], the most recently used ones stay.
 #[derive(Debug)]
 struct Recent<K, V>(VecDeque<(K, V)>);
 
@@ -90,7 +90,7 @@ fn build(
     };
     let certificates = certificates(shown, authority)?;
     let client = builder().tls_certs_merge(certificates.clone()).build();
-    // Small images come without the system's authorities. That matters only to who needs them.
+    // Small images come without the system's authorities. That matters only to those who need them.
     let client = match client {
         Err(_) if url.scheme() == "http" || !certificates.is_empty() => {
             builder().tls_certs_only(certificates).build()

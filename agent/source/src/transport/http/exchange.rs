@@ -1,4 +1,4 @@
-//! One request and its answer.
+//! One request and its response.
 
 use std::{
     error::Error,
@@ -18,20 +18,20 @@ use crate::{
     transport::Conversation,
 };
 
-/// One request and its answer.
+/// One request and its response.
 pub(super) struct Exchange {
     pub(super) request: RequestBuilder,
     conversation: Arc<Conversation>,
     login: Sent,
 }
 
-/// What the server got of the credentials.
+/// What the server gets of the credentials.
 #[derive(Clone)]
 pub(super) enum Sent {
     /// There are none.
     Nothing,
     Credentials,
-    /// None, as a redirect led to this other server.
+    /// None, because a redirect led to this other server.
     Withheld(String),
 }
 
@@ -48,7 +48,7 @@ impl Exchange {
         }
     }
 
-    /// Sends the request; an answer that is not the one hoped for is an error.
+    /// Sends the request. A response other than the expected one is an error.
     pub(super) fn send(self) -> io::Result<Response> {
         let Self {
             request,
@@ -58,7 +58,8 @@ impl Exchange {
         let limit = conversation.limits().connect + conversation.limits().idle;
         let again = request.try_clone();
         let sent = conversation.wait("did not answer", limit, request.send())?;
-        // A server may close a kept connection just as the next request comes. All of them only read, so it is sent once more.
+        // A server may close a kept connection just as the next request arrives. All requests only read, so this one is sent
+        // once more.
         let sent = match (sent, again) {
             (Err(error), Some(again)) if was_closed(&error) => {
                 conversation.wait("did not answer", limit, again.send())?
@@ -148,7 +149,7 @@ fn classify(conversation: &Conversation, error: &reqwest::Error) -> SourceError 
     SourceError::Unreachable { url, reason }
 }
 
-/// Says whether the connection was closed before an answer came.
+/// Returns whether the connection was closed before a response arrived.
 fn was_closed(error: &reqwest::Error) -> bool {
     let is_closed = |cause: &(dyn Error + 'static)| {
         let closed = cause.downcast_ref::<hyper::Error>();
@@ -162,13 +163,14 @@ fn was_closed(error: &reqwest::Error) -> bool {
     !error.is_connect() && causes(error).any(is_closed)
 }
 
-/// Returns the cause that says most: the outer ones repeat the URL and name layers of the client.
+/// Returns the most telling cause: the outer ones repeat the URL and name layers of the client.
 pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
     let last = causes(error).last().unwrap_or(error);
     one_line(&last.to_string())
 }
 
-/// Goes from an error to what caused it, also through [`io::Error`], whose `source` skips the error that it wraps.
+/// Walks from an error through its causes, including those inside an [`io::Error`], whose `source` skips the error that it
+/// wraps.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     iter::successors(Some(error), |&error| {
         match error

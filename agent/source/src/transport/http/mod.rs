@@ -28,13 +28,13 @@ use crate::{
     error::{SourceError, chain},
 };
 
-/// Most redirects of one request.
+/// The most redirects of one request.
 const REDIRECTS: usize = 5;
-/// What git adds to a repository's URL in the first request. A redirect must keep it, as in git.
+/// What git appends to a repository's URL in the first request. As in git, a redirect must keep it.
 const FIRST_PATH: &str = "/info/refs";
 const FIRST_QUERY: &str = "service=git-upload-pack";
 
-/// Makes a connection to a repository. Nothing is sent yet.
+/// Creates a connection to a repository. Nothing is sent yet.
 pub(crate) fn connect(
     clients: &Clients,
     url: &Url,
@@ -93,7 +93,7 @@ struct GitHttp {
     origin: url::Origin,
     authorization: Option<HeaderValue>,
     conversation: Arc<Conversation>,
-    /// Where a redirect led.
+    /// The URL that a redirect led to.
     base: Option<String>,
 }
 
@@ -209,7 +209,7 @@ impl Http for GitHttp {
 }
 
 impl GitHttp {
-    /// Says what the server at this URL gets of the credentials.
+    /// Returns what the server at this URL gets of the credentials.
     fn login(&self, url: &Url) -> Sent {
         match &self.authorization {
             None => Sent::Nothing,
@@ -219,7 +219,7 @@ impl GitHttp {
     }
 }
 
-/// Returns a repository's URL from that of the first request to it.
+/// Returns a repository's URL, given that of the first request to it.
 fn base(first: &Url) -> String {
     let mut url = first.clone();
     url.set_query(None);
@@ -227,7 +227,7 @@ fn base(first: &Url) -> String {
     text.strip_suffix(FIRST_PATH).unwrap_or(text).to_owned()
 }
 
-/// Checks where a redirect leads: the same request, and never from https to http.
+/// Checks where a redirect leads: it must be the same request, and never lead from https to http.
 fn redirected(from: &Url, response: &Response) -> Result<Url, String> {
     let location = response
         .headers()

@@ -1,8 +1,8 @@
-//! Links of a folder in no repository, followed wherever they lead.
+//! Links of a folder outside any repository, followed wherever they lead.
 //!
-//! What a link leads to is in the link's place, as for Helm (its `internal/sympath`). There a link that leads to nothing, or
-//! back to a folder around it, what may not be read, and what is no file, link or folder are errors of the whole chart; here of
-//! who reads them.
+//! What a link leads to takes the link's place, as in Helm (its `internal/sympath`). In Helm, the whole chart fails on a link
+//! that leads to nothing or back to a folder around it, on anything that may not be read, and on anything that is not a file,
+//! link or folder. Here, each is an error only for the caller that reads it.
 
 use std::{
     collections::HashMap,
@@ -17,12 +17,12 @@ use pintle_core::tree::TreePath;
 use super::{Lister, Seen, What};
 use crate::{error::SourceError, tree::LINKS, work_tree::linked::parts};
 
-/// What following links takes to know.
+/// The state for following links.
 #[derive(Default)]
 pub(super) struct Anywhere {
-    /// The folders that are being listed, from the outermost to the innermost, where they really are.
+    /// The real paths of the folders that are being listed, from the outermost to the innermost.
     open: Vec<PathBuf>,
-    /// The numbers of the files that were listed, by where they really are: what many links lead to is read once.
+    /// The numbers of the files that were listed, by their real paths, so that what many links lead to is read once.
     numbers: HashMap<PathBuf, usize>,
     /// The outermost link whose folder is being listed.
     link: Option<TreePath>,
@@ -50,15 +50,15 @@ impl Anywhere {
         self.numbers.insert(file.to_owned(), number);
     }
 
-    /// Says whether a folder is one of those that are being listed, or has one of them in it. No walk comes to a folder a
-    /// second time without entering such a one through a link first.
+    /// Returns whether a folder is one of those that are being listed, or contains one of them. No walk comes to a folder a
+    /// second time without first entering such a folder through a link.
     fn leads_back(&self, folder: &Path) -> bool {
         self.open.iter().any(|open| open.starts_with(folder))
     }
 }
 
 impl Lister<'_> {
-    /// Lists what a link leads to, as if it were where the link is.
+    /// Lists what a link leads to, as if it were in the link's place.
     pub(super) fn behind(
         &mut self,
         link: &Path,
@@ -107,7 +107,7 @@ impl Lister<'_> {
         within
     }
 
-    /// Finds where a link really ends. The error says why it does not.
+    /// Finds where a link really ends. The error says why it does not end anywhere.
     fn end_of(&mut self, link: &Path, target: &[u8]) -> Result<PathBuf, String> {
         let mut place = link.parent().unwrap_or(link).to_owned();
         let mut open = set_out(&mut place, target);
@@ -135,7 +135,7 @@ impl Lister<'_> {
                 place.pop();
                 open.extend(set_out(&mut place, target.as_os_str().as_bytes()));
             } else if !facts.is_dir() && !open.is_empty() {
-                // `file/` is no file, as for the operating system.
+                // `file/` is not a file, as for the operating system.
                 return Err(ABSENT.to_owned());
             }
         }
@@ -143,7 +143,7 @@ impl Lister<'_> {
     }
 }
 
-/// Goes to where the way of a link begins, and gives its parts, the last one first.
+/// Moves to where the path of a link begins, and returns the parts of the path, the last one first.
 fn set_out(place: &mut PathBuf, target: &[u8]) -> Vec<Vec<u8>> {
     if target.starts_with(b"/") {
         *place = PathBuf::from("/");
