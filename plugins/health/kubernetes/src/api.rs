@@ -1,11 +1,11 @@
-//! What extends, guards or divides the API.
+//! Kinds that extend, guard or divide the API.
 
 use pintle_sdk::Assessment;
 
 use crate::object::Object;
 use crate::verdict::{Verdict, degraded, healthy, progressing};
 
-/// Judges a `CustomResourceDefinition`: whether its kind can be used.
+/// Judges a `CustomResourceDefinition` by whether its kind can be used.
 ///
 /// <https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/>
 pub(crate) fn definition(object: Object) -> Verdict {
@@ -31,7 +31,7 @@ pub(crate) fn definition(object: Object) -> Verdict {
     Ok(healthy("is established"))
 }
 
-/// Judges an `APIService`: whether the aggregator reaches it.
+/// Judges an `APIService` by whether the aggregator reaches it.
 pub(crate) fn api_service(object: Object) -> Verdict {
     let conditions = object.conditions()?;
     Ok(match conditions.get("Available") {
@@ -59,7 +59,7 @@ pub(crate) fn namespace(object: Object) -> Verdict {
     }))
 }
 
-/// Judges a `CertificateSigningRequest`: whether the certificate is there.
+/// Judges a `CertificateSigningRequest` by whether its certificate has been issued.
 pub(crate) fn signing_request(object: Object) -> Verdict {
     let conditions = object.conditions()?;
     if let Some(denied) = conditions.truth("Denied") {
@@ -82,7 +82,7 @@ pub(crate) fn signing_request(object: Object) -> Verdict {
     )
 }
 
-/// Judges an admission policy written in CEL. Type warnings do not stop it: they name expressions that will fail on
+/// Judges an admission policy written in CEL. Type warnings do not stop the policy: they name expressions that will fail on
 /// some kinds.
 ///
 /// <https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/#type-checking>
@@ -104,7 +104,7 @@ pub(crate) fn admission_policy(object: Object) -> Assessment {
     ))
 }
 
-/// Judges a `FlowSchema`: one that dangles has no effect.
+/// Judges a `FlowSchema`. One that dangles has no effect.
 pub(crate) fn flow_schema(object: Object) -> Verdict {
     Ok(match object.conditions()?.truth("Dangling") {
         Some(dangling) => degraded(dangling.why()),

@@ -21,7 +21,7 @@ pub(crate) fn job(object: Object, settings: &Settings) -> Verdict {
             progress(object)
         )));
     }
-    // The controller has given up and only waits for the pods to end, upon which it sets Failed.
+    // The controller has given up, and only waits for the pods to end before it sets Failed.
     if let Some(failing) = conditions.truth("FailureTarget") {
         return Ok(degraded(format!(
             "is failing: {}; {}",
@@ -53,12 +53,12 @@ pub(crate) fn job(object: Object, settings: &Settings) -> Verdict {
     })
 }
 
-/// `2 of 5 completions, 3 pods active, 1 failed`
+/// Formats the progress of a Job: `2 of 5 completions, 3 pods active, 1 failed`.
 fn progress(object: Object) -> String {
     let succeeded = object.count("/status/succeeded");
     let mut parts = vec![match object.int("/spec/completions") {
         Some(wanted) => format!("{succeeded} of {wanted} completions"),
-        // A work queue: any pod that succeeds means that the work is done.
+        // A work queue: once any pod succeeds, the work is done.
         None => format!("{} succeeded", counted(succeeded, "pod")),
     }];
     let active = object.count("/status/active");
@@ -78,7 +78,7 @@ fn progress(object: Object) -> String {
     parts.join(", ")
 }
 
-/// Judges a `CronJob`: it is healthy when it may run, whatever becomes of its Jobs.
+/// Judges a `CronJob`. It is healthy when it may run, whatever becomes of its Jobs.
 pub(crate) fn cron_job(object: Object) -> Assessment {
     if object.flag("/spec/suspend") {
         return suspended("is suspended");

@@ -1,4 +1,4 @@
-//! Custom resources, by the conventions for conditions.
+//! Custom resources, judged by the conventions for conditions.
 //!
 //! <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md#typical-status-properties>
 
@@ -10,7 +10,7 @@ use crate::settings::Settings;
 use crate::time;
 use crate::verdict::{Now, Verdict, assessment, degraded, healthy, progressing, suspended};
 
-/// Groups whose objects the API server itself serves: without conditions there is nothing to wait for.
+/// The groups whose objects the API server itself serves. Without conditions they have nothing to wait for.
 const BUILT_IN_GROUPS: [&str; 25] = [
     "",
     "admissionregistration.k8s.io",
@@ -42,11 +42,11 @@ const BUILT_IN_GROUPS: [&str; 25] = [
 /// Conditions that are `True` only while something is wrong.
 const BAD: [&str; 2] = ["Failed", "Degraded"];
 
-/// Conditions that are `True` while something is in the way, which their controllers try again.
+/// Conditions that are `True` while there is an obstacle, and whose controllers keep trying.
 const HINDERED: [&str; 2] = ["NotReady", "ACK.Terminal"];
 
-/// Conditions that say nothing of the whole while they are `True`. While they are not, the object is not what its spec says, also
-/// where what it was before still works.
+/// Conditions that say nothing about the whole object while they are `True`. While they are not, the object is not what its
+/// spec says, even if its previous state still works.
 const PARTS: [&str; 9] = [
     "Accepted",
     "ACK.ResourceSynced",
@@ -59,17 +59,17 @@ const PARTS: [&str; 9] = [
     "Valid",
 ];
 
-/// Conditions that are `False` for these reasons while Crossplane leaves something alone: a package until somebody activates its
-/// new revision, anything while an annotation asks for it.
+/// Conditions that are `False` for these reasons while Crossplane deliberately leaves something alone: a package until somebody
+/// activates its new revision, and anything while an annotation asks for it.
 const RESTING: [(&str, &str); 2] = [
     ("Installed", "InactivePackageRevision"),
     ("Synced", "ReconcilePaused"),
 ];
 
-/// Kinds of Kong that are configured only where another object refers to them.
+/// Kinds of Kong that are configured only if another object refers to them.
 const REFERRED_TO: [&str; 3] = ["KongClusterPlugin", "KongPlugin", "KongServiceFacade"];
 
-/// Conditions that sum an object up, the most telling first.
+/// Conditions that sum up an object, the most telling first.
 const GOOD: [&str; 6] = [
     "Ready",
     "Available",
@@ -79,7 +79,7 @@ const GOOD: [&str; 6] = [
     "Established",
 ];
 
-/// What `status.phase` says of what has failed, in any case of its letters.
+/// Values of `status.phase` for objects that have failed, compared without regard to case.
 const FAILED: [&str; 8] = [
     "ConfigError",
     "Degraded",
@@ -91,7 +91,7 @@ const FAILED: [&str; 8] = [
     "PartiallyFailed",
 ];
 
-/// What `status.phase` says of what is on its way.
+/// Values of `status.phase` for objects that are still progressing.
 const MOVING: [&str; 23] = [
     "ApplyingChanges",
     "Creating",
@@ -118,7 +118,7 @@ const MOVING: [&str; 23] = [
     "Upgrading",
 ];
 
-/// Fields of the spec by which kinds are stopped on purpose.
+/// Fields of the spec that stop an object on purpose.
 const SWITCHES: [&str; 4] = [
     "/spec/suspend",
     "/spec/suspended",
@@ -126,7 +126,7 @@ const SWITCHES: [&str; 4] = [
     "/spec/paused",
 ];
 
-/// Says whether a custom resource is stopped on purpose. Many controllers then stop keeping up its status, so that
+/// Returns the assessment of a custom resource that is stopped on purpose. Many controllers stop updating the status then, so
 /// this comes before any look at it.
 pub(crate) fn stopped(object: Object) -> Option<Assessment> {
     if is_built_in(object.group()) {
@@ -147,7 +147,7 @@ pub(crate) fn judge(object: Object, settings: &Settings, now: Now) -> Verdict {
     for bad in BAD.into_iter().filter_map(|kind| conditions.truth(kind)) {
         match bad.outdated(generation) {
             None => return Ok(degraded(bad.why())),
-            // The newer generation may be what mends it, and its controller has yet to look at that.
+            // The newer generation may be the fix, and the controller has yet to look at it.
             Some(text) => outdated = outdated.or(Some(text)),
         }
     }
@@ -157,7 +157,7 @@ pub(crate) fn judge(object: Object, settings: &Settings, now: Now) -> Verdict {
     if let Some(hindered) = HINDERED.into_iter().find_map(|kind| conditions.truth(kind)) {
         return Ok(progressing(hindered.why()));
     }
-    // That it is accepted says nothing of conditions of its own.
+    // Being accepted says nothing about the policy's own conditions.
     if let Some(answer) = network::policy(object)?
         && (conditions.is_empty() || answer.status != Status::Healthy)
     {
@@ -184,10 +184,10 @@ pub(crate) fn judge(object: Object, settings: &Settings, now: Now) -> Verdict {
     )))
 }
 
-/// Says that an object has failed. Where its status does not say that it is about the spec as it is now, the failure may be of
-/// before, and the spec be what mends it.
+/// Returns the assessment of an object that has failed. If its status does not say that it is about the current spec, the
+/// failure may be an earlier one, and the current spec may be the fix.
 pub(crate) fn failed(object: Object, message: String) -> Assessment {
-    // An older generation was found out before.
+    // An older generation has been ruled out before.
     if object.generation().is_some() && object.observed_generation().is_some() {
         degraded(message)
     } else {
@@ -195,7 +195,7 @@ pub(crate) fn failed(object: Object, message: String) -> Assessment {
     }
 }
 
-/// A word of the status, and what its controller adds to it: `status.phase is Paused: CanaryPauseStep`.
+/// Formats a word of the status, with what its controller adds to it: `status.phase is Paused: CanaryPauseStep`.
 pub(crate) fn word(field: &str, word: &str, message: Option<&str>) -> String {
     match message {
         None | Some("") => format!("{field} is {word}"),
@@ -203,7 +203,7 @@ pub(crate) fn word(field: &str, word: &str, message: Option<&str>) -> String {
     }
 }
 
-/// Judges by the conditions about a part, if one of them does not say that the object is what its spec says now.
+/// Judges an object by the conditions about its parts, if one of them does not say that the object is now what its spec says.
 fn by_parts(object: Object, conditions: &Conditions) -> Option<Assessment> {
     let generation = object.generation();
     let resting = RESTING.into_iter().find_map(|(kind, reason)| {
@@ -224,8 +224,8 @@ fn by_parts(object: Object, conditions: &Conditions) -> Option<Assessment> {
         })
 }
 
-/// Says whether a condition may be as it is because no other object refers to this one, and then it stays so. Kong calls that
-/// pending, and a condition that was there before it leaves as it was, about an older generation.
+/// Returns whether a condition may be as it is because no other object refers to this one, and may stay that way. Kong calls
+/// that pending. It leaves a condition that existed before unchanged, about an older generation.
 fn may_be_unused(object: Object, part: &Condition) -> bool {
     object.group().ends_with(".konghq.com")
         && REFERRED_TO.contains(&object.kind())
@@ -233,8 +233,8 @@ fn may_be_unused(object: Object, part: &Condition) -> bool {
         && (part.is_true() || part.reason == "Pending")
 }
 
-/// Judges by the word that some controllers write instead of conditions. What is well has another word with each of them, so that
-/// any other word says nothing.
+/// Judges an object by the word that some controllers write instead of conditions. Each controller has its own word for a
+/// healthy object, so any other word says nothing.
 fn by_phase(object: Object) -> Option<Assessment> {
     let (field, phase) = phase(object)?;
     if is_built_in(object.group()) {
@@ -248,7 +248,7 @@ fn by_phase(object: Object) -> Option<Assessment> {
     is_one_of(&MOVING).then(|| progressing(text()))
 }
 
-/// The word itself, and where it is: some controllers call their phases states.
+/// Returns the word, and the field that it is in: some controllers call their phases states.
 fn phase(object: Object<'_>) -> Option<(&'static str, &str)> {
     let at = |pointer| object.text(pointer).filter(|word| !word.is_empty());
     let phase = at("/status/phase").map(|phase| ("status.phase", phase));
@@ -258,7 +258,7 @@ fn phase(object: Object<'_>) -> Option<(&'static str, &str)> {
 fn by_summary(summary: &Condition) -> Assessment {
     match (summary.status, summary.kind) {
         ("True", kind) => healthy(format!("condition {kind} is True")),
-        // A run to completion that is no success is over; anything else may yet come right.
+        // A run to completion without success is over; anything else may still turn out well.
         ("False", "Succeeded") => degraded(summary.why()),
         _ => progressing(summary.why()),
     }

@@ -7,16 +7,16 @@ use crate::object::{Conditions, Object};
 use crate::time;
 use crate::verdict::{Now, Verdict, degraded, healthy, progressing, surplus, suspended};
 
-/// How long after a deadline the controller may still come and say so itself.
+/// How long after a deadline the controller may still report it itself.
 const CONTROLLER_SLACK_MS: u64 = 60_000;
 
-/// `progressDeadlineSeconds` that means none: the controller then writes no `Progressing` condition.
+/// The `progressDeadlineSeconds` that means no deadline. The controller then writes no `Progressing` condition.
 const NO_DEADLINE: i64 = i32::MAX as i64;
 
-/// Why `Progressing` is `False` while the controller cannot make the new replica set.
+/// The reason why `Progressing` is `False` while the controller cannot create the new replica set.
 const NOT_MADE: &str = "ReplicaSetCreateError";
 
-/// Replicas that are wanted and that there are.
+/// The numbers of replicas that are wanted and that exist.
 struct Replicas {
     wanted: i64,
     total: i64,
@@ -36,7 +36,7 @@ impl Replicas {
         }
     }
 
-    /// What is still missing, in the order of a rollout.
+    /// Describes what is still missing, in the order of a rollout.
     fn shortfall(&self) -> Option<String> {
         let Self {
             wanted,
@@ -87,7 +87,7 @@ pub(crate) fn judge(object: Object, now: Now) -> Verdict {
             replicas.summary()
         )));
     }
-    // Replicas of the new replica set show that it was made after all.
+    // Replicas of the new replica set show that it was created after all.
     if replicas.updated == 0
         && let Some(not_made) = not_made(object, &conditions, now)
     {
@@ -126,8 +126,8 @@ pub(crate) fn judge(object: Object, now: Now) -> Verdict {
         )));
     };
     let missing = format!("{missing}{}", blocked(&conditions));
-    // What says that a rollout is complete while there are old replicas is about the one before: the controller has yet to count
-    // progress. So may be what it says of availability.
+    // A status that calls the rollout complete while there are old replicas is about the previous rollout: the controller has
+    // yet to count progress. The same may hold for what it says about availability.
     let is_known = !(rolled_out && replicas.total > replicas.updated);
     let limit = deadline
         .filter(|_| is_known)
@@ -142,22 +142,24 @@ pub(crate) fn judge(object: Object, now: Now) -> Verdict {
     })
 }
 
-/// Judges a Deployment whose status is about an older generation, which it is for as long as the new replica set cannot be made.
+/// Judges a Deployment whose status is about an older generation. It stays so for as long as the new replica set cannot be
+/// created.
 pub(crate) fn outdated(object: Object, outdated: Assessment, now: Now) -> Verdict {
     Ok(not_made(object, &object.conditions()?, now).unwrap_or(outdated))
 }
 
-/// Judges a Deployment whose new replica set its controller cannot make: a quota is exhausted, or a webhook refuses it.
+/// Judges a Deployment whose controller cannot create the new replica set, because a quota is exhausted or a webhook refuses
+/// it.
 ///
-/// Of that the controller writes this condition, and nothing else: neither the generation that it has observed nor, later, that
-/// the deadline has passed.
+/// The controller reports that with this condition only: it records neither the generation that it has observed nor, later,
+/// that the deadline has passed.
 fn not_made(object: Object, conditions: &Conditions, now: Now) -> Option<Assessment> {
     let deadline = deadline(object)?;
     let failure = conditions
         .untruth("Progressing")
         .filter(|it| it.reason == NOT_MADE)?;
     let why = failure.why();
-    // It stays as it was written first, also when the spec has become another, which may be what mends it.
+    // The condition stays as first written, even after the spec has changed in a way that may be the fix.
     let since = failure
         .updated
         .or(failure.changed)
@@ -172,15 +174,15 @@ fn not_made(object: Object, conditions: &Conditions, now: Now) -> Option<Assessm
     })
 }
 
-/// The seconds in which a rollout has to get on. Without them its controller writes no `Progressing` condition, and one that is there
-/// was left.
+/// Returns the seconds in which a rollout has to make progress. Without a deadline the controller writes no `Progressing`
+/// condition, and one that exists is left over.
 fn deadline(object: Object) -> Option<i64> {
     object
         .int("/spec/progressDeadlineSeconds")
         .filter(|seconds| *seconds < NO_DEADLINE)
 }
 
-/// Why the controller cannot make pods, if it cannot.
+/// Describes why the controller cannot create pods, if it cannot.
 fn blocked(conditions: &Conditions) -> String {
     conditions
         .truth("ReplicaFailure")
@@ -188,9 +190,9 @@ fn blocked(conditions: &Conditions) -> String {
         .unwrap_or_default()
 }
 
-/// Says from when on something has lasted longer than the deadline without the controller calling it so, and what.
+/// Returns from when on something has lasted longer than the deadline without the controller saying so, and what that is.
 ///
-/// It stops counting when a rollout is complete, and it may not be running at all.
+/// The controller stops counting when a rollout is complete, and it may not be running at all.
 fn limit(conditions: &Conditions, rolled_out: bool, deadline: i64) -> Option<(u64, String)> {
     if rolled_out {
         let since = conditions.untruth("Available")?.changed?;
@@ -210,7 +212,7 @@ fn limit(conditions: &Conditions, rolled_out: bool, deadline: i64) -> Option<(u6
     ))
 }
 
-/// Judges a Deployment that no controller has looked at, which gets worse when the deadline has passed.
+/// Judges a Deployment that no controller has looked at. The verdict gets worse once the deadline has passed.
 fn never_observed(
     object: Object,
     deadline: Option<i64>,

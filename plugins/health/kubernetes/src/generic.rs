@@ -1,4 +1,4 @@
-//! What holds for objects of every kind.
+//! Rules for objects of every kind.
 
 use pintle_sdk::Assessment;
 
@@ -6,8 +6,8 @@ use crate::object::{Malformed, Object};
 use crate::time;
 use crate::verdict::{Now, degraded, progressing};
 
-/// How long a controller may take to look at a new spec, and for its answer to show: that of autoscalers comes by every 15 s, those
-/// of volumes and load balancers ask somebody else first.
+/// The seconds that a controller may take to look at a new spec and show its answer. The autoscaler's controller comes by every
+/// 15 s; those of volumes and load balancers have to ask somebody else first.
 const NOTICE_SECONDS: u64 = 60;
 
 /// Judges an object that is being deleted.
@@ -40,7 +40,7 @@ pub(crate) fn outdated(object: Object) -> Option<Assessment> {
     })
 }
 
-/// Judges an object that its controller has never looked at, for kinds whose controllers always say that they have.
+/// Judges an object that its controller has never looked at, for kinds whose controllers always report that they have.
 pub(crate) fn unobserved(object: Object) -> Option<Assessment> {
     object
         .at("/status/observedGeneration")
@@ -48,7 +48,8 @@ pub(crate) fn unobserved(object: Object) -> Option<Assessment> {
         .then(|| progressing("has not been observed by its controller yet"))
 }
 
-/// Says that an object has failed whose kind counts no generations, once that counts by [`counts_from`].
+/// Returns the assessment of a failed object whose kind counts no generations: degraded from the time given by [`counts_from`],
+/// and progressing before.
 pub(crate) fn failed(object: Object, since: Option<u64>, now: Now, message: &str) -> Assessment {
     now.until(
         counts_from(object, since),
@@ -57,9 +58,9 @@ pub(crate) fn failed(object: Object, since: Option<u64>, now: Now, message: &str
     )
 }
 
-/// From when on a failure counts of an object whose kind counts no generations, in milliseconds since the epoch. What its status says
-/// since before its spec was written may be about the spec before, and this one be what mends it: its controller gets some time to
-/// look at it. `since` is when that was said first, if it is known.
+/// Returns from when on a failure counts for an object whose kind counts no generations, in milliseconds since the epoch. If
+/// the status reported the failure before the spec was last written, it may be about the previous spec, and the current one may
+/// be the fix, so the controller gets some time to look at it. `since` is when the failure was first reported, if known.
 pub(crate) fn counts_from(object: Object, since: Option<u64>) -> u64 {
     object
         .spec_written()
@@ -67,8 +68,8 @@ pub(crate) fn counts_from(object: Object, since: Option<u64>) -> u64 {
         .map_or(0, |written| time::after(written, NOTICE_SECONDS))
 }
 
-/// Judges by the two conditions that kstatus defines for all kinds. One that is about an older generation says only that
-/// its controller has yet to look at this one, which may be what mends it.
+/// Judges an object by the two conditions that kstatus defines for all kinds. One about an older generation says only that the
+/// controller has yet to look at the current one, which may be the fix.
 pub(crate) fn stalled_or_reconciling(object: Object) -> Result<Option<Assessment>, Malformed> {
     let (conditions, generation) = (object.conditions()?, object.generation());
     let stalled = conditions.truth("Stalled");

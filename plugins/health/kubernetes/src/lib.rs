@@ -1,8 +1,8 @@
 //! Judges Kubernetes objects: every built-in kind that has a state, and custom resources by their conditions.
 //!
-//! The rules are those of kstatus (`sigs.k8s.io/cli-utils/pkg/kstatus`), which is the reference of the tests; where
-//! this plugin knows more, `tests/suite/differences.rs` lists the difference and why. The settings and the rules for each kind
-//! are described in the README.
+//! The rules are those of kstatus (`sigs.k8s.io/cli-utils/pkg/kstatus`), which is the reference in the tests. Where this plugin
+//! knows more, `tests/suite/differences.rs` lists the difference and the reason. The README describes the settings and the
+//! rules for each kind.
 
 mod api;
 mod batch;
@@ -29,7 +29,7 @@ pub use settings::{ConditionStatus, KindRules, Otherwise, Rule, Settings, Withou
 use object::{Malformed, Object};
 use verdict::{Now, Verdict, unknown};
 
-/// Kinds that have rules of their own.
+/// The kinds that have rules of their own.
 const KINDS: [(&str, &str); 34] = [
     ("", "Namespace"),
     ("", "PersistentVolume"),

@@ -9,7 +9,7 @@ use crate::object::{Condition, Conditions, Malformed, Object};
 use crate::settings::Settings;
 use crate::verdict::{Now, Verdict, counted, degraded, healthy, progressing};
 
-/// Reasons of the Gateway API for which something is not accepted that end by themselves, or when another object appears.
+/// Reasons of the Gateway API for not accepting something that end by themselves, or when another object appears.
 /// <https://gateway-api.sigs.k8s.io/reference/spec/>
 const WAITING: [&str; 7] = [
     "AddressNotAssigned",
@@ -21,11 +21,12 @@ const WAITING: [&str; 7] = [
     "Waiting",
 ];
 
-/// Reasons of the Gateway API for which something is not programmed until its spec changes. For all others it is on its
-/// way: `NoResources` while the pods of the data plane start, `AddressNotAssigned`, and whatever an implementation calls it.
+/// Reasons of the Gateway API for which something is not programmed until its spec changes. With any other reason it is
+/// progressing: `NoResources` while the pods of the data plane start, `AddressNotAssigned`, and whatever an implementation
+/// calls it.
 const WRONG: [&str; 3] = ["AddressNotUsable", "Invalid", "ListenersNotValid"];
 
-/// Judges a Service: only a load balancer has something to wait for.
+/// Judges a Service. Only a load balancer has something to wait for.
 ///
 /// <https://kubernetes.io/docs/concepts/services-networking/service/#loadbalancer>
 pub(crate) fn service(object: Object, settings: &Settings, now: Now) -> Verdict {
@@ -55,7 +56,7 @@ pub(crate) fn service(object: Object, settings: &Settings, now: Now) -> Verdict 
     }
 }
 
-/// Judges an Ingress: its controller writes an address, if it has one to write.
+/// Judges an Ingress by the address that its controller writes, if it has one to write.
 pub(crate) fn ingress(object: Object, settings: &Settings) -> Assessment {
     match addresses(object).as_slice() {
         [] if settings.wait_for_ingress_address => progressing("has no address yet"),
@@ -71,8 +72,8 @@ fn addresses(object: Object<'_>) -> Vec<&str> {
         .collect()
 }
 
-/// Judges a Route of `OpenShift`: each router that has looked at it has to admit it. One that does not may yet do so, such as when
-/// another Route gives up the host.
+/// Judges a Route of `OpenShift`. Each router that has looked at it has to admit it. A router that does not may still do so
+/// later, such as when another Route gives up the host.
 ///
 /// <https://github.com/openshift/api/blob/master/route/v1/types.go>
 pub(crate) fn openshift_route(object: Object) -> Verdict {
@@ -100,7 +101,7 @@ pub(crate) fn openshift_route(object: Object) -> Verdict {
     })
 }
 
-/// Judges a `GatewayClass`: whether its controller accepts it.
+/// Judges a `GatewayClass` by whether its controller accepts it.
 pub(crate) fn gateway_class(object: Object) -> Verdict {
     Ok(
         expect(&object.conditions()?, object.generation(), &["Accepted"])
@@ -108,7 +109,7 @@ pub(crate) fn gateway_class(object: Object) -> Verdict {
     )
 }
 
-/// Judges a Gateway: it and each of its listeners.
+/// Judges a Gateway itself and each of its listeners.
 ///
 /// <https://gateway-api.sigs.k8s.io/geps/gep-1364/>
 pub(crate) fn gateway(object: Object) -> Verdict {
@@ -125,7 +126,7 @@ pub(crate) fn gateway(object: Object) -> Verdict {
         let name = listener.text("/name").unwrap_or("without a name");
         wrong.extend(unmet_listener(name, &conditions, object.generation()));
     }
-    // It is there only where the Gateway names something itself, such as its certificate as a client.
+    // This condition exists only if the Gateway itself names something, such as its certificate as a client.
     if conditions.untruth("ResolvedRefs").is_some() {
         wrong.extend(expect(&conditions, object.generation(), &["ResolvedRefs"]));
     }
@@ -136,7 +137,7 @@ pub(crate) fn gateway(object: Object) -> Verdict {
             .all(blames_listeners)
     };
     Ok(match (own, worst(wrong)) {
-        // Listeners that are not valid are no worse than the listeners themselves, which may only wait for a certificate.
+        // Invalid listeners are no worse than the listeners themselves, which may only be waiting for a certificate.
         (Some(own), Some(listener))
             if own.status == Status::Degraded
                 && listener.status == Status::Progressing
@@ -152,16 +153,16 @@ pub(crate) fn gateway(object: Object) -> Verdict {
     })
 }
 
-/// Whether a Gateway's condition says no more than that its listeners are not as they should be.
+/// Returns whether a Gateway's condition says no more than that its listeners are not as they should be.
 fn blames_listeners(condition: &Condition) -> bool {
     condition.reason == "ListenersNotValid"
         || (condition.kind == "Programmed" && condition.reason == "Invalid")
 }
 
-/// What a listener still lacks, if anything.
+/// Returns what a listener still lacks, if anything.
 ///
-/// A reference that is not resolved comes before what follows from it: without its certificate, a listener is `Invalid`
-/// as well, and some implementations do not accept it for the same reason.
+/// An unresolved reference takes precedence over its consequences: without its certificate, a listener is `Invalid` as well,
+/// and some implementations do not accept it for the same reason.
 fn unmet_listener(
     name: &str,
     conditions: &Conditions,
@@ -180,8 +181,8 @@ fn unmet_listener(
     })
 }
 
-/// Judges a route of any protocol: each parent that its spec names has to accept it. What others have answered is of
-/// parents that it named before.
+/// Judges a route of any protocol. Each parent that its spec names has to accept it. Answers of other parents are left from
+/// those that it named before.
 ///
 /// <https://gateway-api.sigs.k8s.io/geps/gep-1364/>
 pub(crate) fn route(object: Object) -> Verdict {
@@ -218,7 +219,7 @@ pub(crate) fn route(object: Object) -> Verdict {
     })
 }
 
-/// What a parent's answer still lacks, if anything.
+/// Returns what a parent's answer still lacks, if anything.
 fn unmet_parent(
     parent: &Reference,
     conditions: &Conditions,
@@ -242,8 +243,8 @@ fn unmet_parent(
     (!is_accepted).then(|| progressing(format!("parent {parent} has not accepted it yet")))
 }
 
-/// Judges a policy of the Gateway API, or of one of its implementations, by what it applies to: each of these answers by itself.
-/// Nothing, if none has; there may be none yet.
+/// Judges a policy of the Gateway API, or of one of its implementations, by the objects that it applies to, each of which
+/// answers for itself. Returns `None` if none has answered; there may be none yet.
 ///
 /// <https://gateway-api.sigs.k8s.io/geps/gep-713/>
 pub(crate) fn policy(object: Object) -> Result<Option<Assessment>, Malformed> {
@@ -266,7 +267,8 @@ pub(crate) fn policy(object: Object) -> Result<Option<Assessment>, Malformed> {
     }))
 }
 
-/// What an answer to a policy still lacks, if anything. Implementations add conditions of their own, of which nothing is known.
+/// Returns what an answer to a policy still lacks, if anything. Implementations add conditions of their own, about which
+/// nothing is known.
 fn unmet_ancestor(
     ancestor: &Reference,
     conditions: &Conditions,
@@ -285,7 +287,7 @@ fn unmet_ancestor(
     Some(unmet(&format!("ancestor {ancestor}"), wrong))
 }
 
-/// A parent of a route or an ancestor of a policy, with the API's defaults for what is left out: a controller need not repeat the
+/// A parent of a route or an ancestor of a policy, with the API's defaults for omitted fields: a controller need not repeat the
 /// spec's words.
 ///
 /// <https://gateway-api.sigs.k8s.io/reference/spec/#parentreference>
@@ -295,7 +297,7 @@ struct Reference<'a> {
     kind: &'a str,
     namespace: &'a str,
     name: &'a str,
-    /// Empty for the parent as a whole.
+    /// The section name; empty for the parent as a whole.
     section: &'a str,
     port: Option<i64>,
 }
@@ -304,7 +306,7 @@ impl<'a> Reference<'a> {
     /// Reads a reference in an object of a namespace.
     fn read(reference: Object<'a>, namespace: &'a str) -> Self {
         Self {
-            // An empty group is not left out: it is that of Services.
+            // An empty group is not an omitted one: it is the group of Services.
             group: reference
                 .text("/group")
                 .unwrap_or("gateway.networking.k8s.io"),
@@ -320,7 +322,7 @@ impl<'a> Reference<'a> {
     }
 }
 
-/// `edge section https`
+/// Formats a reference, such as `edge section https`.
 impl fmt::Display for Reference<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = if self.name.is_empty() {
@@ -336,7 +338,7 @@ impl fmt::Display for Reference<'_> {
     }
 }
 
-/// The first of the conditions that does not hold.
+/// Returns what the first condition says that does not hold.
 fn expect(conditions: &Conditions, generation: Option<i64>, kinds: &[&str]) -> Option<Assessment> {
     kinds.iter().find_map(|kind| {
         let Some(condition) = conditions.get(kind) else {
@@ -350,13 +352,13 @@ fn expect(conditions: &Conditions, generation: Option<i64>, kinds: &[&str]) -> O
     })
 }
 
-/// The first that is degraded, or else the first that there is.
+/// Returns the first assessment that is degraded, or else the first one.
 fn worst(unmet: Vec<Assessment>) -> Option<Assessment> {
     let degraded = unmet.iter().position(|it| it.status == Status::Degraded);
     unmet.into_iter().nth(degraded.unwrap_or(0))
 }
 
-/// A condition that does not hold: degraded, unless it waits for something that may be on its way.
+/// Returns the assessment of a condition that does not hold: degraded, unless it waits for something that may be on its way.
 fn unmet(what: &str, condition: &Condition) -> Assessment {
     let text = if what.is_empty() {
         condition.why()

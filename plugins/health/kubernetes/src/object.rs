@@ -4,19 +4,19 @@ use serde_json::{Map, Value};
 
 use crate::time;
 
-/// The object is not built the way its kind is.
+/// An error for an object that does not have the structure of its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Malformed {
-    /// RFC 6901 pointer to what is wrong.
+    /// The RFC 6901 pointer to what is wrong.
     pub(crate) pointer: String,
-    /// What should be there: `a list`.
+    /// What should be there, such as `a list`.
     pub(crate) expected: &'static str,
 }
 
 /// A view of an object of any kind.
 ///
-/// Numbers and texts of the wrong type read as absent: they come from an API server that has a schema. Conditions have
-/// none in many custom resources, so reading those can fail.
+/// Numbers and texts of the wrong type read as absent: they come from an API server that has a schema. In many custom
+/// resources, conditions have no schema, so reading those can fail.
 #[derive(Clone, Copy)]
 pub(crate) struct Object<'a>(&'a Value);
 
@@ -25,12 +25,12 @@ impl<'a> Object<'a> {
         Self(value)
     }
 
-    /// What an RFC 6901 pointer leads to, unless that is null.
+    /// Returns what an RFC 6901 pointer leads to, unless that is null.
     pub(crate) fn at(self, pointer: &str) -> Option<&'a Value> {
         self.0.pointer(pointer).filter(|value| !value.is_null())
     }
 
-    /// A part of it, viewed in the same way.
+    /// Returns a part of the object, viewed in the same way.
     pub(crate) fn object(self, pointer: &str) -> Option<Object<'a>> {
         self.at(pointer).map(Object)
     }
@@ -43,7 +43,7 @@ impl<'a> Object<'a> {
         self.at(pointer)?.as_i64()
     }
 
-    /// A counter, which controllers leave out when it is zero.
+    /// Returns a counter, which controllers omit when it is zero.
     pub(crate) fn count(self, pointer: &str) -> i64 {
         self.int(pointer).unwrap_or(0)
     }
@@ -52,7 +52,7 @@ impl<'a> Object<'a> {
         self.at(pointer).and_then(Value::as_bool).unwrap_or(false)
     }
 
-    /// The items of a list; none if there is no list.
+    /// Returns the items of a list, or none if there is no list.
     pub(crate) fn items(self, pointer: &str) -> impl Iterator<Item = Object<'a>> {
         self.at(pointer)
             .and_then(Value::as_array)
@@ -61,7 +61,7 @@ impl<'a> Object<'a> {
             .map(Object)
     }
 
-    /// Milliseconds since the epoch.
+    /// Returns a time in milliseconds since the epoch.
     pub(crate) fn time(self, pointer: &str) -> Option<u64> {
         time::epoch_ms(self.text(pointer)?)
     }
@@ -70,7 +70,7 @@ impl<'a> Object<'a> {
         self.text("/kind").unwrap_or_default()
     }
 
-    /// Empty for the core group.
+    /// Returns the API group, which is empty for the core group.
     pub(crate) fn group(self) -> &'a str {
         self.text("/apiVersion")
             .and_then(|version| version.split_once('/'))
@@ -85,8 +85,8 @@ impl<'a> Object<'a> {
         self.at("/status/observedGeneration").and_then(generation)
     }
 
-    /// When anybody has last written fields of the spec, in milliseconds since the epoch, as the server records it. It does so to
-    /// the second.
+    /// Returns when anybody last wrote fields of the spec, in milliseconds since the epoch. The server records it to the
+    /// second.
     pub(crate) fn spec_written(self) -> Option<u64> {
         self.items("/metadata/managedFields")
             .filter(|entry| entry.at("/fieldsV1/f:spec").is_some())
@@ -94,7 +94,7 @@ impl<'a> Object<'a> {
             .max()
     }
 
-    /// The conditions in `/status/conditions`.
+    /// Returns the conditions in `/status/conditions`.
     pub(crate) fn conditions(self) -> Result<Conditions<'a>, Malformed> {
         match self.at("/status") {
             None | Some(Value::Object(_)) => self.conditions_at("/status/conditions"),
@@ -105,7 +105,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// The conditions in a list elsewhere, such as those of each parent of a route.
+    /// Returns the conditions in a list elsewhere, such as those of each parent of a route.
     pub(crate) fn conditions_at(self, pointer: &str) -> Result<Conditions<'a>, Malformed> {
         let Some(list) = self.at(pointer) else {
             return Ok(Conditions(Vec::new()));
@@ -134,7 +134,7 @@ pub(crate) struct Condition<'a> {
     pub(crate) message: &'a str,
     /// The generation of the object that the condition is about, if it says so.
     pub(crate) generation: Option<i64>,
-    /// When the status changed, in milliseconds since the epoch.
+    /// When the status last changed, in milliseconds since the epoch.
     pub(crate) changed: Option<u64>,
     /// When the condition was last written, for those kinds that record it.
     pub(crate) updated: Option<u64>,
@@ -167,7 +167,7 @@ impl<'a> Condition<'a> {
         self.is("True")
     }
 
-    /// Says that the condition is about an older generation of the object than the one that it has now, if it is.
+    /// Describes that the condition is about an older generation than the object's current one, if it is.
     pub(crate) fn outdated(&self, generation: Option<i64>) -> Option<String> {
         let (generation, seen) = (generation?, self.generation?);
         (seen < generation).then(|| {
@@ -178,8 +178,8 @@ impl<'a> Condition<'a> {
         })
     }
 
-    /// Why, in the controller's words: `MinimumReplicasUnavailable: Deployment does not have minimum availability.`;
-    /// the condition itself, if it has no words.
+    /// Returns the reason in the controller's words: `MinimumReplicasUnavailable: Deployment does not have minimum
+    /// availability.`; or the condition itself, if it has no words.
     pub(crate) fn why(&self) -> String {
         match (self.reason, self.message.trim_end_matches('.')) {
             ("", "") => format!("condition {} is {}", self.kind, self.status),
@@ -189,12 +189,12 @@ impl<'a> Condition<'a> {
     }
 }
 
-/// A generation that was observed. Some controllers, such as that of Argo Rollouts, write it as a text.
+/// Reads an observed generation. Some controllers, such as that of Argo Rollouts, write it as a text.
 fn generation(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str()?.parse().ok())
 }
 
-/// A text that may be left out or null; `None` if it is something else.
+/// Returns a text that may be omitted or null; `None` if it is something else.
 fn field<'a>(item: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
     match item.get(key) {
         None | Some(Value::Null) => Some(""),
@@ -215,19 +215,19 @@ impl<'a> Conditions<'a> {
         self.0.iter()
     }
 
-    /// The first condition of that type.
+    /// Returns the first condition of that type.
     pub(crate) fn get(&self, kind: &str) -> Option<&Condition<'a>> {
         self.0.iter().find(|condition| condition.kind == kind)
     }
 
-    /// The first condition of that type that is `True`.
+    /// Returns the first condition of that type that is `True`.
     pub(crate) fn truth(&self, kind: &str) -> Option<&Condition<'a>> {
         self.0
             .iter()
             .find(|condition| condition.kind == kind && condition.is_true())
     }
 
-    /// The first condition of that type that is `False`.
+    /// Returns the first condition of that type that is `False`.
     pub(crate) fn untruth(&self, kind: &str) -> Option<&Condition<'a>> {
         self.0
             .iter()

@@ -1,4 +1,4 @@
-//! Custom resources whose controllers say how they are in words of their own.
+//! Custom resources whose controllers report their state in words of their own.
 
 use pintle_sdk::{Assessment, Status};
 use serde_json::Value;
@@ -9,10 +9,10 @@ use crate::object::Object;
 use crate::settings::Settings;
 use crate::verdict::{Now, Verdict, degraded, healthy, progressing, suspended};
 
-/// Why a Rollout's condition `Progressing` is `False` for good.
+/// Reasons why a Rollout's condition `Progressing` is `False` for good.
 const STUCK: [&str; 2] = ["ProgressDeadlineExceeded", "RolloutAborted"];
 
-/// A Rollout of Argo Rollouts: it is available while it has failed, by the pods of before.
+/// Judges a Rollout of Argo Rollouts. A failed one stays available through the previous pods.
 ///
 /// <https://argo-rollouts.readthedocs.io/en/stable/features/specification/>
 pub(crate) fn rollout(object: Object, settings: &Settings, now: Now) -> Verdict {
@@ -25,7 +25,7 @@ pub(crate) fn rollout(object: Object, settings: &Settings, now: Now) -> Verdict 
     let phase = object.text("/status/phase").unwrap_or_default();
     let text = word("status.phase", phase, object.text("/status/message"));
     match phase {
-        // Versions before 1.0 have none.
+        // Versions before 1.0 have no phase.
         "" => {}
         "Healthy" => return Ok(healthy(text)),
         "Paused" => return Ok(suspended(text)),
@@ -42,8 +42,8 @@ pub(crate) fn rollout(object: Object, settings: &Settings, now: Now) -> Verdict 
     }
 }
 
-/// Judges a Rollout that takes its pods from another object, such as a Deployment, and has yet to look at that as it is now. Versions
-/// before 1.1 do not say what they have looked at.
+/// Judges a Rollout that takes its pods from another object, such as a Deployment, and has yet to look at the current state of
+/// that object. Versions before 1.1 do not say what they have looked at.
 fn unobserved_workload(object: Object) -> Option<Assessment> {
     object.at("/spec/workloadRef")?;
     let generation =
@@ -54,7 +54,7 @@ fn unobserved_workload(object: Object) -> Option<Assessment> {
     })
 }
 
-/// An Application of Argo CD, which sums up the objects that it applies.
+/// Judges an Application of Argo CD, which sums up the objects that it applies.
 ///
 /// <https://argo-cd.readthedocs.io/en/stable/operator-manual/health/>
 pub(crate) fn application(object: Object) -> Assessment {
@@ -76,24 +76,24 @@ pub(crate) fn application(object: Object) -> Assessment {
     }
 }
 
-/// Says whether what an Application applies is what its spec says now. Otherwise its health is that of what was there before.
+/// Returns whether an Application applies what its spec says now. Otherwise its health is that of what was there before.
 fn is_in_step(object: Object) -> bool {
     object.text("/status/sync/status") == Some("Synced") && is_of_its_source(object)
 }
 
-/// Says whether an Application was last compared with another source than its spec has now. Its health is then that of what was
-/// there before.
+/// Returns whether an Application was last compared with a source other than that of its current spec. Its health is then that
+/// of what was there before.
 fn was_of_another_source(object: Object) -> bool {
     object.at("/status/sync/comparedTo").is_some() && !is_of_its_source(object)
 }
 
-/// Says whether the source that an Application was last compared with is that of its spec.
+/// Returns whether the source that an Application was last compared with is that of its spec.
 fn is_of_its_source(object: Object) -> bool {
-    // What a hydrator reads is never compared itself, and where it writes to seldom changes.
+    // What a hydrator reads is never compared itself, and the place that it writes to seldom changes.
     if object.at("/spec/sourceHydrator").is_some() {
         return true;
     }
-    // Where there are several, the single one is passed over.
+    // If there are several sources, the single one is ignored.
     let (spec, compared) = if object.items("/spec/sources").next().is_some() {
         ("/spec/sources", "/status/sync/comparedTo/sources")
     } else {
@@ -103,13 +103,13 @@ fn is_of_its_source(object: Object) -> bool {
     spec.is_some() && spec == object.at(compared).map(without_empty)
 }
 
-/// A source without its fields that are empty: Argo CD leaves out some of those that were written, and writes some that were not.
+/// Returns a source without its empty fields: Argo CD omits some that were written, and writes some that were not.
 fn without_empty(value: &Value) -> Value {
     match value {
         Value::Object(fields) => fields
             .iter()
             .map(|(key, value)| match key.as_str() {
-                // A chart's values are kept as they were written: one that is false may be another by default.
+                // A chart's values are kept as they were written: one that is false may have another default.
                 "valuesObject" => (key.clone(), value.clone()),
                 _ => (key.clone(), without_empty(value)),
             })
@@ -131,7 +131,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// A resource of Elastic Cloud on Kubernetes. Its conditions say nothing of its nodes.
+/// Judges a resource of Elastic Cloud on Kubernetes. Its conditions say nothing about its nodes.
 ///
 /// <https://www.elastic.co/docs/deploy-manage/deploy/cloud-on-k8s>
 pub(crate) fn elastic(object: Object, settings: &Settings, now: Now) -> Verdict {
@@ -139,7 +139,8 @@ pub(crate) fn elastic(object: Object, settings: &Settings, now: Now) -> Verdict 
     let health = object.text("/status/health").unwrap_or_default();
     let is_fine = match health {
         "" | "green" => true,
-        // A cluster lacks copies of some data, and always does with more copies than nodes; of others some nodes are not ready.
+        // A yellow cluster lacks copies of some data, and always does with more copies than nodes. For other kinds, yellow
+        // means that some nodes are not ready.
         "yellow" => object.kind() == "Elasticsearch",
         _ => false,
     };
@@ -149,7 +150,7 @@ pub(crate) fn elastic(object: Object, settings: &Settings, now: Now) -> Verdict 
     Ok(verdict)
 }
 
-/// A sealed secret: what cannot be decrypted will not be until it is sealed anew.
+/// Judges a sealed secret. What cannot be decrypted stays so until it is sealed anew.
 pub(crate) fn sealed_secret(object: Object, settings: &Settings, now: Now) -> Verdict {
     let conditions = object.conditions()?;
     match conditions.untruth("Synced") {

@@ -9,11 +9,11 @@ use crate::settings::Settings;
 use crate::time;
 use crate::verdict::{Now, Verdict, counted, degraded, healthy, progressing, unknown};
 
-/// How many containers a message names.
+/// The most containers that a message names.
 const NAMED_CONTAINERS: usize = 3;
 
-/// Reasons for which the kubelet keeps a container waiting that something from outside may still end: an image or a
-/// Secret that is on its way. <https://kubernetes.io/docs/concepts/containers/images/#imagepullbackoff>
+/// Reasons for which the kubelet keeps a container waiting that something from outside may still end: an image or a Secret that
+/// is on its way. <https://kubernetes.io/docs/concepts/containers/images/#imagepullbackoff>
 const CANNOT_START: [&str; 12] = [
     "ErrImagePull",
     "ImagePullBackOff",
@@ -82,7 +82,7 @@ fn alive(object: Object, conditions: &Conditions, settings: &Settings, now: Now)
     if let Some(stuck) = named(&containers, |container| {
         CANNOT_START.iter().any(|reason| container.waits(reason))
     }) {
-        // A pod may have waited for its node for long; its containers have not.
+        // A pod may have waited long for its node, but its containers have not.
         let scheduled = conditions
             .truth("PodScheduled")
             .and_then(|it| it.changed)
@@ -128,7 +128,7 @@ fn unmet_gates<'a>(object: Object<'a>, conditions: &Conditions) -> Vec<&'a str> 
         .collect()
 }
 
-/// Why a pod has failed: in its own words, such as an eviction's, and in its containers'.
+/// Describes why a pod has failed: in its own words, such as an eviction's, and in those of its containers.
 fn failure(object: Object) -> String {
     let containers = containers(object);
     let ended_badly = named(&containers, |container| {
@@ -152,7 +152,7 @@ fn failure(object: Object) -> String {
     }
 }
 
-/// One container's status.
+/// The status of one container.
 struct Container<'a> {
     name: &'a str,
     init: bool,
@@ -161,13 +161,13 @@ struct Container<'a> {
     restarts: i64,
     waiting: Option<&'a str>,
     words: Option<&'a str>,
-    /// How it ended.
+    /// How the container ended.
     exit: Option<Exit<'a>>,
-    /// How it ended before its last restart.
+    /// How the container ended before its last restart.
     last_exit: Option<Exit<'a>>,
 }
 
-/// Init containers first: while one of them has not ended, the others have nothing to tell.
+/// Returns the containers of a pod, init containers first: while one of those has not ended, the others have nothing to report.
 fn containers(object: Object<'_>) -> Vec<Container<'_>> {
     let list = |pointer, init| {
         object
@@ -200,15 +200,15 @@ impl<'a> Container<'a> {
         self.waiting == Some(reason)
     }
 
-    /// Whether a pod has nothing to wait for in this container: it is ready, it has done its work as an init container,
-    /// or it itself waits for those.
+    /// Returns whether a pod has nothing to wait for in this container: the container is ready, it has done its work as an init
+    /// container, or it itself waits for those.
     fn is_settled(&self) -> bool {
         let done = self.init && self.exit.is_some_and(|exit| exit.code == 0);
         self.ready || done || self.waits("PodInitializing")
     }
 }
 
-/// `container app waits: CrashLoopBackOff after 7 restarts, last exit code 137 (OOMKilled): back-off ...`
+/// Formats a container: `container app waits: CrashLoopBackOff after 7 restarts, last exit code 137 (OOMKilled): back-off ...`
 impl fmt::Display for Container<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -258,7 +258,7 @@ impl<'a> Exit<'a> {
     }
 }
 
-/// `code 137 (OOMKilled)`; the reasons that say no more than the code are left out.
+/// Formats an exit, such as `code 137 (OOMKilled)`. Reasons that say no more than the code are left out.
 impl fmt::Display for Exit<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "code {}", self.code)?;
@@ -269,7 +269,7 @@ impl fmt::Display for Exit<'_> {
     }
 }
 
-/// Describes the containers that are so; `None` if there are none.
+/// Describes the containers that match; `None` if there are none.
 fn named(containers: &[Container], so: impl Fn(&Container) -> bool) -> Option<String> {
     let chosen: Vec<&Container> = containers
         .iter()

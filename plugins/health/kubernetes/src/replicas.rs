@@ -6,10 +6,10 @@ use crate::generic;
 use crate::object::Object;
 use crate::verdict::{Verdict, healthy, progressing, surplus};
 
-/// Update strategy under which pods change only when somebody deletes them.
+/// The update strategy under which pods change only when somebody deletes them.
 const ON_DELETE: &str = "OnDelete";
 
-/// Judges a `StatefulSet`. It has no conditions and no deadline: only its timeout ends the wait for a broken one.
+/// Judges a `StatefulSet`. It has no conditions and no deadline, so only the timeout ends the wait for a broken one.
 ///
 /// <https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#update-strategies>
 pub(crate) fn stateful_set(object: Object) -> Assessment {
@@ -88,7 +88,7 @@ pub(crate) fn daemon_set(object: Object) -> Assessment {
             "are scheduled",
             object.count("/status/currentNumberScheduled"),
         ),
-        // Waiting for an update that only a person can make would be waiting for ever.
+        // An update that only a person can make would be waited for forever.
         ("are updated", if on_delete { wanted } else { updated }),
         ("are available", object.count("/status/numberAvailable")),
         ("are ready", object.count("/status/numberReady")),

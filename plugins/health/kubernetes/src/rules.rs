@@ -7,7 +7,7 @@ use crate::object::{Malformed, Object};
 use crate::settings::{KindRules, Otherwise, Rule, is_concealed};
 use crate::verdict::{Verdict, assessment, degraded, healthy, suspended};
 
-/// What a rule finds in an object.
+/// The result of checking a rule against an object.
 enum Finding {
     Holds(String),
     Fails(String),
@@ -44,7 +44,7 @@ pub(crate) fn judge(object: Object, rules: &KindRules) -> Verdict {
     })
 }
 
-/// What the first rule finds that holds.
+/// Returns the finding of the first rule that holds.
 fn first(list: &[Rule], object: Object) -> Result<Option<String>, Malformed> {
     for rule in list {
         if let Finding::Holds(text) = check(rule, object)? {
@@ -63,7 +63,8 @@ fn check(rule: &Rule, object: Object) -> Result<Finding, Malformed> {
     }
 }
 
-/// Conditions are read only here: rules about fields are for kinds that have none as the conventions have them.
+/// Checks a rule about a condition. Conditions are read only here: rules about fields are for kinds without conventional
+/// conditions.
 fn check_condition(rule: &Rule, kind: &str, object: Object) -> Result<Finding, Malformed> {
     let conditions = object.conditions()?;
     let Some(condition) = conditions.get(kind) else {
@@ -97,7 +98,7 @@ fn check_field(rule: &Rule, pointer: &str, object: Object) -> Finding {
         return if holds {
             Finding::Holds(format!("{path} is set"))
         } else if is_concealed(pointer) {
-            // By an entry with a `*`: rules for Secrets alone are refused.
+            // This is an entry with a `*`: rules for Secrets alone are refused.
             Finding::Fails(format!("{path} is concealed, and equals no value"))
         } else {
             Finding::Fails(format!("{path} is another value"))
@@ -111,12 +112,12 @@ fn check_field(rule: &Rule, pointer: &str, object: Object) -> Finding {
     Finding::Fails(format!("{text}, not {}", wanted.join(" or ")))
 }
 
-/// Whether what an object holds may not be told: verdicts are in the status and in messages.
+/// Returns whether the contents of an object must not be revealed: verdicts appear in the status and in messages.
 fn is_secret(object: Object) -> bool {
     (object.group(), object.kind()) == ("", "Secret")
 }
 
-/// Equality in which `1` and `1.0` are one number.
+/// Compares values such that `1` and `1.0` are the same number.
 fn same(wanted: &Value, value: &Value) -> bool {
     wanted == value
         || matches!((wanted.as_f64(), value.as_f64()), (Some(a), Some(b)) if a.to_bits() == b.to_bits())

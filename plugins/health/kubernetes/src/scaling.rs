@@ -9,10 +9,10 @@ use crate::settings::Settings;
 use crate::time;
 use crate::verdict::{Now, Verdict, counted, degraded, healthy, progressing};
 
-/// Where `autoscaling/v1`, which has no conditions, keeps them.
+/// The annotation in which `autoscaling/v1`, which has no conditions, keeps them.
 const CONDITIONS_ANNOTATION: &str = "autoscaling.alpha.kubernetes.io/conditions";
 
-/// Reasons that only a change of the autoscaler or of another one over the same pods can end.
+/// Reasons that only a change of the autoscaler, or of another one over the same pods, can end.
 const WRONG: [&str; 4] = [
     "InvalidSelector",
     "InvalidMetricSourceType",
@@ -20,7 +20,7 @@ const WRONG: [&str; 4] = [
     "InvalidConfiguration",
 ];
 
-/// Judges a `PodDisruptionBudget`: whether it is in force, not whether it allows a disruption now.
+/// Judges a `PodDisruptionBudget` by whether it is in force, not by whether it allows a disruption now.
 ///
 /// <https://kubernetes.io/docs/tasks/run-application/configure-pdb/>
 pub(crate) fn disruption_budget(object: Object) -> Verdict {

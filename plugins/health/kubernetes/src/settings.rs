@@ -108,7 +108,7 @@ impl KindRules {
         (self.group == "*" || self.group == group) && (self.kind == "*" || self.kind == kind)
     }
 
-    /// Whether nothing but Secrets is judged.
+    /// Returns whether it judges nothing but Secrets.
     fn is_for_secrets(&self) -> bool {
         self.group.is_empty() && self.kind == "Secret"
     }
@@ -225,7 +225,7 @@ pub(crate) fn validate(settings: &Settings) -> Vec<Problem> {
     problems
 }
 
-/// Says whether the host conceals a field of a Secret before a check gets it.
+/// Returns whether the host conceals a field of a Secret before a check gets it.
 pub(crate) fn is_concealed(pointer: &str) -> bool {
     let is_below = |rest: &str| rest.is_empty() || rest.starts_with('/');
     let fields = ["/data", "/stringData"].into_iter();
@@ -234,7 +234,7 @@ pub(crate) fn is_concealed(pointer: &str) -> bool {
         .any(is_below)
 }
 
-/// Refuses a rule that can never hold: what stands in place of a concealed value is known to nobody.
+/// Refuses a rule that can never hold: nobody knows what stands in place of a concealed value.
 fn validate_secret_rule(rule: &Rule, at: &str) -> Option<Problem> {
     let is_compared = !rule.values.is_empty() && rule.field.as_deref().is_some_and(is_concealed);
     is_compared.then(|| {

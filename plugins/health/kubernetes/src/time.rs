@@ -1,7 +1,7 @@
 //! Times in objects.
 
-/// Milliseconds since the epoch of an RFC 3339 time, such as `2026-03-01T10:00:00Z`; `None` if it is none or lies
-/// before 1970.
+/// Returns the milliseconds since the epoch of an RFC 3339 time, such as `2026-03-01T10:00:00Z`; `None` if the text is not such
+/// a time or lies before 1970.
 ///
 /// The API server writes `metav1.Time` in UTC to the second and `metav1.MicroTime` to the microsecond; controllers of
 /// custom resources may write offsets. A date library would double the size of this component.
@@ -20,12 +20,12 @@ pub(crate) fn epoch_ms(text: &str) -> Option<u64> {
     u64::try_from(seconds * 1000 + milliseconds(fraction)?).ok()
 }
 
-/// So many seconds after a time, in milliseconds since the epoch.
+/// Returns the time that many seconds after another one, in milliseconds since the epoch.
 pub(crate) fn after(since_ms: u64, seconds: u64) -> u64 {
     since_ms.saturating_add(seconds.saturating_mul(1000))
 }
 
-/// Days from 1970-01-01 to a date of the proleptic Gregorian calendar.
+/// Returns the days from 1970-01-01 to a date of the proleptic Gregorian calendar.
 fn days_since_epoch(date: &str) -> Option<i64> {
     let [year, month, day] = numbers(date, '-')?;
     if !(1..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {

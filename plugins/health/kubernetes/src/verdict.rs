@@ -1,66 +1,66 @@
-//! What the judges answer.
+//! The verdicts that judges return.
 
 use pintle_sdk::{Assessment, Status};
 
 use crate::object::Malformed;
 
-/// A judge's answer; an object that cannot be read as its kind gets none.
+/// A judge's verdict; an object that cannot be read as its kind gets an error.
 pub(crate) type Verdict = Result<Assessment, Malformed>;
 
-/// Longest message in bytes: status and events repeat it, and a controller's own text can be pages.
+/// The length of the longest message in bytes: status and events repeat it, and a controller's own text can fill pages.
 const LONGEST_MESSAGE: usize = 1024;
 
-/// Says that the object is as it should be.
+/// Returns the assessment of an object that is as it should be.
 pub(crate) fn healthy(message: impl Into<String>) -> Assessment {
     assessment(Status::Healthy, message)
 }
 
-/// Says that the object is on its way.
+/// Returns the assessment of an object that is still progressing.
 pub(crate) fn progressing(message: impl Into<String>) -> Assessment {
     assessment(Status::Progressing, message)
 }
 
-/// Says that the object will not become healthy without a change.
+/// Returns the assessment of an object that will not become healthy without a change.
 pub(crate) fn degraded(message: impl Into<String>) -> Assessment {
     assessment(Status::Degraded, message)
 }
 
-/// Says that the object is stopped on purpose.
+/// Returns the assessment of an object that is stopped on purpose.
 pub(crate) fn suspended(message: impl Into<String>) -> Assessment {
     assessment(Status::Suspended, message)
 }
 
-/// Says that nothing can be said.
+/// Returns the assessment of an object about which nothing can be said.
 pub(crate) fn unknown(message: impl Into<String>) -> Assessment {
     assessment(Status::Unknown, message)
 }
 
-/// Makes an assessment whose message is one line of bounded length.
+/// Returns an assessment whose message is one line of bounded length.
 pub(crate) fn assessment(status: Status, message: impl Into<String>) -> Assessment {
     Assessment::new(status, one_line(&message.into()))
 }
 
-/// When an object is judged.
+/// The time at which an object is judged.
 ///
-/// It can be compared with a deadline in one way only, which tells the host of it: a verdict that time alone changes
-/// cannot lack the time at which to judge again.
+/// There is only one way to compare it with a deadline, and that reports the deadline to the host: a verdict that time alone
+/// changes cannot lack the time at which to judge again.
 #[derive(Clone, Copy)]
 pub(crate) struct Now(u64);
 
 impl Now {
-    /// So many milliseconds after the epoch.
+    /// Returns the time that many milliseconds after the epoch.
     pub(crate) fn at(now_ms: u64) -> Self {
         Self(now_ms)
     }
 
-    /// Judges in one way before a deadline, in milliseconds since the epoch, and in another from then on.
+    /// Judges in one way before a deadline, given in milliseconds since the epoch, and in another from then on.
     pub(crate) fn until(
         self,
         deadline_ms: u64,
         before: impl FnOnce() -> Assessment,
         after: impl FnOnce() -> Assessment,
     ) -> Assessment {
-        // The deadline itself is after, so that what is judged then is not to be judged again in no time.
+        // The deadline itself counts as after, so that a verdict at that moment does not ask for another one in no time.
         if self.0 < deadline_ms {
             before().until(deadline_ms, self.0)
         } else {
@@ -69,7 +69,7 @@ impl Now {
     }
 }
 
-/// `1 replica`, `2 replicas`
+/// Formats a count: `1 replica`, `2 replicas`.
 pub(crate) fn counted(count: impl Into<i128>, one: &str) -> String {
     match count.into() {
         1 => format!("1 {one}"),
@@ -77,7 +77,7 @@ pub(crate) fn counted(count: impl Into<i128>, one: &str) -> String {
     }
 }
 
-/// `1 replica too many is still to be removed`
+/// Formats a surplus: `1 replica too many is still to be removed`.
 pub(crate) fn surplus(total: i64, wanted: i64) -> String {
     let surplus = total.saturating_sub(wanted);
     let verb = if surplus == 1 { "is" } else { "are" };

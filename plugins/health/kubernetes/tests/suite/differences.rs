@@ -1,4 +1,4 @@
-//! Where the plugin says something else than kstatus, and why.
+//! Where the plugin's verdict differs from that of kstatus, and why.
 
 use pintle_sdk::Status;
 use pintle_sdk::Status::{Degraded, Healthy, Progressing, Suspended, Unknown};
@@ -6,13 +6,13 @@ use serde_json::Value;
 
 /// An intended difference.
 pub(crate) struct Difference {
-    /// What it is about, and why kstatus is not followed.
+    /// What the difference is about, and why kstatus is not followed.
     pub(crate) name: &'static str,
     /// What kstatus may say.
     pub(crate) theirs: &'static [Status],
     /// What the plugin says.
     pub(crate) ours: Status,
-    /// Which objects it is about.
+    /// Returns whether an object is affected.
     pub(crate) applies: fn(&Value) -> bool,
 }
 
@@ -41,7 +41,7 @@ const UNKNOWN_TO_KSTATUS: [&str; 19] = [
     "ValidatingAdmissionPolicy",
 ];
 
-/// Conditions of custom resources that are about a part of them.
+/// Conditions of custom resources that are about a part of the resource.
 const PARTS: [&str; 9] = [
     "Accepted",
     "ACK.ResourceSynced",
@@ -54,7 +54,7 @@ const PARTS: [&str; 9] = [
     "Valid",
 ];
 
-/// Words of `status.phase` or `status.state` that are recorded, or that variations have, of what is on its way.
+/// Values of `status.phase` or `status.state`, recorded or from variations, for objects that are still progressing.
 const MOVING: [&str; 5] = [
     "Pending",
     "Promoting",
@@ -63,7 +63,7 @@ const MOVING: [&str; 5] = [
     "reconciling",
 ];
 
-/// And of what has failed.
+/// The same for objects that have failed.
 const FAILED: [&str; 4] = ["Failed", "Invalid", "PartiallyFailed", "error"];
 
 pub(crate) const ALL: &[Difference] = &[
@@ -429,7 +429,7 @@ fn kind(object: &Value) -> &str {
     object["kind"].as_str().unwrap_or_default()
 }
 
-/// Kinds that are judged by their conditions alone.
+/// Returns whether a kind is judged by its conditions alone.
 fn is_custom(object: &Value) -> bool {
     ["Widget", "Cluster", "Node", "KongPlugin", "KongConsumer"].contains(&kind(object))
 }
@@ -441,7 +441,7 @@ fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
         .unwrap_or_default()
 }
 
-/// The word in which a controller sums up how an object is.
+/// Returns the word in which a controller sums up the state of an object.
 fn phase(object: &Value) -> &str {
     match text(object, "/status/phase") {
         "" => text(object, "/status/state"),
@@ -458,7 +458,7 @@ fn count(object: &Value, pointer: &str) -> i64 {
     count.unwrap_or(0)
 }
 
-/// Whether a Deployment's deadline has passed since a time.
+/// Returns whether a Deployment's deadline has passed, counted from a time.
 fn is_overdue(object: &Value, since: &str) -> bool {
     let deadline = object.pointer("/spec/progressDeadlineSeconds");
     let since: Option<jiff::Timestamp> = since.parse().ok();
@@ -469,14 +469,14 @@ fn is_overdue(object: &Value, since: &str) -> bool {
         .is_some_and(|(deadline, since)| since.as_second() + deadline < now)
 }
 
-/// Whether the status says which generation it is about, and the object which one it has.
+/// Returns whether the status says which generation it is about, and the object which one it has.
 fn counts_generations(object: &Value) -> bool {
     ["/metadata/generation", "/status/observedGeneration"]
         .iter()
         .all(|pointer| object.pointer(pointer).is_some())
 }
 
-/// Whether there is a condition of that type, whatever its status.
+/// Returns whether there is a condition of that type, whatever its status.
 fn states(object: &Value, kind: &str) -> bool {
     conditions(object).any(|it| text(it, "/type") == kind)
 }
@@ -494,7 +494,7 @@ fn observed_in_a_text(object: &Value) -> bool {
     observed.is_some_and(Value::is_string)
 }
 
-/// Whether a condition is `True` that is about an older generation.
+/// Returns whether a condition is `True` that is about an older generation.
 fn was(object: &Value, kind: &str) -> bool {
     let generation = |value: Option<&Value>| value.and_then(Value::as_i64);
     let now = generation(object.pointer("/metadata/generation"));
@@ -514,7 +514,7 @@ fn conditions(object: &Value) -> impl Iterator<Item = &Value> {
         .flatten()
 }
 
-/// Whether a container waits for something else than its turn.
+/// Returns whether a container waits for something other than its turn.
 fn waits(object: &Value) -> bool {
     ["/status/initContainerStatuses", "/status/containerStatuses"]
         .iter()

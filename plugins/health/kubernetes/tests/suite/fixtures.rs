@@ -1,4 +1,4 @@
-//! Recorded objects: `tests/fixtures/*.yaml`, documents of one object and cases that patch it (RFC 7396).
+//! Recorded objects: `tests/fixtures/*.yaml`, whose documents each have one object and cases that patch it (RFC 7396).
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use pintle_health_kubernetes::Settings;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// When a case is judged that names no time: well after all that the recorded objects tell.
+/// The time at which a case without a time is judged: well after all times in the recorded objects.
 const NOW: &str = "2026-06-01T12:00:00Z";
 
 #[derive(Deserialize)]
@@ -31,19 +31,19 @@ struct Entry {
     patch: Map<String, Value>,
 }
 
-/// One object, how it is judged, and what is to come out.
+/// One object, how it is judged, and the expected verdict.
 pub(crate) struct Case {
-    /// File and case: `pod: ready`.
+    /// The file and the case: `pod: ready`.
     pub(crate) name: String,
     pub(crate) object: Value,
     pub(crate) settings: Settings,
     pub(crate) now_ms: u64,
-    /// `healthy: 3 of 3 replicas are available`
+    /// The expected verdict: `healthy: 3 of 3 replicas are available`.
     pub(crate) expected: String,
 }
 
 impl Case {
-    /// Whether the case is about the object alone.
+    /// Returns whether the case is about the object alone.
     pub(crate) fn has_default_settings(&self) -> bool {
         self.settings == Settings::default()
     }

@@ -1,4 +1,4 @@
-//! The reference implementation, kstatus, says the same, but for the differences that are intended.
+//! The reference implementation, kstatus, gives the same verdicts, except for the intended differences.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -17,10 +17,10 @@ use serde_json::Value;
 use crate::differences::{self, Difference};
 use crate::{fixtures, variations};
 
-/// How many objects are made that differ from a recorded one in several places.
+/// The number of objects made that differ from a recorded one in several places.
 const FAR_VARIATIONS: usize = 3000;
 
-/// What kstatus says; its status is empty where it fails.
+/// The answer of kstatus. The status is empty if kstatus fails.
 #[derive(Deserialize)]
 struct Answer {
     status: String,
@@ -92,7 +92,7 @@ fn kstatus_says_the_same_but_for_intended_differences() {
     );
 }
 
-/// The recorded objects, all that differ from one of them in one place, and some that differ in several.
+/// Returns the recorded objects, all objects that differ from one of them in one place, and some that differ in several.
 fn objects() -> Vec<Value> {
     let recorded: Vec<Value> = fixtures::load()
         .into_iter()
@@ -131,7 +131,7 @@ fn ask(objects: &[Value]) -> Vec<Answer> {
         .expect("the oracle that was just built starts");
     let mut stdin = oracle.stdin.take().expect("it is piped");
     let input = serde_json::to_vec(objects).unwrap();
-    // The oracle may answer before it has read all.
+    // The oracle may answer before it has read everything.
     let writer = thread::spawn(move || stdin.write_all(&input));
     let output = oracle.wait_with_output().unwrap();
     writer.join().unwrap().expect("the oracle reads its input");

@@ -38,7 +38,7 @@ fn every_kind_that_is_named_is_recorded() {
         .iter()
         .map(|case| group_kind(&case.object))
         .collect();
-    // One judge serves the routes of all protocols, and one the admission policies of both kinds.
+    // One judge serves the routes of all protocols, and one serves both kinds of admission policies.
     let same = [
         "GRPCRoute",
         "TCPRoute",

@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use crate::{fixtures, variations};
 
-/// More changes than there are deadlines in any object.
+/// A number above the deadlines that any object has.
 const MOST_CHANGES: usize = 8;
 
-/// When it is looked whether a verdict has changed that asks for no look: after a second, a minute, a day and a century,
+/// When a verdict that does not ask to be judged again is checked for changes: after a second, a minute, a day and a century,
 /// in milliseconds.
 const LATER: [u64; 4] = [1000, 60_000, 86_400_000, 100 * 365 * 86_400_000];
 
@@ -20,7 +20,7 @@ fn a_verdict_that_time_alone_changes_says_when() {
     let mut changing = BTreeSet::new();
     for case in fixtures::load() {
         follow(&case.settings, &case.object, case.now_ms);
-        // All that the objects tell comes after 1970, so that every deadline is passed on the way.
+        // All times in the objects are after 1970, so every deadline is passed on the way.
         for object in std::iter::once(case.object.clone()).chain(variations::of(&case.object)) {
             if follow(&case.settings, &object, 0) > 0 {
                 changing.insert(object["kind"].as_str().unwrap().to_owned());
@@ -35,8 +35,8 @@ fn a_verdict_that_time_alone_changes_says_when() {
     }
 }
 
-/// Judges an object again whenever a verdict asks for it, and returns how often: the verdict stays until then, is another
-/// one then, and one that does not ask stays for ever.
+/// Judges an object again whenever a verdict asks for it, and returns how often. Until then the verdict stays, and then it
+/// changes; one that does not ask stays forever.
 fn follow(settings: &Settings, object: &Value, start_ms: u64) -> usize {
     let judge = |now_ms| Kubernetes::assess(settings, object, now_ms).unwrap();
     let mut now_ms = start_ms;

@@ -1,11 +1,11 @@
-//! What else a recorded object could look like.
+//! Variations that a recorded object could have.
 
 use serde_json::{Value, json};
 
 /// Statuses of a condition.
 const CONDITION_STATUSES: [&str; 3] = ["True", "False", "Unknown"];
 
-/// Reasons of conditions that some kind gives a meaning.
+/// Reasons of conditions that have a meaning for some kind.
 const REASONS: [&str; 6] = [
     "NewReplicaSetAvailable",
     "ProgressDeadlineExceeded",
@@ -33,7 +33,7 @@ const PHASES: [&str; 8] = [
 /// Conditions that mean the same on objects of all kinds.
 const COMMON: [&str; 5] = ["Reconciling", "Stalled", "Ready", "Failed", "Available"];
 
-/// Everything that differs from an object in one place that a judge may look at.
+/// Returns all variations of an object that differ in one place that a judge may look at.
 pub(crate) fn of(object: &Value) -> Vec<Value> {
     let mut all = Vec::new();
     for pointer in places(object) {
@@ -50,7 +50,7 @@ pub(crate) fn of(object: &Value) -> Vec<Value> {
         match old {
             Value::Number(number) => {
                 let number = number.as_i64().expect("recorded numbers are integers");
-                // The API server takes no number of these kinds that is negative or beyond an int32.
+                // The API server accepts no number in these kinds that is negative or beyond an int32.
                 let numbers = [0, number - 1, number + 1]
                     .into_iter()
                     .filter(|new| (0..=i64::from(i32::MAX)).contains(new));
@@ -80,7 +80,7 @@ pub(crate) fn of(object: &Value) -> Vec<Value> {
     all
 }
 
-/// Everything that differs from an object in one place by something that does not belong there.
+/// Returns all variations of an object that have something in one place that does not belong there.
 pub(crate) fn garbage(object: &Value) -> Vec<Value> {
     let junk = [
         json!(null),
@@ -108,7 +108,7 @@ pub(crate) fn garbage(object: &Value) -> Vec<Value> {
     all
 }
 
-/// Pointers to everything that a judge may look at: the status, the spec without templates, and the generation.
+/// Returns pointers to everything that a judge may look at: the status, the spec without templates, and the generation.
 fn places(object: &Value) -> Vec<String> {
     let mut places = vec![
         "/metadata/generation".to_owned(),
@@ -164,7 +164,7 @@ fn alternatives(pointer: &str) -> &'static [&'static str] {
     }
 }
 
-/// The object without what the pointer leads to.
+/// Returns the object without what the pointer leads to.
 fn without(object: &Value, pointer: &str) -> Option<Value> {
     let (parent, key) = pointer.rsplit_once('/')?;
     let mut changed = object.clone();
