@@ -1,4 +1,4 @@
-//! What Slack's answers mean.
+//! The meaning of Slack's responses.
 
 use pintle_delivery::retry_after_ms;
 use pintle_sdk::{Failure, HttpResponse, Problem};
@@ -17,7 +17,7 @@ const PASSING: [&str; 8] = [
     "team_added_to_org",
 ];
 
-/// Reads an answer of the API, which is 200 whatever has become of the message.
+/// Reads a response of the API, which is 200 whatever has become of the message.
 pub(crate) fn api(response: &HttpResponse) -> Result<(), Failure> {
     let answer: Value = serde_json::from_slice(&response.body).unwrap_or_default();
     if answer["ok"] == true {
@@ -38,7 +38,7 @@ pub(crate) fn api(response: &HttpResponse) -> Result<(), Failure> {
     Err(problem(code).into())
 }
 
-/// Reads a refusal of the API that is no 200.
+/// Reads a refusal of the API with a status other than 200.
 pub(crate) fn api_refusal(response: &HttpResponse) -> Problem {
     let answer: Value = serde_json::from_slice(&response.body).unwrap_or_default();
     match answer["error"].as_str().and_then(code) {
@@ -62,7 +62,7 @@ pub(crate) fn webhook_refusal(response: &HttpResponse) -> Problem {
     }
 }
 
-/// Only what looks like an error code is shown: anything else might repeat a secret.
+/// Returns an error code if the text looks like one. Nothing else is shown, as it might repeat a secret.
 fn code(text: &str) -> Option<&str> {
     let is_code = (1..=64).contains(&text.len())
         && text

@@ -1,4 +1,4 @@
-//! Tells Slack channels, through an incoming webhook or as an app.
+//! Notifies Slack channels, through an incoming webhook or as an app.
 //!
 //! The README describes the settings and how to set Slack up.
 
@@ -14,7 +14,7 @@ pub use settings::{Domain, Settings};
 
 use settings::Target;
 
-/// Milliseconds that Slack has for its answer.
+/// The milliseconds that Slack has to respond.
 const TIMEOUT_MS: u32 = 10_000;
 
 /// The notifier `slack`.
@@ -68,7 +68,7 @@ impl Notifier for Slack {
 }
 
 fn post(url: impl Into<String>, message: &pintle_sdk::Json) -> HttpRequest {
-    // Without the character set Slack's answer is a warning.
+    // Without the character set, Slack's response is a warning.
     HttpRequest::post(url)
         .header("Content-Type", "application/json; charset=utf-8")
         .body(message.to_string())

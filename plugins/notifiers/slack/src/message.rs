@@ -7,29 +7,29 @@ use serde_json::{Value, json};
 
 use crate::mrkdwn::Text;
 
-/// Longest text of a block in characters, by Slack's word.
+/// The length of the longest text of a block in characters, as documented by Slack.
 const BLOCK: usize = 3000;
 
-/// Longest headline in characters; Slack asks for at most 4000.
+/// The length of the longest headline in characters; Slack asks for at most 4000.
 const HEADLINE: usize = 1500;
 
-/// How many findings or objects a message lists.
+/// The most findings or objects that a message lists.
 const LISTED: usize = 10;
 
-/// Longest line of a list in characters: ten of them fit into a block.
+/// The length of the longest line of a list in characters: ten of them fit into a block.
 const LINE: usize = 280;
 
-/// Longest reason or revision in characters that is no digest.
+/// The length of the longest reason, or revision that is not a digest, in characters.
 const LONGEST_NAME: usize = 100;
 
-/// How much of a revision people tell apart by.
+/// The number of characters of a revision that suffice for people to tell revisions apart.
 const SHORT_REVISION: usize = 12;
 
-/// Makes the message: a headline, which is also what notifications show, and the details beside a bar in the severity's
+/// Builds the message: a headline, which is also what notifications show, and the details beside a bar in the severity's
 /// colour.
 ///
-/// The headline is a block too. Without one, `text` is what people see, in which Slack makes links of what looks like a URL
-/// or a channel; with one, it is what notifications fall back on.
+/// The headline is a block too. Without one, people see `text`, in which Slack makes links of whatever looks like a URL or a
+/// channel. With one, `text` is what notifications fall back on.
 pub(crate) fn of(event: &Event) -> Json {
     let headline = headline(event);
     let said = if headline.is_whole() {
@@ -52,7 +52,7 @@ pub(crate) fn of(event: &Event) -> Json {
     })
 }
 
-/// What programs read that see the message: which event it is, the same on every retry.
+/// Returns the metadata that programs read which see the message: which event it is, the same on every retry.
 pub(crate) fn metadata(event: &Event) -> Json {
     json!({"event_type": "pintle_event", "event_payload": {"id": event.id, "reason": event.reason}})
 }
@@ -65,7 +65,7 @@ fn color(severity: Severity) -> &'static str {
     }
 }
 
-/// Our own markup, and no other: `verbatim` keeps Slack from making links and mentions of plain text.
+/// Returns a text in our own markup, and no other: `verbatim` keeps Slack from making links and mentions of plain text.
 /// <https://docs.slack.dev/reference/block-kit/composition-objects/text-object>
 fn mrkdwn(text: String) -> Value {
     json!({"type": "mrkdwn", "text": text, "verbatim": true})
@@ -89,7 +89,7 @@ fn headline(event: &Event) -> Text {
     text.plain(&event.message)
 }
 
-/// `shop/web`
+/// Returns the name of the application: `shop/web`.
 fn application(details: &Value) -> Option<String> {
     let name = text(details, "/application/name")?;
     Some(match text(details, "/application/namespace") {
@@ -98,7 +98,7 @@ fn application(details: &Value) -> Option<String> {
     })
 }
 
-/// What went wrong, unless that has been said.
+/// Returns a block with what went wrong, unless that has been said already.
 fn error(details: &Value, said: &str) -> Option<Value> {
     let error = text(details, "/error")
         .map(str::trim)
@@ -106,7 +106,8 @@ fn error(details: &Value, said: &str) -> Option<Value> {
     Some(section(Text::new(BLOCK).lines(error).finish()))
 }
 
-/// A block with a line for each item, as far as there is room, and how many more there are: those that the agent has omitted, too.
+/// Returns a block with a line for each item, as far as there is room, and the number of further items, including those that
+/// the agent has omitted.
 fn list(details: &Value, name: &str, line: fn(&Value) -> Option<String>) -> Option<Value> {
     let items = details.get(name)?.as_array()?;
     let lines: Vec<String> = items.iter().filter_map(line).collect();
@@ -126,7 +127,8 @@ fn list(details: &Value, name: &str, line: fn(&Value) -> Option<String>) -> Opti
     Some(section(listed.join("\n")))
 }
 
-/// `• deny guardrails/image-tag-missing Deployment shop/web: image nginx has no tag`, and what to do about it.
+/// Returns a finding as a line, with what to do about it: `• deny guardrails/image-tag-missing Deployment shop/web: image nginx
+/// has no tag`.
 fn finding(finding: &Value) -> Option<String> {
     let message = text(finding, "/message")?;
     let mut line = Text::new(LINE).markup("• ");
@@ -146,7 +148,7 @@ fn finding(finding: &Value) -> Option<String> {
     Some(line.finish())
 }
 
-/// `• Deployment shop/web: degraded no progress within 600 s`
+/// Returns an object as a line: `• Deployment shop/web: degraded no progress within 600 s`.
 fn object(object: &Value) -> Option<String> {
     let mut line = Text::new(LINE).markup("• ").plain(&identity(object)?);
     let (status, message) = (text(object, "/status"), text(object, "/message"));
@@ -162,7 +164,7 @@ fn object(object: &Value) -> Option<String> {
     Some(line.finish())
 }
 
-/// `Deployment shop/web`
+/// Returns an object's kind and name: `Deployment shop/web`.
 fn identity(object: &Value) -> Option<String> {
     let (kind, name) = (text(object, "/kind")?, text(object, "/name")?);
     Some(match text(object, "/namespace") {
@@ -171,7 +173,8 @@ fn identity(object: &Value) -> Option<String> {
     })
 }
 
-/// `policy-denied · revision 9f3c2ab7d1e0 · 1 March, 10:00`, the time in each reader's own zone.
+/// Returns the facts of an event, such as `policy-denied · revision 9f3c2ab7d1e0 · 1 March, 10:00`, with the time in each
+/// reader's own zone.
 fn facts(event: &Event) -> String {
     let mut text = Text::new(BLOCK).plain(&start(&event.reason));
     if let Some(revision) = self::text(&event.details, "/revision") {
@@ -188,7 +191,7 @@ fn facts(event: &Event) -> String {
         .finish()
 }
 
-/// `9f3c2ab7d1e0`, `sha256:9f3c2ab7d1e0`
+/// Returns a short form of a revision, such as `9f3c2ab7d1e0` or `sha256:9f3c2ab7d1e0`.
 fn short(revision: &str) -> String {
     let (kind, digits) = match revision.split_once(':') {
         Some((kind, digits)) => (format!("{kind}:"), digits),
@@ -202,7 +205,7 @@ fn short(revision: &str) -> String {
     }
 }
 
-/// A short text as it is, and the start of a long one: the date that follows has to fit.
+/// Returns a short text as it is, and the start of a long one: the date that follows has to fit.
 fn start(text: &str) -> String {
     text.chars().take(LONGEST_NAME).collect()
 }

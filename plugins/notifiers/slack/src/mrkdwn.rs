@@ -11,7 +11,7 @@ pub(crate) struct Text {
 }
 
 impl Text {
-    /// Makes an empty text of at most that many characters.
+    /// Creates an empty text of at most that many characters.
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             written: String::new(),
@@ -21,14 +21,14 @@ impl Text {
         }
     }
 
-    /// Adds markup of our own, whole or not at all; nothing follows what did not fit.
+    /// Adds markup of our own, either whole or not at all. Nothing follows what did not fit.
     pub(crate) fn markup(mut self, markup: &str) -> Self {
         self.push(markup);
         self
     }
 
-    /// Adds a text from elsewhere. `&`, `<` and `>` are escaped, so that it can neither link nor call anybody; one that
-    /// does not fit is cut.
+    /// Adds a text from elsewhere. `&`, `<` and `>` are escaped, so that the text can neither link nor mention anybody. A text
+    /// that does not fit is cut.
     pub(crate) fn plain(mut self, text: &str) -> Self {
         for character in text.chars() {
             match character {
@@ -41,19 +41,19 @@ impl Text {
         self
     }
 
-    /// Adds a text from elsewhere as code, in which backticks, that would end it, become quotes.
+    /// Adds a text from elsewhere as code. Backticks, which would end the code, become quotes.
     pub(crate) fn code(self, text: &str) -> Self {
         let text = text.replace('`', "'");
         self.markup("`").plain(&text).markup("`")
     }
 
-    /// Adds lines from elsewhere as they are.
+    /// Adds lines from elsewhere unchanged.
     pub(crate) fn lines(self, text: &str) -> Self {
         let text = text.replace("```", "'''");
         self.markup("```").plain(&text).close("```")
     }
 
-    /// Adds what ends a block, for which there is always room.
+    /// Adds the end of a block, for which there is always room.
     fn close(mut self, markup: &str) -> Self {
         if self.cut {
             self.written.push('…');
@@ -62,12 +62,12 @@ impl Text {
         self
     }
 
-    /// Whether everything fitted.
+    /// Returns whether everything fitted.
     pub(crate) fn is_whole(&self) -> bool {
         !self.cut
     }
 
-    /// The text; a `…` stands for what did not fit.
+    /// Returns the text, with a `…` for what did not fit.
     pub(crate) fn finish(mut self) -> String {
         if self.cut && !self.written.ends_with("```") {
             self.written.push('…');
@@ -77,7 +77,7 @@ impl Text {
 
     fn push(&mut self, piece: &str) {
         let length = piece.chars().count();
-        // Room for `…` and the end of a block.
+        // This leaves room for `…` and the end of a block.
         if self.cut || self.length + length + 4 > self.limit {
             self.cut = true;
         } else {

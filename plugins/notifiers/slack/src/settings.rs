@@ -52,12 +52,12 @@ impl Domain {
     }
 }
 
-/// Where a message goes.
+/// The destination of a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Target<'a> {
     /// An incoming webhook.
     Webhook(&'a str),
-    /// A channel, in the name of an app.
+    /// A channel, to which an app posts under its own identity.
     App {
         token: &'a str,
         channel: &'a str,
@@ -66,7 +66,7 @@ pub(crate) enum Target<'a> {
 }
 
 impl Settings {
-    /// Where a message goes, if the settings say so.
+    /// Returns the destination of messages, if the settings name one.
     pub(crate) fn target(&self) -> Result<Target<'_>, Failure> {
         match (&self.webhook_url, &self.token_secret, &self.channel) {
             (Some(url), None, None) => Ok(Target::Webhook(url)),

@@ -1,4 +1,4 @@
-//! What Slack is sent, when, and what becomes of its answer.
+//! What is sent to Slack, when, and what follows from the response.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -41,7 +41,7 @@ fn event() -> Event {
     }
 }
 
-/// Events as the agent makes them, which its own tests hold the file to.
+/// Returns events as the agent makes them. The agent's own tests check that the file matches.
 fn told_by_the_agent() -> Vec<Event> {
     let told = include_str!("../../../../tests/events/told.json");
     let told: Vec<Value> = serde_json::from_str(told).unwrap();
@@ -68,7 +68,7 @@ fn message(event: &Event) -> Value {
     serde_json::from_slice(&sent(&webhook(), event).unwrap().body).unwrap()
 }
 
-/// The texts of the blocks.
+/// Returns the texts of the blocks.
 fn blocks(message: &Value) -> Vec<&str> {
     let blocks = message["attachments"][0]["blocks"].as_array().unwrap();
     let text = |block: &'_ Value| {
@@ -210,7 +210,7 @@ fn what_the_agent_tells_is_said_once() {
         let message = message(event);
         let mut parts = vec![message["text"].as_str().unwrap()];
         let blocks = blocks(&message);
-        // The last one is reason, revision and time.
+        // The last block holds reason, revision and time.
         parts.extend(&blocks[..blocks.len() - 1]);
         parts.join("\n")
     };
@@ -265,7 +265,7 @@ fn nobody_is_called_by_what_an_event_says() {
         ..event()
     };
     let message = message(&event);
-    // What people see of the headline is the block: of a text beside blocks only notifications make use.
+    // People see the block of the headline: beside blocks, only notifications use the text.
     assert_eq!(message["blocks"][0]["text"]["text"], message["text"]);
     let message = message.to_string();
     let verbatim = message.matches(r#""type":"mrkdwn","verbatim":true"#);

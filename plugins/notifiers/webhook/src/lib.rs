@@ -1,6 +1,6 @@
 //! Posts events as JSON to a URL, signed by the host.
 //!
-//! The README describes the settings, the message and what a receiver has to do.
+//! The README describes the settings, the message, and what a receiver has to do.
 
 mod settings;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 pub use settings::{Method, Settings, Signature};
 
-/// The version of the message's schema: it changes when a field changes its meaning or goes, not when one is added.
+/// The version of the message's schema. It changes when a field is removed or changes its meaning, not when one is added.
 const VERSION: u32 = 1;
 
 /// The notifier `webhook`.
@@ -23,7 +23,7 @@ impl Plugin for Webhook {
     type Settings = Settings;
 
     fn requests() -> Vec<Request> {
-        // The URL is a setting, and this is asked before there are settings: the operator's grant names the hosts.
+        // The URL is a setting, and this is called before there are settings. The operator's grant names the hosts.
         vec![Request::HttpHost("*".to_owned())]
     }
 
@@ -61,7 +61,7 @@ fn request(settings: &Settings, event: &Event) -> HttpRequest {
     request
 }
 
-/// The message, as `event.schema.json` describes it.
+/// Returns the message, as `event.schema.json` describes it.
 fn message(event: &Event) -> Value {
     json!({
         "version": VERSION,
@@ -74,7 +74,7 @@ fn message(event: &Event) -> Value {
     })
 }
 
-/// What comes from an event must neither end a header nor be taken for a placeholder.
+/// Returns a text as a header value. What comes from an event must neither end a header nor be taken for a placeholder.
 fn header_value(text: &str) -> String {
     let is_plain =
         |character: char| character.is_ascii_alphanumeric() || "-_.:/".contains(character);

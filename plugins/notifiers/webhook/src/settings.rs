@@ -9,7 +9,7 @@ use pintle_sdk::notifier::Severity;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// Headers that the notifier writes.
+/// The headers that the notifier writes itself.
 const OWN_HEADERS: [&str; 3] = ["content-type", "idempotency-key", "pintle-event"];
 
 /// Where events go, and which ones.

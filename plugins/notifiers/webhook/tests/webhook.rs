@@ -1,4 +1,4 @@
-//! What is sent, when, and what becomes of the answer.
+//! What is sent, when, and what follows from the response.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -34,14 +34,14 @@ fn event() -> Event {
     }
 }
 
-/// What is sent for an event; nothing if nothing is.
+/// Returns the request that is sent for an event; `None` if none is.
 fn sent(settings: &Settings, event: &Event) -> Option<HttpRequest> {
     let http = ScriptedHttp::new().respond(HttpResponse::new(204));
     Webhook::notify(settings, event, &http).unwrap();
     http.requests().pop()
 }
 
-/// As a person would note it down.
+/// Formats a request as a person would write it down.
 fn shown(request: &HttpRequest) -> String {
     let headers: Vec<String> = request
         .headers
@@ -141,7 +141,7 @@ fn the_message_is_as_its_schema_says() {
     let schema: Value = serde_json::from_str(include_str!("../event.schema.json")).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
     let settings = settings(json!({"url": "https://hooks.example.com/"}));
-    // As the agent makes them, which its own tests hold the file to.
+    // Details as the agent makes them. The agent's own tests check that the file matches.
     let told = include_str!("../../../../tests/events/told.json");
     let told: Vec<Value> = serde_json::from_str(told).unwrap();
     let told = told.iter().map(|event| event["details"].clone());

@@ -1,7 +1,7 @@
-//! What confines a pod beside its namespaces: `SELinux`, `AppArmor`, seccomp, the masks over `/proc`, and which sysctls it
+//! What confines a pod beside its namespaces: `SELinux`, `AppArmor`, seccomp, the masks over `/proc`, and the sysctls that it
 //! sets.
 //!
-//! Found is what the Pod Security Standard "baseline" forbids
+//! Violations are what the Pod Security Standard "baseline" forbids
 //! (<https://kubernetes.io/docs/concepts/security/pod-security-standards/#baseline>).
 
 use serde_json::Value;
@@ -15,11 +15,11 @@ use crate::{
 
 /// A field of a security context.
 struct Field {
-    /// Where it is in the security context, with `/` between the parts.
+    /// The field's path in the security context, with `/` between the parts.
     path: &'static str,
-    /// What people call it.
+    /// The field's name for people.
     name: &'static str,
-    /// What it may be beside empty.
+    /// The values that are allowed beside an empty one.
     allowed: &'static [&'static str],
 }
 
@@ -63,22 +63,22 @@ const FIELDS: [Field; 6] = [
     },
 ];
 
-/// What annotations begin with that set a container's profile of `AppArmor`: before Kubernetes 1.30 the only way to, and
-/// heeded since.
+/// The prefix of annotations that set a container's `AppArmor` profile. Before Kubernetes 1.30 they were the only way to do so,
+/// and they still count.
 const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 
-/// Who has a security context: a pod, or one of its containers.
+/// The owner of a security context: a pod, or one of its containers.
 struct Owner<'a> {
     name: String,
     container: Option<&'a str>,
-    /// RFC 6901 pointer to the security context.
+    /// The RFC 6901 pointer to the security context.
     pointer: String,
     context: Option<&'a Value>,
 }
 
 /// Checks that a pod and its containers stay confined.
 pub(crate) fn check(settings: &Pods, pod: &Pod<'_>, found: &mut Vec<Violation>) {
-    // The root of a user namespace is nobody on the node, whatever of `/proc` it sees.
+    // The root of a user namespace is nobody on the node, whatever it sees of `/proc`.
     let may_unmask = pod.spec().and_then(|spec| spec.get("hostUsers")) == Some(&Value::Bool(false));
     let whole = Owner {
         name: "the pod".to_owned(),

@@ -1,4 +1,4 @@
-//! What is deleted.
+//! Rules about what is deleted.
 
 use pintle_sdk::{Action, Change, ObjectId, Problem};
 
@@ -8,9 +8,9 @@ use crate::{
     violation::Violation,
 };
 
-/// Finds a deletion, or a replacement, of a kind that is not to be deleted.
+/// Finds the deletion or replacement of a kind that must not be deleted.
 pub(crate) fn of_kind(settings: &Deletions, change: &Change) -> Option<Violation> {
-    // What it did is done, and it cannot be run again in place.
+    // What the hook did is done, and it cannot be run again in place.
     if is_hook(change) && is_run(&change.id) {
         return None;
     }
@@ -46,7 +46,7 @@ fn is_run(id: &ObjectId) -> bool {
     )
 }
 
-/// Finds that the plan deletes too much. What the last run of a hook has left goes with every release, and is no part of
+/// Finds that the plan deletes too much. What the last run of a hook left behind goes with every release, and is not part of
 /// what the application keeps.
 pub(crate) fn too_many(settings: &Deletions, changes: &[Change]) -> Option<Problem> {
     let count = |action: Action| {

@@ -12,17 +12,17 @@ use crate::{
 /// A parsed image reference, with the defaults that container runtimes fill in.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Reference<'a> {
-    /// `docker.io`, `ghcr.io`, `localhost:5000`.
+    /// The registry: `docker.io`, `ghcr.io`, `localhost:5000`.
     pub(crate) registry: &'a str,
-    /// `library/nginx`.
+    /// The repository: `library/nginx`.
     pub(crate) repository: String,
     pub(crate) tag: Option<&'a str>,
     pub(crate) digest: Option<&'a str>,
 }
 
 impl<'a> Reference<'a> {
-    /// Reads `[registry[:port]/]repository[:tag][@digest]`; none if it is malformed. The grammar is that of the
-    /// distribution project (<https://pkg.go.dev/github.com/distribution/reference>), which container runtimes use.
+    /// Reads `[registry[:port]/]repository[:tag][@digest]`; `None` if it is malformed. The grammar is that of the distribution
+    /// project (<https://pkg.go.dev/github.com/distribution/reference>), which container runtimes use.
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => (rest, Some(digest)),
@@ -37,7 +37,7 @@ impl<'a> Reference<'a> {
             Some((first, path)) if is_registry(first) => (first, path),
             _ => ("docker.io", name),
         };
-        // The old name of the same registry.
+        // This is the old name of the same registry.
         let registry = if registry == "index.docker.io" {
             "docker.io"
         } else {
@@ -65,14 +65,15 @@ impl<'a> Reference<'a> {
     }
 }
 
-/// Whether the first part of a name is a registry and no folder of Docker Hub.
+/// Returns whether the first part of a name is a registry, and not a folder of Docker Hub.
 fn is_registry(part: &str) -> bool {
     part.contains(['.', ':'])
         || part == "localhost"
         || part.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
-/// Lowercase letters and digits, with single `.`, up to two `_` or any number of `-` between them.
+/// Returns whether a part of a path consists of lowercase letters and digits, with single `.`, up to two `_` or any number of
+/// `-` between them.
 fn is_path_part(part: &str) -> bool {
     let is_inner = |separator: &str| {
         matches!(separator, "." | "_" | "__")
@@ -118,7 +119,7 @@ pub(crate) fn check(settings: &Images, pod: &Pod<'_>, found: &mut Vec<Violation>
         value,
     } in pod.containers()
     {
-        // Without an image the server refuses, or somebody fills it in later.
+        // A container without an image is refused by the server, or somebody fills it in later.
         let image = value.get("image").and_then(Value::as_str);
         if let Some(image) = image.filter(|image| !is_injected(pod, name, image)) {
             let user = User {
@@ -149,8 +150,8 @@ pub(crate) fn check(settings: &Images, pod: &Pod<'_>, found: &mut Vec<Violation>
     }
 }
 
-/// Whether Istio's webhook puts its own image in the place of this one: in the proxy of a pod that asks for it. Without the webhook
-/// the image would be pulled as it is written, so nothing less passes for that.
+/// Returns whether Istio's webhook replaces this image with its own: in the proxy of a pod that asks for it. Without the
+/// webhook the image would be pulled as written, so nothing less counts as asking.
 /// <https://istio.io/latest/docs/setup/additional-setup/sidecar-injection/>
 fn is_injected(pod: &Pod<'_>, container: &str, image: &str) -> bool {
     let said = |pointer: &str| pod.metadata()?.pointer(pointer)?.as_str();
@@ -161,7 +162,7 @@ fn is_injected(pod: &Pod<'_>, container: &str, image: &str) -> bool {
     asks && (container, image) == ("istio-proxy", "auto")
 }
 
-/// Who uses an image.
+/// The user of an image.
 struct User {
     name: String,
     container: Option<String>,

@@ -10,7 +10,7 @@ use crate::{
     violation::{Violation, pointer},
 };
 
-/// Whether the labels of such an object matter.
+/// Returns whether the labels of an object of this kind matter.
 pub(crate) fn is_looked_into(settings: &Labels, id: &ObjectId) -> bool {
     !settings.required.is_empty() && matches_kind(&settings.kinds, id)
 }

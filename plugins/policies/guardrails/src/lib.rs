@@ -1,10 +1,10 @@
 //! The policy `guardrails`: pinned images, allowed registries, required labels, no privileged or host-mounting pods, and
 //! no surprising deletions.
 //!
-//! What a user sees, every rule included, is described in the README of this folder. The parts: [`settings`] is what an
-//! application may set, [`rules`] names the rules and their severities, `images`, `pods`, `confinement`, `labels` and
-//! `deletions` find violations, and `verdict` decides what a violation weighs: by the rule's severity, by exceptions, and
-//! by whether the cluster already has it.
+//! The README of this folder describes what a user sees, every rule included. The parts: [`settings`] is what an application
+//! may set, [`rules`] names the rules and their severities, `images`, `pods`, `confinement`, `labels` and `deletions` find
+//! violations, and `verdict` decides how severe a violation is: by the rule's severity, by exceptions, and by whether the
+//! cluster already has it.
 
 mod confinement;
 mod deletions;
@@ -62,7 +62,7 @@ impl Policy for Guardrails {
 
 pintle_sdk::export_policy!(Guardrails);
 
-/// Judges what an object will be.
+/// Judges the state that an object will have.
 fn judge_desired(
     settings: &Settings,
     verdict: &Verdict<'_>,
@@ -71,7 +71,7 @@ fn judge_desired(
     change: &Change,
     findings: &mut Vec<Finding>,
 ) {
-    // Documents cross the border of the component only where a rule looks into them.
+    // Documents cross the component's boundary only if a rule looks into them.
     if change.action == Action::Delete || !is_looked_into(settings, change) {
         return;
     }

@@ -13,7 +13,7 @@ use crate::{
 
 /// A pod, or the template of one.
 pub(crate) struct Pod<'a> {
-    /// RFC 6901 pointer to what holds `metadata` and `spec`; empty for a pod itself.
+    /// The RFC 6901 pointer to what holds `metadata` and `spec`; empty for a pod itself.
     pointer: String,
     /// The same for all objects of the kind, with `*` for an item of a list or a map.
     template: &'a str,
@@ -22,41 +22,41 @@ pub(crate) struct Pod<'a> {
 
 /// A container of a pod.
 pub(crate) struct Container<'a> {
-    /// RFC 6901 pointer into the object.
+    /// The RFC 6901 pointer into the object.
     pub(crate) pointer: String,
     /// Its name; empty if it has none.
     pub(crate) name: &'a str,
-    /// All of it.
+    /// The whole container.
     pub(crate) value: &'a Value,
 }
 
 impl<'a> Pod<'a> {
-    /// RFC 6901 pointer to what holds `metadata` and `spec`.
+    /// Returns the RFC 6901 pointer to what holds `metadata` and `spec`.
     pub(crate) fn pointer(&self) -> &str {
         &self.pointer
     }
 
-    /// Where objects of the kind have it: the pointer with `*` for an item of a list or a map.
+    /// Returns the pointer at which objects of the kind have it, with `*` for an item of a list or a map.
     pub(crate) fn template(&self) -> &'a str {
         self.template
     }
 
-    /// Whether it is a template, and not a pod itself.
+    /// Returns whether it is a template, and not a pod itself.
     pub(crate) fn is_template(&self) -> bool {
         !self.pointer.is_empty()
     }
 
-    /// Gives the metadata.
+    /// Returns the metadata.
     pub(crate) fn metadata(&self) -> Option<&'a Value> {
         self.value.get("metadata")
     }
 
-    /// Gives the spec.
+    /// Returns the spec.
     pub(crate) fn spec(&self) -> Option<&'a Value> {
         self.value.get("spec")
     }
 
-    /// Gives the containers of all three kinds.
+    /// Returns the containers of all three kinds.
     pub(crate) fn containers(&self) -> impl Iterator<Item = Container<'a>> + '_ {
         ["containers", "initContainers", "ephemeralContainers"]
             .into_iter()
@@ -72,14 +72,14 @@ impl<'a> Pod<'a> {
             })
     }
 
-    /// Gives the volumes with their pointers.
+    /// Returns the volumes with their pointers.
     pub(crate) fn volumes(&self) -> impl Iterator<Item = (String, &'a Value)> + '_ {
         items(self.spec(), "volumes")
             .map(|(index, value)| (format!("{}/spec/volumes/{index}", self.pointer), value))
     }
 }
 
-/// Gives the items of a field that is a list, with their indices.
+/// Returns the items of a field that is a list, with their indices.
 pub(crate) fn items<'a>(
     value: Option<&'a Value>,
     field: &str,
@@ -92,7 +92,7 @@ pub(crate) fn items<'a>(
         .enumerate()
 }
 
-/// Where the built-in kinds hold a pod: a pointer to what has `metadata` and `spec`.
+/// Returns where a built-in kind holds a pod, as a pointer to what has `metadata` and `spec`.
 fn built_in(id: &ObjectId) -> Option<&'static str> {
     match (id.group(), id.kind.as_str()) {
         ("", "Pod") => Some(""),
@@ -105,7 +105,7 @@ fn built_in(id: &ObjectId) -> Option<&'static str> {
     }
 }
 
-/// Where the settings say that a kind holds pods.
+/// Returns where a kind holds pods according to the settings.
 fn configured<'a>(settings: &'a Pods, id: &'a ObjectId) -> impl Iterator<Item = &'a str> {
     settings
         .templates
@@ -118,8 +118,8 @@ fn pointers<'a>(settings: &'a Pods, id: &'a ObjectId) -> impl Iterator<Item = &'
     built_in(id).into_iter().chain(configured(settings, id))
 }
 
-/// Follows a pointer in which `*` stands for every item of a list and every value of a map. Gives all that it leads to,
-/// each with a pointer to it alone.
+/// Follows a pointer in which `*` stands for every item of a list and every value of a map. Returns everything that it leads
+/// to, each with a pointer to it alone.
 fn follow<'a>(object: &'a Value, pointer: &str) -> Vec<(String, &'a Value)> {
     let mut found = vec![(String::new(), object)];
     for part in pointer.split('/').skip(1) {
@@ -154,12 +154,12 @@ fn is_volume(id: &ObjectId) -> bool {
     (id.group(), id.kind.as_str()) == ("", "PersistentVolume")
 }
 
-/// Whether such an object holds pods, or mounts of the host.
+/// Returns whether an object of this kind holds pods, or mounts of the host.
 pub(crate) fn is_looked_into(settings: &Pods, id: &ObjectId) -> bool {
     is_volume(id) || pointers(settings, id).next().is_some()
 }
 
-/// Gives the pods of an object, each once, whichever pointers lead to it.
+/// Returns the pods of an object, each once, whichever pointers lead to it.
 pub(crate) fn of<'a>(settings: &'a Pods, id: &'a ObjectId, object: &'a Value) -> Vec<Pod<'a>> {
     let mut seen = BTreeSet::new();
     let mut pods = Vec::new();
@@ -177,8 +177,8 @@ pub(crate) fn of<'a>(settings: &'a Pods, id: &'a ObjectId, object: &'a Value) ->
     pods
 }
 
-/// Checks that objects of the kinds in the settings have pods at all: a pointer that leads nowhere would let everything
-/// through without a word.
+/// Checks that objects of the kinds in the settings have pods at all: a pointer that leads nowhere would silently let
+/// everything through.
 pub(crate) fn check_templates(
     settings: &Pods,
     id: &ObjectId,
@@ -239,7 +239,7 @@ pub(crate) fn check(settings: &Pods, pod: &Pod<'_>, found: &mut Vec<Violation>) 
     }
 }
 
-/// Checks that a `PersistentVolume` is no path of a host. What is local is mounted as any other path, on the node that it
+/// Checks that a `PersistentVolume` is not a path of a host. A local volume is mounted like any other path, on the node that it
 /// is for.
 pub(crate) fn check_volume(
     settings: &Pods,
@@ -285,7 +285,7 @@ fn check_namespaces(pod: &Pod<'_>, found: &mut Vec<Violation>) {
     }
 }
 
-/// Gives the path of the host that a volume mounts by a field of its own, unless that path may be mounted.
+/// Returns the path of the host that a volume mounts by a certain field, unless that path may be mounted.
 fn forbidden_path<'a>(settings: &Pods, volume: &'a Value, field: &str) -> Option<&'a str> {
     let source = volume.get(field).filter(|source| !source.is_null())?;
     let path = source
@@ -301,8 +301,8 @@ fn forbidden_path<'a>(settings: &Pods, volume: &'a Value, field: &str) -> Option
     (!is_allowed).then_some(path)
 }
 
-/// Gives a path without a `/` at its end; none if a pattern would see another path than the node: parts that are `..`,
-/// `.` or empty lead elsewhere than they say.
+/// Returns a path without a `/` at its end; `None` if a pattern would see a path other than the node: parts that are `..`, `.`
+/// or empty lead elsewhere than they say.
 fn plain(path: &str) -> Option<&str> {
     if path == "/" {
         return Some(path);

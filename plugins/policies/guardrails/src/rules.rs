@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, de};
 /// A rule. Its name never changes: findings, exceptions and metrics use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rule {
-    /// An image that is no valid reference.
+    /// An image that is not a valid reference.
     ImageInvalid,
     /// An image with neither tag nor digest.
     ImageTagMissing,
@@ -35,7 +35,7 @@ pub enum Rule {
     HostNamespace,
     /// A pod, or a volume for pods, that mounts a path of the host.
     HostPath,
-    /// A container that takes a port of the host.
+    /// A container that uses a port of the host.
     HostPort,
     /// A pod or a container that gives up what confines it.
     ConfinementRemoved,
@@ -72,7 +72,7 @@ impl Rule {
         Self::TooManyDeletions,
     ];
 
-    /// Gives the name, as findings have it.
+    /// Returns the name, as it appears in findings.
     pub fn name(self) -> &'static str {
         match self {
             Self::ImageInvalid => "image-invalid",
@@ -102,10 +102,10 @@ impl Rule {
         quoted.join(", ")
     }
 
-    /// Gives the level that the rule has without a setting.
+    /// Returns the level that the rule has unless it is set.
     ///
-    /// What opens the node, loses data or makes a rollout depend on when it happens is denied. What many charts do
-    /// without harm is warned of, and so is what a node refuses unless its operator allows it, and what was not looked at.
+    /// A rule denies what opens the node, loses data, or makes the outcome of a rollout depend on when it happens. It warns of
+    /// what many charts do without harm, of what a node refuses unless its operator allows it, and of what was not looked at.
     /// Digests are for those who have a tool that writes them.
     pub fn default_level(self) -> Level {
         match self {
@@ -152,21 +152,21 @@ impl JsonSchema for Rule {
     }
 }
 
-/// What breaking a rule leads to.
+/// The consequence of breaking a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     /// The plan is not applied.
     Deny,
-    /// It is shown.
+    /// The violation is shown.
     Warn,
-    /// It is shown to those who look.
+    /// The violation is shown to those who look.
     Info,
-    /// Nothing.
+    /// Nothing happens.
     Off,
 }
 
 impl Level {
-    /// Gives the severity of findings; none where there are to be none.
+    /// Returns the severity of findings; `None` if there are to be no findings.
     pub fn severity(self) -> Option<Severity> {
         match self {
             Self::Deny => Some(Severity::Deny),
@@ -198,7 +198,7 @@ impl<'de> Deserialize<'de> for Level {
                 }
             }
 
-            // YAML reads `off` without quotes as the boolean.
+            // YAML reads `off` without quotes as a boolean.
             fn visit_bool<E: de::Error>(self, value: bool) -> Result<Level, E> {
                 if value {
                     Err(E::invalid_value(de::Unexpected::Bool(value), &self))

@@ -155,7 +155,7 @@ const BASELINE: [&str; 13] = [
     "SYS_CHROOT",
 ];
 
-/// The sysctls that pods may set under the same standard: they are the pod's own, and harm no other.
+/// The sysctls that pods may set under the same standard. They belong to the pod alone, and harm no other.
 const SAFE_SYSCTLS: [&str; 12] = [
     "kernel.shm_rmid_forced",
     "net.ipv4.ip_local_port_range",
@@ -223,7 +223,7 @@ fn glob(pattern: &str) -> Glob {
     Glob::parse(pattern).expect("the pattern of a default is well formed")
 }
 
-/// Whether one of the patterns matches the kind: `Deployment`, or with its group `apps/Deployment`.
+/// Returns whether one of the patterns matches the kind: `Deployment`, or with its group `apps/Deployment`.
 pub(crate) fn matches_kind(patterns: &[Glob], id: &ObjectId) -> bool {
     patterns.iter().any(|pattern| {
         pattern.matches(&id.kind)
@@ -232,7 +232,7 @@ pub(crate) fn matches_kind(patterns: &[Glob], id: &ObjectId) -> bool {
 }
 
 impl Settings {
-    /// Gives what breaking a rule leads to.
+    /// Returns the consequence of breaking a rule.
     pub fn level(&self, rule: Rule) -> Level {
         self.rules
             .get(&rule)
@@ -240,7 +240,7 @@ impl Settings {
             .unwrap_or_else(|| rule.default_level())
     }
 
-    /// Finds what the schema cannot say.
+    /// Finds problems that the schema cannot express.
     pub(crate) fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         for (index, exception) in self.exceptions.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What a violation weighs.
+//! How severe a violation is.
 
 use pintle_sdk::{Change, Finding, Problem, glob::Glob, policy::Severity};
 
@@ -8,18 +8,19 @@ use crate::{
     violation::Violation,
 };
 
-/// Decides by severity, exceptions and what exists.
+/// Decides by severity, exceptions, and what already exists.
 pub(crate) struct Verdict<'a> {
     settings: &'a Settings,
 }
 
 impl<'a> Verdict<'a> {
-    /// Decides by these settings.
+    /// Returns a verdict by these settings.
     pub(crate) fn new(settings: &'a Settings) -> Self {
         Self { settings }
     }
 
-    /// Gives the finding about a violation; none if the rule is off. `exists`: the cluster already has it.
+    /// Returns the finding about a violation; `None` if the rule is off. `exists` means that the cluster already has the
+    /// violation.
     pub(crate) fn finding(
         &self,
         change: &Change,
@@ -47,7 +48,7 @@ impl<'a> Verdict<'a> {
         })
     }
 
-    /// Gives the finding about the number of deletions; none if the rule is off.
+    /// Returns the finding about the number of deletions; `None` if the rule is off.
     pub(crate) fn of_plan(&self, problem: Problem) -> Option<Finding> {
         let rule = Rule::TooManyDeletions;
         let severity = self.settings.level(rule).severity()?;

@@ -1,4 +1,4 @@
-//! One rule broken at one place.
+//! One violation of a rule.
 
 use crate::rules::Rule;
 
@@ -7,23 +7,23 @@ use crate::rules::Rule;
 pub(crate) struct Violation {
     /// The rule.
     pub(crate) rule: Rule,
-    /// RFC 6901 pointer into the object.
+    /// The RFC 6901 pointer into the object.
     pub(crate) pointer: String,
     /// What is wrong.
     pub(crate) message: String,
     /// What to do about it.
     pub(crate) hint: String,
-    /// Where objects of the kind have the pod template that it is in: a pointer in which `*` stands for every item.
-    /// Empty for a pod itself, and outside of pods.
+    /// The pointer at which objects of the kind have the pod template that it is in, with `*` for every item. Empty for a pod
+    /// itself, and outside of pods.
     pub(crate) template: String,
-    /// The container, if it is about one.
+    /// The container, if the violation is about one.
     pub(crate) container: Option<String>,
     /// What exactly breaks the rule, whatever its place in a list: an image, a path, a label.
     pub(crate) subject: String,
 }
 
 impl Violation {
-    /// Finds a rule broken, by nothing in particular of the whole object.
+    /// Returns a violation by the object as a whole, with no particular subject.
     pub(crate) fn new(
         rule: Rule,
         pointer: impl Into<String>,
@@ -41,7 +41,7 @@ impl Violation {
         }
     }
 
-    /// Whether another version of the object breaks the rule in the same way.
+    /// Returns whether another version of the object breaks the rule in the same way.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         (self.rule, &self.template, &self.container, &self.subject)
             == (

@@ -1,9 +1,9 @@
 //! The renderer `manifests`: a folder of YAML and JSON files, read as they are.
 //!
-//! What a user sees, settings and rules included, is described in the README of this folder. The parts:
-//! [`settings`] is what an application may set, `select` finds the files, `objects` opens documents and lists and
-//! checks what is in them, `substitute` puts values in where they are asked for, and `report` collects every problem of
-//! every file, so that one run tells all.
+//! The README of this folder describes what a user sees, settings and rules included. The parts: [`settings`] is what an
+//! application may set, `select` finds the files, `objects` opens documents and lists and checks their contents, `substitute`
+//! puts in values where they are asked for, and `report` collects every problem of every file, so that one run reports them
+//! all.
 
 mod hooks;
 mod objects;
@@ -77,7 +77,7 @@ impl Renderer for Manifests {
 
 pintle_sdk::export_renderer!(Manifests);
 
-/// Reads one file; its objects go to `found`, its problems to `report`.
+/// Reads one file. Its objects are added to `found`, its problems to `report`.
 fn read(
     file: &str,
     folder: &dyn Tree,
@@ -109,23 +109,23 @@ fn read(
     }
 }
 
-/// What is known of an identity.
+/// What is known about an identity.
 struct Known {
     first: Position,
-    /// Of hooks, at which events it is run, with the first place that says so.
+    /// For hooks, the events at which they are run, each with the first place that says so.
     events: Option<BTreeMap<HookEvent, Position>>,
 }
 
-/// Two objects with one identity: whichever were applied last would win, so neither is. Hooks may share one among themselves: a
-/// chart has one name for what it runs at different events. At one event, too, Helm runs all of them, but more often a file was
-/// copied: that is a warning.
+/// Reports objects that share an identity. Whichever were applied last would win, so neither is applied. Hooks may share one
+/// among themselves: a chart uses one name for what it runs at different events. Even at the same event Helm runs all of them,
+/// but more often a file was copied, so that is a warning.
 fn tell_duplicates(found: &[Object], report: &mut Report) {
     let mut known: BTreeMap<_, Known> = BTreeMap::new();
     for object in found {
         let Some(id) = object.id() else { continue };
         let position = object.position(object.node.mark);
         let hook = hooks::of(object).ok().flatten();
-        // The version is no part of the identity: one object may be written in two.
+        // The version is not part of the identity: one object may be written in two versions.
         let identity = (
             id.group().to_owned(),
             id.kind.clone(),
@@ -163,7 +163,7 @@ fn events(hook: &Hook, position: &Position) -> BTreeMap<HookEvent, Position> {
     events.map(|event| (*event, position.clone())).collect()
 }
 
-/// Warns of a hook that is run at an event of another one with its identity.
+/// Warns of a hook that is run at the same event as another hook with its identity.
 fn hook_twice(
     id: &ObjectId,
     others: &BTreeMap<HookEvent, Position>,
@@ -180,7 +180,7 @@ fn hook_twice(
     Some(problem.hint("keep one of the two, unless both are meant"))
 }
 
-/// `Deployment shop/web`.
+/// Formats an identity: `Deployment shop/web`.
 fn name(id: &ObjectId) -> String {
     match &id.namespace {
         Some(namespace) => format!("{} {namespace}/{}", id.kind, id.name),

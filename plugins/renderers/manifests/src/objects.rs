@@ -1,26 +1,26 @@
-//! Documents to objects: lists opened, and what every object needs checked.
+//! From documents to objects: opens lists, and checks what every object needs.
 
 use pintle_sdk::{ObjectId, Position, Problem};
 use pintle_yaml::{Mark, Node, Value};
 
 use crate::report::{Report, position};
 
-/// One object and the file it is in.
+/// An object, and the file that it is in.
 #[derive(Debug)]
 pub(crate) struct Object {
     /// The file.
     pub(crate) file: String,
-    /// The object with its places.
+    /// The object, with its positions.
     pub(crate) node: Node,
 }
 
 impl Object {
-    /// Gives the place of a mark in the object's file.
+    /// Returns the position of a mark in the object's file.
     pub(crate) fn position(&self, mark: Mark) -> Position {
         position(&self.file, mark)
     }
 
-    /// Gives the identity, if the object has all of it.
+    /// Returns the identity, if the object has all of it.
     pub(crate) fn id(&self) -> Option<ObjectId> {
         let text = |pointer: &str| {
             self.node
@@ -36,7 +36,7 @@ impl Object {
         })
     }
 
-    /// States a problem with a field, or with the place where it would have to be.
+    /// Returns a problem with a field, or with the place where the field would have to be.
     pub(crate) fn problem(&self, message: impl Into<String>, pointer: &str) -> Problem {
         Problem::new(message)
             .pointer(pointer)
@@ -44,7 +44,7 @@ impl Object {
     }
 }
 
-/// Gives the objects of a document: itself, or the items of a list.
+/// Returns the objects of a document: the document itself, or the items of a list.
 pub(crate) fn open(file: &str, document: Node, report: &mut Report) -> Vec<Object> {
     let mut objects = Vec::new();
     open_into(file, document, &mut objects, report);
@@ -107,7 +107,7 @@ fn open_into(file: &str, node: Node, objects: &mut Vec<Object>, report: &mut Rep
     }
 }
 
-/// The kind, if the object is a list of objects: `v1` `List`, or a kind such as `ConfigMapList` that has items.
+/// Returns the kind if the object is a list of objects: `v1` `List`, or a kind such as `ConfigMapList` that has items.
 fn list_kind(object: &Object) -> Option<String> {
     let kind = object.node.get("kind")?.as_str()?;
     let is_general =
@@ -119,7 +119,7 @@ fn list_kind(object: &Object) -> Option<String> {
     (is_general || (kind.ends_with("List") && has_items)).then(|| kind.to_owned())
 }
 
-/// The API server leaves `kind` and `apiVersion` out of the items of its lists, `ConfigMapList` for one.
+/// Adds the `kind` and `apiVersion` that the API server omits from the items of its lists, such as `ConfigMapList`.
 fn inherit(list_kind: &str, api_version: Option<&Node>, item: &mut Node) {
     let Some(kind) = list_kind
         .strip_suffix("List")
@@ -143,7 +143,7 @@ fn inherit(list_kind: &str, api_version: Option<&Node>, item: &mut Node) {
     }
 }
 
-/// Checks what every object needs; whether all of it is there.
+/// Checks what every object needs, and returns whether all of it is there.
 pub(crate) fn check(object: &Object, report: &mut Report) -> bool {
     let mut problems = Vec::new();
     check_type(object, &mut problems);
@@ -236,7 +236,7 @@ fn check_name(object: &Object, problems: &mut Vec<Problem>) {
     let Some(name) = text(object, NAME, "the object has no name", problems) else {
         return;
     };
-    // The rule of all kinds (`path.ValidatePathSegmentName`): most have a stricter one, which the server knows.
+    // This is the rule for all kinds (`path.ValidatePathSegmentName`). Most have a stricter one, which the server knows.
     if matches!(name, "." | "..") || name.contains(['/', '%']) || name.len() > 253 {
         let problem = object.problem(
             format!("`{}` is no name of an object", shortened(name)),
@@ -259,7 +259,7 @@ fn check_namespace(object: &Object, problems: &mut Vec<Problem>) {
         problems.push(not_a_text(object, node, NAMESPACE));
         return;
     };
-    // RFC 1123 label, which Kubernetes demands of namespaces; the empty one is as good as none.
+    // Kubernetes requires an RFC 1123 label for namespaces. An empty one is as good as none.
     let well_formed = namespace.len() <= 63
         && !namespace.starts_with('-')
         && !namespace.ends_with('-')
@@ -275,7 +275,7 @@ fn check_namespace(object: &Object, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Labels and annotations are texts; a number or a boolean is the mistake that the server refuses most.
+/// Checks that labels or annotations are texts: a number or a boolean is the mistake that the server refuses most.
 fn check_texts(object: &Object, field: &str, problems: &mut Vec<Problem>) {
     let pointer = format!("/metadata/{field}");
     let Some(node) = object.node.at(&pointer).filter(|node| !node.is_null()) else {
@@ -298,7 +298,7 @@ fn check_texts(object: &Object, field: &str, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Gives the text of a field that must have one.
+/// Returns the text of a field that must have one.
 fn text<'a>(
     object: &'a Object,
     pointer: &str,
@@ -331,7 +331,7 @@ fn not_a_text(object: &Object, node: &Node, pointer: &str) -> Problem {
     }
 }
 
-/// A name as far as it fits into a message.
+/// Returns as much of a name as fits into a message.
 fn shortened(text: &str) -> String {
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -3,10 +3,10 @@
 use pintle_sdk::{Failure, Position, Problem};
 use pintle_yaml::{Mark, Stream};
 
-/// How many problems, and how many warnings, are told: enough to work with, not enough to drown in.
+/// The most problems, and the most warnings, that are reported: enough to work with, not enough to drown in.
 const MOST: usize = 100;
 
-/// Problems and warnings so far.
+/// The problems and warnings so far.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     problems: Vec<Problem>,
@@ -14,17 +14,17 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Notes what makes the folder unacceptable.
+    /// Records a problem, which makes the folder unacceptable.
     pub(crate) fn problem(&mut self, problem: Problem) {
         self.problems.push(problem);
     }
 
-    /// Notes what does not.
+    /// Records warnings, which do not make the folder unacceptable.
     pub(crate) fn warnings(&mut self, warnings: impl IntoIterator<Item = Problem>) {
         self.warnings.extend(warnings);
     }
 
-    /// Notes what reading a file found.
+    /// Records what reading a file found.
     pub(crate) fn stream(&mut self, file: &str, stream: &Stream) {
         self.problems.extend(stream.errors.iter().map(|error| {
             let problem = located(
@@ -49,12 +49,12 @@ impl Report {
         }));
     }
 
-    /// Whether nothing is wrong so far.
+    /// Returns whether nothing is wrong so far.
     pub(crate) fn is_clean(&self) -> bool {
         self.problems.is_empty()
     }
 
-    /// Gives the warnings, or refuses for all problems at once.
+    /// Returns the warnings, or a refusal with all problems at once.
     pub(crate) fn finish(self) -> Result<Vec<Problem>, Failure> {
         if self.problems.is_empty() {
             Ok(shorten(self.warnings, "warnings"))
@@ -73,12 +73,12 @@ fn located(problem: Problem, pointer: &str, file: &str, mark: Mark) -> Problem {
     }
 }
 
-/// Gives a place as the SDK writes it.
+/// Returns a position in the form of the SDK.
 pub(crate) fn position(file: &str, mark: Mark) -> Position {
     Position::new(file, mark.line, mark.column)
 }
 
-/// Sorts by place, those without one last, and cuts off.
+/// Sorts problems by position, those without one last, and cuts off the rest.
 fn shorten(mut problems: Vec<Problem>, what: &str) -> Vec<Problem> {
     problems.sort_by(|one, other| {
         let place = |problem: &Problem| (problem.position.is_none(), problem.position.clone());

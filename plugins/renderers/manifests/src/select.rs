@@ -1,4 +1,4 @@
-//! Which files are read.
+//! Selection of the files to read.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +8,10 @@ use crate::settings::{Settings, idle};
 
 const ENDINGS: [&str; 3] = [".yaml", ".yml", ".json"];
 
-/// The settings of an application: of this one, or of one in a folder below.
+/// The names of an application's settings: of this application, or of one in a folder below.
 const OWN: [&str; 2] = ["pintle.yaml", "pintle.yml"];
 
-/// Files of other tools, which turn the folder into something else than its manifests.
+/// Files of other tools, which make the folder something other than its manifests.
 const FOREIGN: [&str; 4] = [
     "Chart.yaml",
     "kustomization.yaml",
@@ -22,17 +22,17 @@ const FOREIGN: [&str; 4] = [
 /// The files of a folder.
 #[derive(Debug)]
 pub(crate) struct Selected {
-    /// To be read, sorted.
+    /// Files to read, sorted.
     pub(crate) files: Vec<String>,
-    /// Matched, and of another tool, sorted.
+    /// Files that match but belong to another tool, sorted.
     pub(crate) ignored: Vec<String>,
-    /// Matched, below the folder, and settings by their names, sorted.
+    /// Files below the folder that match but have the name of settings, sorted.
     pub(crate) nested: Vec<String>,
-    /// Warnings of patterns to exclude that exclude nothing.
+    /// Warnings about patterns in `exclude` that exclude nothing.
     pub(crate) idle: Vec<Problem>,
 }
 
-/// Patterns to exclude, and which of them matched something, by their index.
+/// The patterns of files to exclude, and the indices of those that have matched something.
 struct Exclusion<'a> {
     patterns: &'a [Glob],
     used: BTreeSet<usize>,
@@ -42,7 +42,7 @@ impl Exclusion<'_> {
     fn excludes(&mut self, path: &str) -> bool {
         let mut is_excluded = false;
         for (index, pattern) in self.patterns.iter().enumerate() {
-            // One that is used already, of a path that is excluded already, has nothing to add.
+            // A pattern that was used before, for a path that is already excluded, has nothing to add.
             let is_needed = !is_excluded || !self.used.contains(&index);
             if is_needed && pattern.matches(path) {
                 is_excluded = true;
@@ -69,7 +69,7 @@ impl Exclusion<'_> {
 pub(crate) enum Unselected {
     /// The folder cannot be searched.
     Unsearched(Problem),
-    /// None is there that would be read.
+    /// There are no files that would be read.
     Nothing(Problem),
 }
 
@@ -80,9 +80,10 @@ impl From<Unselected> for Failure {
     }
 }
 
-/// Whether the folder has manifests and is not another renderer's.
+/// Returns whether the folder has manifests and does not belong to another renderer.
 ///
-/// One that cannot be searched counts as if it had: this has no way to say what is wrong with it, and the rendering has.
+/// A folder that cannot be searched counts as one with manifests: this function cannot report what is wrong with it, but
+/// rendering can.
 pub(crate) fn detect(folder: &dyn Tree) -> bool {
     let is_foreign = FOREIGN.iter().any(|name| folder.stat(name).is_some());
     !is_foreign
@@ -92,7 +93,7 @@ pub(crate) fn detect(folder: &dyn Tree) -> bool {
         )
 }
 
-/// Finds the files to read; refuses if there are none.
+/// Finds the files to read, and refuses if there are none.
 pub(crate) fn select(settings: &Settings, folder: &dyn Tree) -> Result<Selected, Unselected> {
     let mut files = BTreeSet::new();
     let mut ignored = BTreeSet::new();
@@ -145,19 +146,19 @@ fn has_hidden_part(path: &str) -> bool {
     path.split('/').any(|part| part.starts_with('.'))
 }
 
-/// Warns of a file that another tool would have read.
+/// Returns the warning about a file that another tool would have read.
 pub(crate) fn ignored(path: &str) -> Problem {
     Problem::new(format!("`{path}` is not read; what it says is not applied"))
         .hint("use the renderer for it, or name it in `exclude` to silence this")
 }
 
-/// Warns of a file that is left out for its name, if it holds a manifest. The settings of an application below, which are what
-/// should have this name, are its own matter, also if they cannot be read.
+/// Returns the warning about a file that is left out because of its name, if it holds a manifest. The settings of an
+/// application below, which are what should have this name, are that application's own matter, even if they cannot be read.
 pub(crate) fn misnamed(path: &str, folder: &dyn Tree) -> Option<Problem> {
     let bytes = folder.read(path).ok()?;
     let text = String::from_utf8_lossy(&bytes);
     let has = |key: &str| text.lines().any(|line| line.starts_with(key));
-    // No settings have these fields.
+    // Settings never have these fields.
     (has("apiVersion:") && has("kind:")).then(|| {
         Problem::new(format!(
             "`{path}` holds a manifest and is not read: only the settings of an application have this name"
@@ -169,7 +170,7 @@ pub(crate) fn misnamed(path: &str, folder: &dyn Tree) -> Option<Problem> {
 fn unsearched(pattern: &str, error: ReadError) -> Problem {
     let problem = Problem::new(format!("cannot search for `{pattern}`: {error}"));
     match error {
-        // Of what is in the folder, the settings can only say where to look.
+        // Settings cannot change what is in the folder, only where to look.
         ReadError::TooMany(_) => problem.hint(
             "or search less of it: of `deploy/**/*.yaml` in `include` only the folder `deploy` is searched",
         ),

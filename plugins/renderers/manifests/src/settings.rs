@@ -65,12 +65,12 @@ pub enum Undefined {
 pub struct Variable(Value);
 
 impl Variable {
-    /// Gives the value: a string, a number or a boolean.
+    /// Returns the value: a string, a number or a boolean.
     pub fn value(&self) -> &Value {
         &self.0
     }
 
-    /// Gives the value as text.
+    /// Returns the value as text.
     pub fn text(&self) -> String {
         match &self.0 {
             Value::String(text) => text.clone(),
@@ -108,7 +108,7 @@ impl JsonSchema for Variable {
 }
 
 impl Settings {
-    /// Finds what the schema cannot say.
+    /// Finds problems that the schema cannot express.
     pub(crate) fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         if self.include.is_empty() {
@@ -146,7 +146,7 @@ impl Settings {
     }
 }
 
-/// Whether a pattern has a part that no path has: paths are those of files, from the application's folder.
+/// Returns whether a pattern has a part that no path has. Paths are those of files, relative to the application's folder.
 fn is_astray(pattern: &str) -> bool {
     pattern
         .split('/')
@@ -165,7 +165,8 @@ fn astray(pointer: String, pattern: &Glob) -> Problem {
     .hint(hint)
 }
 
-/// Says what is meant by a pattern that matches no path, unless it goes up, or names no more than the application's folder.
+/// Suggests what is meant by a pattern that matches no path, unless the pattern goes up, or names no more than the
+/// application's folder.
 fn meant(pattern: &str) -> Option<String> {
     let parts = pattern.split('/').filter(|part| !matches!(*part, "" | "."));
     let mut parts: Vec<&str> = parts.collect();
@@ -179,14 +180,14 @@ fn meant(pattern: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// Warns of a pattern that none of the files it is for matches, as the message says.
+/// Returns the warning about a pattern that matches none of its files, as the message says.
 pub(crate) fn idle(pointer: String, message: String) -> Problem {
     Problem::new(message)
         .pointer(pointer)
         .hint("patterns match whole paths: `test/**` is all that is in the folder `test`, `**/test/**` all that is in any folder of that name")
 }
 
-/// Whether a text can be a variable's name.
+/// Returns whether a text can be the name of a variable.
 pub(crate) fn is_name(text: &str) -> bool {
     !text.starts_with(|first: char| first.is_ascii_digit())
         && !text.is_empty()

@@ -1,8 +1,8 @@
-//! Values in place of `${name}`, in texts of objects that ask for it.
+//! Substitution of values for `${name}`, in texts of objects that ask for it.
 //!
-//! It works on the texts of the parsed object, never on the file: a value cannot change the structure, and a script
-//! in a `ConfigMap` that nobody meant is left alone. What is not exactly `${name}` or `${name:=default}` stays as it is,
-//! so that most of what shells and other templates write passes through even where values are asked for.
+//! It works on the texts of the parsed object, never on the file. So a value cannot change the structure, and a script in a
+//! `ConfigMap` that nobody meant is left alone. Anything that is not exactly `${name}` or `${name:=default}` stays as it is, so
+//! that most of what shells and other templates use passes through even where values are asked for.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ use crate::{
 /// The annotation by which an object asks for values, or declines them.
 const ANNOTATION: &str = "pintle.dev/substitute";
 
-/// Values to put in, and which of them were.
+/// The values to put in, and which of them have been used.
 pub(crate) struct Substitution<'a> {
     settings: &'a Substitute,
     used: BTreeSet<&'a str>,
@@ -35,7 +35,7 @@ enum Piece<'t> {
     },
 }
 
-/// Where a text is that misses a variable.
+/// The place of a text with an undefined variable.
 struct Missing {
     name: String,
     pointer: String,
@@ -43,7 +43,7 @@ struct Missing {
 }
 
 impl<'a> Substitution<'a> {
-    /// Starts with nothing used.
+    /// Creates a substitution with no values used.
     pub(crate) fn new(settings: &'a Substitute) -> Self {
         Self {
             settings,
@@ -85,7 +85,7 @@ impl<'a> Substitution<'a> {
                 .iter()
                 .any(|pattern| pattern.matches(&object.file))),
             Some(Some("enabled")) => Ok(true),
-            // What is no text is refused with the other annotations.
+            // A value that is not a text is refused along with the other annotations.
             Some(Some("disabled") | None) => Ok(false),
             Some(Some(_)) => Err(object.problem(
                 format!("the annotation `{ANNOTATION}` is neither `enabled` nor `disabled`"),
@@ -116,7 +116,7 @@ impl<'a> Substitution<'a> {
         }
     }
 
-    /// Gives what a text becomes; none if it stays.
+    /// Returns what a text becomes; `None` if it stays as it is.
     fn replace(
         &mut self,
         text: &str,
@@ -129,7 +129,7 @@ impl<'a> Substitution<'a> {
             return None;
         }
         let pieces = pieces(text);
-        // A value that is nothing but a variable, without quotes, has the variable's own type.
+        // A value without quotes that is nothing but a variable takes the variable's type.
         if let ([Piece::Variable { name, default, .. }], true) = (pieces.as_slice(), plain) {
             if let Some((key, variable)) = self.settings.variables.get_key_value(*name) {
                 self.used.insert(key);
@@ -173,7 +173,7 @@ impl<'a> Substitution<'a> {
         })
     }
 
-    /// Warns of patterns that none of the files that are read matches.
+    /// Returns warnings about patterns that match none of the files that are read.
     pub(crate) fn idle(&self, files: &[String]) -> Vec<Problem> {
         let all = self.settings.files.iter().enumerate();
         all.filter(|(_, pattern)| !files.iter().any(|file| pattern.matches(file)))
@@ -184,7 +184,7 @@ impl<'a> Substitution<'a> {
             .collect()
     }
 
-    /// Warns of variables that nothing asked for.
+    /// Returns warnings about variables that nothing asked for.
     pub(crate) fn unused(&self) -> Vec<Problem> {
         let variables = self
             .settings
@@ -204,7 +204,7 @@ impl<'a> Substitution<'a> {
     }
 }
 
-/// Gives the variable's value as a value of the document.
+/// Converts a variable's value to a value of the document.
 fn typed(value: &serde_json::Value) -> Value {
     match value {
         serde_json::Value::Bool(value) => Value::Bool(*value),
@@ -213,7 +213,7 @@ fn typed(value: &serde_json::Value) -> Value {
             text: text.clone(),
             plain: false,
         },
-        // `Variable` holds nothing else.
+        // A `Variable` holds nothing else.
         other => Value::String {
             text: other.to_string(),
             plain: false,
@@ -229,7 +229,7 @@ fn pieces(text: &str) -> Vec<Piece<'_>> {
     while let Some(at) = rest[start..].find('$').map(|at| start + at) {
         let tail = &rest[at..];
         if tail.starts_with("$${") {
-            // `$${` stands for `${`: the first `$` is dropped, the rest is no variable.
+            // `$${` stands for `${`: the first `$` is dropped, and the rest is not a variable.
             pieces.push(Piece::Text(&rest[..at]));
             rest = &rest[at + 1..];
             start = 2;
@@ -247,7 +247,7 @@ fn pieces(text: &str) -> Vec<Piece<'_>> {
     pieces
 }
 
-/// Reads `${name}` or `${name:=default}` at the beginning of the text, and its length.
+/// Reads `${name}` or `${name:=default}` at the beginning of the text, and returns it with its length.
 fn variable(text: &str) -> Option<(Piece<'_>, usize)> {
     let inside = text.strip_prefix("${")?;
     let end = inside.find('}')?;

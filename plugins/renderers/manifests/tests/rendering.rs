@@ -30,7 +30,7 @@ fn lines(problems: &[Problem]) -> String {
     lines.join("\n")
 }
 
-/// The problems of a refusal, a line each.
+/// Returns the problems of a refusal, one per line.
 fn refusal(tree: &MemoryTree, with: &Value) -> String {
     match try_render(tree, with) {
         Err(Failure::Refused(problems)) => lines(&problems),
@@ -38,7 +38,7 @@ fn refusal(tree: &MemoryTree, with: &Value) -> String {
     }
 }
 
-/// The refusal of one file.
+/// Returns the refusal of one file.
 fn refused(content: &str) -> String {
     refusal(&MemoryTree::new().file("a.yaml", content), &json!({}))
 }
@@ -100,7 +100,7 @@ fn reads_every_file_below_the_folder() {
             .all(|object| object.hook.is_none() && !object.keep)
     );
     assert_eq!(rendering.warnings, []);
-    // No more was read than is needed.
+    // No more was read than needed.
     assert_eq!(
         tree.reads(),
         [
@@ -193,7 +193,7 @@ fn the_folder_is_detected() {
     assert!(!detect(&["kustomization.yaml", "a.yaml"]));
 }
 
-/// A folder of more than the host searches.
+/// A folder with more than the host searches.
 struct Endless;
 
 impl Tree for Endless {
@@ -265,7 +265,7 @@ fn lists_are_opened() {
         "a.yaml:11:5"
     );
 
-    // A kind that merely ends in List is an object.
+    // A kind that merely ends in `List` is an object.
     let kind =
         "apiVersion: example.com/v1\nkind: AllowList\nmetadata: {name: x}\nspec: {items: []}\n";
     assert_eq!(
@@ -369,7 +369,7 @@ fn one_identity_twice_is_refused() {
     assert_eq!(render(&tree, &json!({})).objects.len(), 3);
 }
 
-/// A hook of events.
+/// Returns a hook for some events.
 fn migrate(events: &str) -> String {
     format!(
         "{}  annotations: {{helm.sh/hook: '{events}'}}\n",
@@ -559,7 +559,7 @@ proptest! {
         let _ = try_render(&MemoryTree::new().file("a.yaml", text), &with);
     }
 
-    /// A folder is a set: the order in which its files are listed, and the order of keys, change nothing.
+    /// A folder is a set: neither the order in which its files are listed nor the order of keys makes a difference.
     #[test]
     fn the_order_of_files_changes_nothing(order in Just((0..8).collect::<Vec<usize>>()).prop_shuffle()) {
         let tree = |order: &[usize]| order.iter().fold(MemoryTree::new(), |tree, index| {

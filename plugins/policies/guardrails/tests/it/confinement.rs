@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{container, findings, judged, pod, short};
 
-/// The rules broken by a container with such a security context.
+/// Returns the rules broken by a container with this security context.
 fn of_container(context: &Value) -> Vec<String> {
     short(
         &MemoryPlan::new().create(container(&json!({"securityContext": context}))),

@@ -1,4 +1,4 @@
-//! What is deleted.
+//! Rules about what is deleted.
 
 use pintle_sdk::{HookEvent, testing::MemoryPlan};
 use serde_json::json;
@@ -37,7 +37,7 @@ fn deletions_are_watched() {
     };
     assert_eq!(findings(&many(20), &json!({})), []);
     insta::assert_snapshot!(judged(&many(21), &json!({})), @"deny too-many-deletions [] the plan deletes 21 objects, more than the limit of 20 (if that is meant, raise `deletions.limit` for this change, or make it in several)");
-    // Whatever an object that goes away holds is no matter.
+    // What a deleted object holds does not matter.
     assert_eq!(
         findings(&MemoryPlan::new().delete(image("nginx")), &json!({})),
         []
@@ -57,7 +57,7 @@ fn a_hook_that_runs_again_deletes_nothing_but_data() {
     assert_eq!(findings(&run_again("v1", "Pod"), &none), []);
     insta::assert_snapshot!(judged(&run_again("v1", "PersistentVolumeClaim"), &none), @"deny deletion-of-kind [v1 PersistentVolumeClaim shop/migrate] a PersistentVolumeClaim is deleted before it is made again as a hook, with all that it holds (let it be no hook, so that it stays from one release to the next, or except it)");
 
-    // A Job that is no hook is deleted as anything else is.
+    // A Job that is not a hook is deleted like anything else.
     let job = object("batch/v1", "Job", "migrate");
     insta::assert_snapshot!(judged(&MemoryPlan::new().replace(job.clone(), job), &none), @"
     deny deletion-of-kind [batch/v1 Job shop/migrate] a Job is deleted and made again, with all that it holds (undo the change of the field that cannot be changed in place, or except it)

@@ -34,7 +34,7 @@ fn labels_are_required() {
         judge(json!({"team": "core-db", "example.com/tier": "1"})),
         ""
     );
-    // Other kinds need none.
+    // Other kinds need no labels.
     assert_eq!(
         findings(
             &MemoryPlan::new().create(object("v1", "ConfigMap", "x")),

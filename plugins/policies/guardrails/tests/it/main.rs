@@ -47,7 +47,7 @@ fn judged(plan: &MemoryPlan, with: &Value) -> String {
     lines.join("\n")
 }
 
-/// Severity and rule of each finding: `deny host-path`.
+/// Returns the severity and rule of each finding: `deny host-path`.
 fn short(plan: &MemoryPlan, with: &Value) -> Vec<String> {
     findings(plan, with)
         .iter()
@@ -65,7 +65,7 @@ fn pod(spec: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "shop"}, "spec": spec})
 }
 
-/// A pod with one container that has these fields more.
+/// Returns a pod with one container that has these additional fields.
 fn container(more: &Value) -> Value {
     let mut container = json!({"name": "app", "image": "ghcr.io/acme/web:1.2.3"});
     container

@@ -48,7 +48,7 @@ fn every_kind_with_pods_is_looked_into() {
         let images: Vec<Value> = found.iter().map(at).collect();
         assert_eq!(images, ["a", "b", "c", "d"], "{}", made["kind"]);
     }
-    // The same kind of another group is none of them.
+    // The kind of the same name in another group is a different one.
     let other = with("example.com/v1", "Deployment", &usual);
     assert_eq!(findings(&MemoryPlan::new().create(other), &json!({})), []);
 }
@@ -92,7 +92,7 @@ fn pods_keep_off_the_host() {
         container(&json!({"securityContext": {"capabilities": {"add": ["net_admin", "CHOWN"]}}}));
     let with = json!({"pods": {"capabilities": ["CAP_NET_ADMIN"]}});
     insta::assert_snapshot!(judged(&MemoryPlan::new().create(adding), &with), @"deny capability-added [v1 Pod shop/web] /spec/containers/0/securityContext/capabilities/add/1: the container `app` adds the capability `CHOWN` (remove it; `pods.capabilities` lists those that may be added)");
-    // Fields that are there and say no.
+    // Fields that are set, but do not ask for anything.
     let harmless = pod(&json!({
         "hostNetwork": false, "hostPID": null, "volumes": [{"name": "a", "hostPath": null}],
         "containers": [
@@ -165,13 +165,13 @@ fn a_path_is_what_it_says_or_matches_no_pattern() {
     ] {
         assert!(!is_allowed(path), "{path}");
     }
-    // The whole host may be allowed, by a pattern that says so.
+    // The whole host may be allowed by a pattern that says so.
     let root = pod(&json!({"volumes": [{"name": "a", "hostPath": {"path": "/"}}]}));
     let with = json!({"pods": {"hostPaths": ["/"]}});
     assert_eq!(findings(&MemoryPlan::new().create(root), &with), []);
 }
 
-/// An object that holds pods where the settings say so.
+/// Returns an object that holds pods where the settings say so.
 fn pipeline(spec: Value) -> Value {
     let mut made = object("example.com/v1", "Pipeline", "x");
     made["spec"] = spec;
@@ -243,12 +243,12 @@ fn a_pointer_that_leads_nowhere_is_told() {
     };
     let tasks = json!({"tasks": [{"template": template("nginx:1")}]});
     insta::assert_snapshot!(judge(tasks.clone(), &["/spec/template", "/spec/tasks/*"]), @"warn pod-template-missing [example.com/v1 Pipeline shop/x] no pod template is at `/spec/template` or `/spec/tasks/*`: its pods are not looked at (let a pointer of `pods.templates` lead to what holds the `metadata` and `spec` of its pods)");
-    // One that leads somewhere is enough: versions of a kind differ.
+    // It is enough that one pointer leads somewhere, as versions of a kind differ.
     assert_eq!(
         judge(tasks, &["/spec/template", "/spec/tasks/*/template"]),
         ""
     );
-    // Other kinds hold none.
+    // Other kinds hold no pods.
     let other = MemoryPlan::new().create(object("v1", "ConfigMap", "x"));
     assert_eq!(findings(&other, &templates(&["/spec/template"])), []);
 }

@@ -1,4 +1,4 @@
-//! What holds for every object and every plan.
+//! Properties of every object and every plan.
 
 use pintle_sdk::testing::MemoryPlan;
 use proptest::prelude::*;
@@ -63,7 +63,7 @@ proptest! {
         let _ = findings(&MemoryPlan::new().create(image(&text)), &json!({"images": {"registries": ["a.io/**"]}}));
     }
 
-    /// Whatever the order of the changes: the same findings.
+    /// Whatever the order of the changes, the findings are the same.
     #[test]
     fn the_order_of_changes_changes_nothing(order in Just((0..6).collect::<Vec<usize>>()).prop_shuffle()) {
         let made = |index: usize| {

@@ -1,4 +1,4 @@
-//! What settings are refused.
+//! Settings that are refused.
 
 use pintle_policy_guardrails::Guardrails;
 use pintle_sdk::{Problem, testing::settings};

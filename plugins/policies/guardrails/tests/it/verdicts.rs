@@ -1,4 +1,4 @@
-//! What a violation weighs: severities, exceptions, and what the cluster already has.
+//! How severe a violation is: severities, exceptions, and what the cluster already has.
 
 use pintle_sdk::{Position, testing::MemoryPlan};
 use serde_json::{Value, json};
@@ -65,7 +65,7 @@ fn exceptions_make_findings_informative() {
         with(json!({"rules": ["host-path"], "names": ["exporter"]})),
         untouched
     );
-    // What is about the pod is about no container.
+    // A violation of the pod is not about any container.
     assert_eq!(
         with(json!({"rules": ["host-path"], "containers": ["*"]})),
         untouched
@@ -100,7 +100,7 @@ fn what_the_cluster_has_already_blocks_nothing() {
     assert_eq!(update(&scaled, json!({})), ["warn image-tag-missing"]);
     let replace = MemoryPlan::new().replace(old.clone(), scaled.clone());
     assert_eq!(short(&replace, &json!({})), ["warn image-tag-missing"]);
-    // Another image without a tag is a new violation, and so is the same one in a further container.
+    // Another image without a tag is a new violation, and so is the same image in an additional container.
     assert_eq!(
         update(&image("httpd"), json!({})),
         ["deny image-tag-missing"]
@@ -114,7 +114,7 @@ fn what_the_cluster_has_already_blocks_nothing() {
         update(&further, json!({})),
         ["deny image-tag-missing", "warn image-tag-missing"]
     );
-    // Unless it is to be judged as a new one. What is less than a warning stays so.
+    // Unless existing violations are to be judged like new ones. Anything below a warning stays below.
     assert_eq!(
         unchanged(json!({"existing": "deny"})),
         ["deny image-tag-missing"]
