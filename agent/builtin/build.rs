@@ -7,7 +7,7 @@ use std::{env, fs};
 
 use pintle_guests::{Artifact, Guest};
 
-/// Name, kind and package of each.
+/// The name, kind and package of each plugin.
 const PLUGINS: [(&str, &str, &str); 6] = [
     ("manifests", "Renderer", "pintle-renderer-manifests"),
     ("helm", "Renderer", "pintle-renderer-helm"),
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         Err(error) => {
             let mut cause: Option<&dyn std::error::Error> = Some(&*error);
             while let Some(error) = cause {
-                // One directive a line: Cargo shows each as an error of this package.
+                // Each line gets a directive of its own: Cargo shows each as an error of this package.
                 for line in error.to_string().lines() {
                     println!("cargo::error={line}");
                 }
@@ -58,7 +58,7 @@ fn list(artifacts: &[Artifact]) -> Result<String, Box<dyn std::error::Error>> {
     Ok(list)
 }
 
-/// Reads `sha256:…`, so that nobody has to digest megabytes at each start.
+/// Parses `sha256:…` at build time, so that nothing has to digest megabytes at each start.
 fn bytes(digest: &str) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
     let digits = digest
         .strip_prefix("sha256:")

@@ -1,7 +1,7 @@
 //! The first-party plugins as components, built into the binary.
 //!
-//! They are components like any other, with nothing that another plugin could not have: the host loads these bytes as it
-//! loads what a registry gives. The build makes them from `plugins/`.
+//! They are components like any other, with nothing that another plugin could not have: the host loads these bytes the way it
+//! loads what a registry returns. The build makes them from `plugins/`.
 #![deny(missing_docs)]
 
 use pintle_core::digest::Digest;
@@ -14,9 +14,9 @@ pub struct Component {
     pub name: &'static str,
     /// The plugin's kind.
     pub kind: Kind,
-    /// The component.
+    /// The bytes of the component.
     pub bytes: &'static [u8],
-    /// SHA-256 of the component.
+    /// The SHA-256 digest of the component.
     pub digest: Digest,
 }
 
@@ -33,7 +33,7 @@ impl Component {
 
 static COMPONENTS: &[Component] = &include!(concat!(env!("OUT_DIR"), "/components.rs"));
 
-/// All first-party plugins, in the order of the pipeline.
+/// Returns all first-party plugins, in the order of the pipeline.
 pub fn components() -> &'static [Component] {
     COMPONENTS
 }

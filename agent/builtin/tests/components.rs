@@ -70,7 +70,7 @@ fn none_holds_a_path_of_this_machine() {
     }
 }
 
-/// The most bytes that a component may have: the engine of charts comes with two hundred functions.
+/// Returns the most bytes that a component may have: the chart engine comes with two hundred functions.
 fn limit(name: &str) -> usize {
     if name == "helm" { 3_000_000 } else { 1_000_000 }
 }

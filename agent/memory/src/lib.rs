@@ -1,13 +1,13 @@
-//! `memcpy` and `memmove` of the static program.
+//! `memcpy` and `memmove` for the static program.
 //!
-//! musl's copy with `rep movsq`, and up to seven single bytes before and after it, whatever the length. That costs tens of
-//! cycles to begin with, and nearly all copies are a few bytes of text: a fifth of the time of a render went there
-//! (docs/decisions/0023-copying-memory.md). A program that uses this crate takes these functions instead, its C code too:
-//! the linker looks into the C library only for what is not there yet.
+//! musl's versions copy with `rep movsq`, and up to seven single bytes before and after it, whatever the length. That has a
+//! startup cost of tens of cycles, and nearly all copies are a few bytes of text: a fifth of the time of a render was spent
+//! there (docs/decisions/0023-copying-memory.md). A program that uses this crate uses these functions instead, and so does its
+//! C code: the linker searches the C library only for what it has not found yet.
 //!
-//! Only for `x86_64`: for other architectures musl has functions of another make.
+//! They are only for `x86_64`: for other architectures musl has functions of another design.
 #![cfg_attr(not(test), no_std)]
-// The compiler must not recognise a copy in what a copy is made of, and call it.
+// The compiler must not recognise a copy inside the implementation of a copy, and call that.
 #![no_builtins]
 #![cfg(target_arch = "x86_64")]
 #![expect(
@@ -25,18 +25,18 @@ use core::{
     ptr,
 };
 
-/// What one step of a loop copies: four registers.
+/// The amount that one step of a loop copies: four registers.
 type Step = Pair<Pair<__m128i>>;
 const STEP: usize = size_of::<Step>();
 
-/// Copies `len` bytes, which may overlap.
+/// Copies `len` bytes. Source and destination may overlap.
 ///
 /// # Safety
 ///
 /// `from` must be valid for reads, and `to` for writes, of `len` bytes.
 #[inline(always)]
 pub unsafe fn copy(to: *mut u8, from: *const u8, len: usize) {
-    // SAFETY: each arm reads and writes within `len` bytes, and up to 128 of them all is read before anything is written.
+    // SAFETY: each arm reads and writes within `len` bytes. For up to 128 bytes, everything is read before anything is written.
     unsafe {
         match len {
             0 => {}
@@ -53,7 +53,7 @@ pub unsafe fn copy(to: *mut u8, from: *const u8, len: usize) {
     }
 }
 
-/// What is copied at once, through registers.
+/// A block that is copied at once, through registers.
 trait Block: Copy {
     unsafe fn read(from: *const u8) -> Self;
     unsafe fn write(self, to: *mut u8);
@@ -92,7 +92,8 @@ impl Block for __m128i {
     }
 }
 
-/// Two blocks, one after the other. Not an array: what the library does with one is no part of this crate's functions.
+/// Two blocks, one after the other. This is not an array, because what the library does with arrays is not part of this crate's
+/// functions.
 #[derive(Clone, Copy)]
 struct Pair<B>(B, B);
 
@@ -113,7 +114,7 @@ impl<B: Block> Block for Pair<B> {
     }
 }
 
-/// Copies what has between one and two blocks: the first and the last, which overlap unless it is two.
+/// Copies a length between one and two blocks: the first block and the last, which overlap unless the length is exactly two.
 #[inline(always)]
 unsafe fn ends<B: Block>(to: *mut u8, from: *const u8, len: usize) {
     let last = len - size_of::<B>();
@@ -125,7 +126,7 @@ unsafe fn ends<B: Block>(to: *mut u8, from: *const u8, len: usize) {
     }
 }
 
-/// Copies more than a step from the start on. What overlaps must come before where it came from.
+/// Copies more than a step, from the start. If the ranges overlap, the destination must come before the source.
 #[inline(always)]
 unsafe fn forward(to: *mut u8, from: *const u8, len: usize) {
     // SAFETY: each block is within the length. The last one is read before anything is written over it.
@@ -141,7 +142,7 @@ unsafe fn forward(to: *mut u8, from: *const u8, len: usize) {
     }
 }
 
-/// Copies more than a step from the end on. What overlaps must come after where it came from.
+/// Copies more than a step, from the end. If the ranges overlap, the destination must come after the source.
 #[inline(always)]
 unsafe fn backward(to: *mut u8, from: *const u8, len: usize) {
     // SAFETY: each block is within the length. The first one is read before anything is written over it.
@@ -160,14 +161,14 @@ unsafe fn backward(to: *mut u8, from: *const u8, len: usize) {
 mod symbols {
     #[unsafe(no_mangle)]
     unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
-        // SAFETY: the caller's promise is the same.
+        // SAFETY: the caller makes the same promise.
         unsafe { super::copy(to, from, len) };
         to
     }
 
     #[unsafe(no_mangle)]
     unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
-        // SAFETY: the caller's promise is the same.
+        // SAFETY: the caller makes the same promise.
         unsafe { super::copy(to, from, len) };
         to
     }
@@ -177,12 +178,12 @@ mod symbols {
 mod tests {
     use super::*;
 
-    /// More than the longest length that is looked at, and so that neighbours differ however far they are moved.
+    /// Returns bytes in which neighbours differ, however far they are moved.
     fn bytes(len: usize) -> Vec<u8> {
         (0..251).cycle().take(len).collect()
     }
 
-    /// Every length through all arms and several rounds of the loops, and some far above.
+    /// Returns every length that takes all arms and several rounds of the loops, and some far above.
     fn lengths() -> impl Iterator<Item = usize> {
         (0..400).chain([2048, 4096, 5003])
     }
@@ -193,7 +194,7 @@ mod tests {
         for len in lengths() {
             for (start, target) in [(0, 0), (1, 0), (0, 1), (3, 7), (9, 2), (15, 8)] {
                 let mut to = vec![255; len + 32];
-                // SAFETY: both have room for the length behind their start.
+                // SAFETY: both have room for the length after their start.
                 unsafe { copy(to[target..].as_mut_ptr(), from[start..].as_ptr(), len) };
                 assert_eq!(to[target..][..len], from[start..][..len], "{len} bytes");
                 let around = to[..target].iter().chain(&to[target + len..]);
