@@ -1,4 +1,4 @@
-//! How a registry asks for credentials, and the tokens that its token service gives out.
+//! How a registry asks for credentials, and the tokens that its token service issues.
 //!
 //! The protocol is that of <https://distribution.github.io/distribution/spec/auth/token/> and, for identity tokens,
 //! <https://distribution.github.io/distribution/spec/auth/oauth/>.
@@ -27,20 +27,20 @@ use crate::{
     transport::{Outgoing, host_of},
 };
 
-/// Largest answer of a token service, in bytes.
+/// The size of the largest response of a token service, in bytes.
 const MAX_TOKEN: u64 = 256 << 10;
-/// How long a token is good when its service does not say, by the specification.
+/// How long a token is valid if its service does not say, by the specification.
 const DEFAULT_LIFE: Duration = Duration::from_mins(1);
-/// How long a token is kept at most.
+/// The longest time that a token is kept.
 const MAX_LIFE: Duration = Duration::from_hours(1);
-/// A token is not used any more this long before its end, so that it does not end on the way.
+/// How long before its end a token is no longer used, so that it does not expire in flight.
 const MARGIN: Duration = Duration::from_secs(10);
-/// Most tokens that are kept.
+/// The most tokens that are kept.
 const MAX_TOKENS: usize = 256;
-/// Most actions of a challenge that are looked at.
+/// The most actions of a challenge that are looked at.
 const MAX_ACTIONS: usize = 16;
 
-/// What is to be done with a repository.
+/// The kind of access to a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Access {
     Pull,
@@ -55,7 +55,7 @@ impl Access {
         }
     }
 
-    /// Returns what is done, for an error: it stands before the repository.
+    /// Returns the action in words for an error, where it precedes the repository.
     pub(crate) const fn words(self) -> &'static str {
         match self {
             Self::Pull => "pull from",
@@ -64,7 +64,7 @@ impl Access {
     }
 }
 
-/// What an `Authorization` header is good for, and for whom.
+/// What an `Authorization` header is valid for, and for whom.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct TokenKey {
     pub(crate) registry: String,
@@ -73,7 +73,7 @@ pub(crate) struct TokenKey {
     pub(crate) credentials: Digest,
 }
 
-/// `Authorization` headers that worked, until they end.
+/// `Authorization` headers that worked, until they expire.
 #[derive(Debug, Default)]
 pub(crate) struct TokenCache(Mutex<HashMap<TokenKey, (HeaderValue, Instant)>>);
 
@@ -87,7 +87,7 @@ impl TokenCache {
     fn put(&self, key: TokenKey, header: HeaderValue, life: Duration) {
         let mut tokens = self.lock();
         if tokens.len() >= MAX_TOKENS {
-            // They are easily asked for again, so which of them go does not matter.
+            // Tokens are easily asked for again, so it does not matter which of them go.
             tokens.clear();
         }
         let life = life.min(MAX_LIFE).saturating_sub(MARGIN);
@@ -95,12 +95,12 @@ impl TokenCache {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<TokenKey, (HeaderValue, Instant)>> {
-        // A map is whole whatever happened to whoever held it.
+        // A map is whole whatever happened to the holder of its lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// How a registry asks.
+/// How a registry asks for credentials.
 #[derive(Debug, PartialEq, Eq)]
 enum Challenge {
     Basic,
@@ -111,14 +111,14 @@ enum Challenge {
     },
 }
 
-/// What a registry that asked is shown.
+/// The answer to a registry that asked for credentials.
 pub(crate) struct Granted {
     pub(crate) header: HeaderValue,
-    /// Whether it is a token that was given out for it just now: its service took the credentials.
+    /// Whether it is a token that was issued for this just now, so that its service accepted the credentials.
     pub(crate) is_token: bool,
 }
 
-/// Reads how a registry asks, the safer way first where it offers several.
+/// Reads how a registry asks, preferring the safer way if it offers several.
 fn challenge(headers: &HeaderMap) -> Option<Challenge> {
     let mut basic = None;
     for challenge in challenges(headers) {
@@ -137,11 +137,12 @@ fn challenge(headers: &HeaderMap) -> Option<Challenge> {
     basic
 }
 
-/// Returns what a token is to be good for: what is to be done, and what the registry asks for beside it. Some have a right of its
-/// own for lists of tags. As all of it is asked for together, a token for a list does for what comes after it too.
+/// Returns the scope of a token: the access that is needed, and what the registry asks for beside it. Some registries have a
+/// separate permission for lists of tags. Since everything is asked for together, a token for a list also serves what comes
+/// after it.
 ///
-/// Registries also name other repositories, or none, which does not count; and nobody asks to push or to delete because they
-/// say so.
+/// Registries also name other repositories, or none; such scopes are ignored. And nobody asks to push or to delete because a
+/// registry says so.
 fn scope(repository: &str, access: Access, asked: &str) -> String {
     let mut actions: Vec<_> = access.actions().split(',').collect();
     let ours = asked.split_ascii_whitespace().filter_map(|scope| {
@@ -162,7 +163,7 @@ fn scope(repository: &str, access: Access, asked: &str) -> String {
     format!("repository:{repository}:{}", actions.join(","))
 }
 
-/// Says whether a registry takes what it was shown, and misses a right (RFC 6750, section 3.1).
+/// Returns whether a registry accepts what it was shown, but a permission is missing (RFC 6750, section 3.1).
 pub(crate) fn misses_a_right(headers: &HeaderMap) -> bool {
     challenges(headers).any(|challenge| {
         parameter(&challenge, "error").is_some_and(|error| error == "insufficient_scope")
@@ -185,23 +186,23 @@ fn parameter(challenge: &ChallengeRef<'_>, name: &str) -> Option<String> {
     found.map(|(_, value)| value.to_unescaped())
 }
 
-/// What a token service answers. Older ones say `token`, those that follow OAuth 2 `access_token`.
+/// The response of a token service. Older services write `token`, and those that follow OAuth 2 `access_token`.
 #[derive(Deserialize)]
 struct Answer {
     token: Option<String>,
     access_token: Option<String>,
-    /// A number of seconds, which some write as a text.
+    /// A number of seconds, which some services write as a text.
     expires_in: Option<serde_json::Value>,
 }
 
 impl Session<'_> {
-    /// Answers a registry that asked for credentials. `None`: there is nothing that it could be shown.
+    /// Answers a registry that asked for credentials. Returns `None` if there is nothing that it could be shown.
     pub(crate) async fn authorize(&self, headers: &HeaderMap) -> Result<Option<Granted>, Cause> {
         let (header, life, is_token) = match (challenge(headers), self.credentials) {
             (Some(Challenge::Basic), Credentials::Basic { username, password }) => {
                 (basic(username, password.expose()), MAX_LIFE, false)
             }
-            // A token that was given as it is has been shown already.
+            // A token that is shown as given has been shown already.
             (None | Some(Challenge::Basic), _) | (_, Credentials::Bearer(_)) => return Ok(None),
             (
                 Some(Challenge::Bearer {
@@ -263,7 +264,7 @@ impl Session<'_> {
             url.query_pairs_mut().extend_pairs(parameters);
             Outgoing::new(Method::GET, url)
         };
-        // A redirect of it would carry credentials along, so it is an error like any other status.
+        // A redirect of this request would carry credentials along, so it is an error like any other status.
         let response = self
             .transport
             .send(&outgoing, authorization.as_ref())
@@ -288,7 +289,7 @@ fn read_token(bytes: &[u8]) -> Result<(HeaderValue, Duration), Cause> {
         part: Part::Token,
         reason: reason.to_owned(),
     };
-    // The parser's words may quote the token, so they are not passed on.
+    // The parser's message may quote the token, so it is not passed on.
     let answer: Answer =
         serde_json::from_slice(bytes).map_err(|_| malformed("it is not in JSON with `token`"))?;
     let token = answer
@@ -305,7 +306,7 @@ fn read_token(bytes: &[u8]) -> Result<(HeaderValue, Duration), Cause> {
     Ok((header, life.map_or(DEFAULT_LIFE, Duration::from_secs)))
 }
 
-/// Is the header for a token that is shown as it is. `None`: it cannot be in a header.
+/// Returns the header for a token that is shown as it is; `None` if the token cannot be in a header.
 pub(crate) fn bearer(token: &str) -> Option<HeaderValue> {
     let mut header = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
     header.set_sensitive(true);

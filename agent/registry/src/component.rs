@@ -1,4 +1,4 @@
-//! What a component says of itself: its imports, its exports, and which kinds of plugin they make it.
+//! What a component says about itself: its imports, its exports, and the kinds of plugin that these make it.
 
 use std::io::Read;
 
@@ -10,11 +10,11 @@ use wit_parser::decoding::DecodedWasm;
 
 /// `\0asm` (WebAssembly core specification, section 5.5.16).
 const MAGIC: [u8; 4] = *b"\0asm";
-/// Version and layer of a core module.
+/// The version and layer of a core module.
 const MODULE: [u8; 4] = [1, 0, 0, 0];
-/// Second half of a component's preamble: its layer (component model, `Binary.md`). The first is a version.
+/// The second half of a component's preamble: its layer (component model, `Binary.md`). The first half is a version.
 const COMPONENT_LAYER: [u8; 2] = [1, 0];
-/// Most names that are taken from one component: far above any real one.
+/// The most names that are read from one component, which is far above any real one.
 const MAX_NAMES: usize = 10_000;
 
 /// Why bytes are not a component.
@@ -33,24 +33,24 @@ pub enum ComponentError {
     /// They are a WIT package in binary form, which holds types and no code.
     #[error("it is a WIT package without code, not a component")]
     WitPackage,
-    /// They start like a component and go on otherwise.
+    /// They start like a component, but continue differently.
     #[error("the component is damaged: {0}")]
     Damaged(String),
-    /// Its types cannot be shown.
+    /// The component's types cannot be shown.
     #[error("the component's WIT cannot be worked out: {0}")]
     Undecodable(String),
 }
 
-/// One of the interfaces by which the host calls a plugin.
+/// An interface through which the host calls a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PluginInterface {
     /// The kind of plugin.
     pub kind: Kind,
-    /// Version of the WIT package, such as `1.0.0`.
+    /// The version of the WIT package, such as `1.0.0`.
     pub version: String,
 }
 
-/// Names of what a component imports and exports, in its own order.
+/// The names of what a component imports and exports, in the component's order.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Interface {
     /// What it needs: `pintle:types/tree@1.0.0`.
@@ -88,7 +88,7 @@ impl Interface {
         Ok(interface)
     }
 
-    /// Returns the plugin interfaces among the exports: none for a component that is no plugin.
+    /// Returns the plugin interfaces among the exports; none for a component that is not a plugin.
     pub fn plugins(&self) -> Vec<PluginInterface> {
         self.exports
             .iter()
@@ -99,7 +99,7 @@ impl Interface {
 
 /// Prints a component's interface with all its types, as WIT.
 ///
-/// Runs a decoder over types that somebody else wrote: call it where a panic of it is caught, such as in a task.
+/// This runs a decoder on types that somebody else wrote. Call it where its panics are caught, such as in a task.
 pub fn wit(component: &[u8]) -> Result<String, ComponentError> {
     check_preamble(component)?;
     let undecodable =
@@ -124,7 +124,7 @@ pub fn wit(component: &[u8]) -> Result<String, ComponentError> {
     Ok(printer.output.to_string())
 }
 
-/// `pintle:KIND/KIND@VERSION`
+/// Parses `pintle:KIND/KIND@VERSION`.
 fn plugin(export: &str) -> Option<PluginInterface> {
     let (name, version) = export.split_once('@')?;
     let (package, interface) = name.strip_prefix("pintle:")?.split_once('/')?;
@@ -145,7 +145,7 @@ fn push(names: &mut Vec<String>, name: &str) -> Result<(), ComponentError> {
     Ok(())
 }
 
-/// Says from its first eight bytes whether this is a component at all.
+/// Checks by the first eight bytes whether this is a component at all.
 pub(crate) fn check_preamble(mut bytes: &[u8]) -> Result<(), ComponentError> {
     let start: Vec<String> = bytes.iter().take(4).map(|b| format!("{b:02x}")).collect();
     let (mut magic, mut version) = ([0; 4], [0; 4]);

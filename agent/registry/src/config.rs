@@ -8,32 +8,32 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::component::Interface;
 
-/// Creation time in the config when none is given: the layout requires one, and a fixed one keeps digests reproducible.
+/// The creation time in the config if none is given. The layout requires one, and a fixed one keeps digests reproducible.
 const EPOCH: &str = "1970-01-01T00:00:00Z";
 
-/// What a component imports and exports, repeated in the config so that it can be read without the component.
+/// The imports and exports of a component, repeated in the config so that they can be read without the component.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ComponentMetadata {
-    /// Names of the exports.
+    /// The names of the exports.
     #[serde(default, deserialize_with = "null_is_default")]
     pub exports: Vec<String>,
-    /// Names of the imports.
+    /// The names of the imports.
     #[serde(default, deserialize_with = "null_is_default")]
     pub imports: Vec<String>,
-    /// The world that it is meant for.
+    /// The world that the component is meant for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
 }
 
-/// The config of a Wasm OCI artifact. It is what the publisher says; what counts is what the component holds.
+/// The config of a Wasm OCI artifact. It is what the publisher claims; what counts is what the component holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WasmConfig {
-    /// When it was made (RFC 3339); 1970 where the publisher wanted a reproducible digest.
+    /// When the component was made (RFC 3339); 1970 if the publisher wanted a reproducible digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
-    /// Who made it.
+    /// Who made the component.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
     /// `wasm`.
@@ -42,7 +42,7 @@ pub struct WasmConfig {
     /// `wasip2` for components, whether or not they use WASI; `wasip1` for core modules.
     #[serde(default)]
     pub os: String,
-    /// Digests of the layers, in the manifest's order.
+    /// The digests of the layers, in the manifest's order.
     #[serde(default, deserialize_with = "null_is_default")]
     pub layer_digests: Vec<Digest>,
     /// What the component imports and exports.
@@ -73,7 +73,7 @@ impl WasmConfig {
     }
 }
 
-/// Some tools write `null` for an empty list.
+/// Reads `null` as the default value, because some tools write it for an empty list.
 fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {

@@ -1,4 +1,4 @@
-//! Credentials: what a registry is shown, and where that comes from.
+//! Credentials: what a registry is shown, and where they come from.
 
 mod docker_config;
 mod helper;
@@ -28,7 +28,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// Returns the text, to be sent to whom it is for and nobody else.
+    /// Returns the text, to be sent to the party that it is for and nobody else.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -40,27 +40,27 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What a registry is shown.
+/// The credentials that a registry is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Credentials {
-    /// Nothing.
+    /// No credentials.
     #[default]
     Anonymous,
     /// A user name and a password, for the registry itself or for its token service.
     Basic {
-        /// User name.
+        /// The user name.
         username: String,
-        /// Password, or an access token in its place.
+        /// The password, or an access token in its place.
         password: Secret,
     },
-    /// A token that the registry takes as it is.
+    /// A token that the registry accepts as it is.
     Bearer(Secret),
-    /// A long-lived token that the registry's token service changes into short-lived ones (OAuth 2 refresh token).
+    /// A long-lived token that the registry's token service exchanges for short-lived ones (OAuth 2 refresh token).
     Identity(Secret),
 }
 
 impl Credentials {
-    /// Makes credentials of a user name and a password.
+    /// Creates credentials from a user name and a password.
     pub fn basic(username: impl Into<String>, password: impl Into<String>) -> Self {
         Self::Basic {
             username: username.into(),
@@ -68,7 +68,7 @@ impl Credentials {
         }
     }
 
-    /// Says what a registry saw of them, for an error.
+    /// Returns what a registry saw of them, for an error.
     pub(crate) const fn shown(&self) -> Shown {
         match self {
             Self::Anonymous => Shown::Nothing,
@@ -78,7 +78,7 @@ impl Credentials {
         }
     }
 
-    /// Tells one set from another without keeping it, so that a token is never used for somebody else.
+    /// Returns a digest that tells credentials apart without keeping them, so that a token is never used for somebody else.
     pub(crate) fn fingerprint(&self) -> Digest {
         let digester = Digester::new("registry-credentials/v1");
         match self {

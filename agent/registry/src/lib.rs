@@ -1,17 +1,17 @@
-//! Registries and chart repositories: what is pushed and pulled, with every digest verified.
+//! Access to registries and chart repositories, with the digest of everything that is pushed and pulled verified.
 //!
-//! [`Registry`] is for plugins as Wasm OCI artifacts, [`Charts`] for charts and other archives of files, from registries
+//! [`Registry`] is for plugins as Wasm OCI artifacts, and [`Charts`] for charts and other archives of files, from registries
 //! and from chart repositories.
 //!
 //! A plugin's artifact has the layout of CNCF TAG Runtime: an OCI image manifest, a config of type
 //! `application/vnd.wasm.config.v0+json`, and one layer `application/wasm`, which is the component.
 //!
 //! Nothing that a registry says is trusted. Manifest, config and component are verified against their digests and their
-//! declared sizes; everything that is read into memory, error messages included, has a limit; everything that is waited
-//! for has one too; and credentials go to the registry that they are for, or to the token service that it names, over
-//! TLS. Only loopback, and hosts that the operator lists, may be spoken to without TLS.
+//! declared sizes. Everything that is read into memory, error messages included, has a limit, and so does every wait.
+//! Credentials go to the registry that they are for, or to the token service that it names, over TLS. Only loopback, and hosts
+//! that the operator lists, may be spoken to without TLS.
 //!
-//! A failure is not tried again here: [`RegistryError::is_retryable`] and [`RegistryError::retry_after`], and those of
+//! This crate does not retry failures: [`RegistryError::is_retryable`] and [`RegistryError::retry_after`], and those of
 //! [`ChartError`], let the caller decide.
 
 mod auth;

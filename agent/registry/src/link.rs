@@ -1,15 +1,15 @@
-//! `Link` headers (RFC 8288): where a list goes on.
+//! `Link` headers (RFC 8288): where a list continues.
 
 use reqwest::header::{HeaderMap, LINK};
 
-/// What may stand between the parts of a header.
+/// The characters that may stand between the parts of a header.
 const BLANK: [char; 2] = [' ', '\t'];
 
-/// A `Link` header that cannot be read, so that what it may say of the next page is not known.
+/// A `Link` header that cannot be read, so that what it may say about the next page is not known.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unreadable;
 
-/// Finds where the next page is. There may be several headers with several links each, also of whoever is in between.
+/// Finds the next page. There may be several headers with several links each, including those of intermediaries.
 pub(crate) fn next(headers: &HeaderMap) -> Result<Option<String>, Unreadable> {
     let mut none = Ok(None);
     for header in headers.get_all(LINK) {
@@ -40,7 +40,7 @@ fn next_of(header: &str) -> Result<Option<&str>, Unreadable> {
     }
 }
 
-/// Reads the parameters of a link: the first `rel`, for the others do not count, and what comes behind the link.
+/// Reads the parameters of a link. Returns the first `rel`, since further ones do not count, and what comes after the link.
 fn relation(parameters: &str) -> Result<(&str, &str), Unreadable> {
     let mut rest = parameters;
     let mut relation = None;
@@ -62,7 +62,7 @@ fn relation(parameters: &str) -> Result<(&str, &str), Unreadable> {
     }
 }
 
-/// Reads the value of a parameter, which may be quoted. What is escaped in it stays so: no relation needs that.
+/// Reads the value of a parameter, which may be quoted. Escapes in it stay as they are: no relation needs them.
 fn value(text: &str) -> Result<(&str, &str), Unreadable> {
     let Some(quoted) = text.strip_prefix('"') else {
         return Ok(until(text, &[';', ',']));
@@ -77,7 +77,7 @@ fn value(text: &str) -> Result<(&str, &str), Unreadable> {
     Ok((value, behind.strip_prefix('"').ok_or(Unreadable)?))
 }
 
-/// Cuts a text where the first of some letters is, and leaves blanks around the part before it out.
+/// Splits a text at the first of some characters, and trims blanks around the part before it.
 fn until<'a>(text: &'a str, ends: &[char]) -> (&'a str, &'a str) {
     let (part, behind) = text.split_at(text.find(ends).unwrap_or(text.len()));
     (part.trim_matches(BLANK), behind)

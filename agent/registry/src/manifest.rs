@@ -10,36 +10,36 @@ use crate::{
     error::{Cause, Part},
 };
 
-/// Config of a Wasm artifact.
+/// The type of a Wasm artifact's config.
 pub(crate) const CONFIG_V0: &str = "application/vnd.wasm.config.v0+json";
-/// Config that tools wrote before there was a layout to follow.
+/// The type of configs that tools wrote before there was a layout to follow.
 const CONFIG_V1: &str = "application/vnd.wasm.config.v1+json";
-/// The component.
+/// The type of the component.
 pub(crate) const LAYER: &str = "application/wasm";
-/// The component, beside [`CONFIG_V1`].
+/// The type of the component beside a [`CONFIG_V1`].
 const LAYER_V1: &str = "application/vnd.wasm.content.layer.v1+wasm";
-/// An OCI image manifest, which Wasm artifacts are in form.
+/// The type of an OCI image manifest, which is the form that Wasm artifacts have.
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const IMAGE_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
-/// The archive of a chart. <https://helm.sh/docs/topics/registries/#helm-chart-manifest>
+/// The type of a chart's archive. <https://helm.sh/docs/topics/registries/#helm-chart-manifest>
 pub(crate) const CHART_LAYER: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 const PROVENANCE_LAYER: &str = "application/vnd.cncf.helm.chart.provenance.v1.prov";
-/// The files of an artifact that Flux's tools push.
+/// The type of the files of an artifact that Flux's tools push.
 const FLUX_LAYER: &str = "application/vnd.cncf.flux.content.v1.tar+gzip";
 const TAR_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-/// What `Accept` says. Kinds that are refused are in it: else a registry answers "not found" for them.
+/// The value of `Accept`. It includes kinds that are refused, because a registry would otherwise answer "not found" for them.
 pub(crate) const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, \
     application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json";
-/// Largest config, in bytes: it holds names only.
+/// The size of the largest config, in bytes. A config holds only names.
 pub(crate) const MAX_CONFIG: u64 = 1 << 20;
 
-/// One piece of content that a manifest names.
+/// A piece of content that a manifest names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Descriptor {
@@ -48,7 +48,7 @@ pub(crate) struct Descriptor {
     pub(crate) size: u64,
 }
 
-/// A Wasm artifact's manifest, as it is written.
+/// The manifest of a Wasm artifact, as it is written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Manifest {
@@ -82,7 +82,7 @@ impl Manifest {
     }
 }
 
-/// What a manifest may hold, before it is known what it is.
+/// The fields that a manifest may have, before its kind is known.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Unknown {
@@ -106,9 +106,9 @@ struct Opened {
 }
 
 impl Opened {
-    /// Reads a manifest; `other` puts into an error what it is if it is not one of a single artifact.
+    /// Reads a manifest. If it is not one of a single artifact, `other` makes the error from a description of what it is.
     fn read(bytes: &[u8], other: fn(String) -> Cause) -> Result<Self, Cause> {
-        // By way of a map, because a list is no manifest even if its items would do for the fields.
+        // This goes through a map, because a list is not a manifest even if its items would fit the fields.
         let unknown: Unknown = serde_json::from_slice::<serde_json::Map<_, _>>(bytes)
             .and_then(|fields| serde_json::from_value(fields.into()))
             .map_err(|e| malformed(format!("it is not a JSON manifest: {e}")))?;
@@ -157,7 +157,7 @@ fn descriptor(value: serde_json::Value, name: &str) -> Result<Descriptor, Cause>
     serde_json::from_value(value).map_err(|e| malformed(format!("{name}: {e}")))
 }
 
-/// The manifest of an artifact of files, as it was read and found good.
+/// The manifest of an artifact of files, after it was read and found valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FilesManifest {
     pub(crate) layer: Descriptor,
@@ -166,13 +166,13 @@ pub(crate) struct FilesManifest {
 }
 
 impl FilesManifest {
-    /// Reads the manifest of a chart, or of another artifact with one archive of files, and says what it is if it is
-    /// neither.
+    /// Reads the manifest of a chart, or of another artifact with one archive of files. If it is neither, the error says what
+    /// it is.
     pub(crate) fn read(bytes: &[u8], max_archive: u64) -> Result<Self, Cause> {
         let not_files = |is: String| Cause::NotFiles { is };
         let opened = Opened::read(bytes, not_files)?;
         let is = opened.describe();
-        // A container image has layers of the same type, and is not meant.
+        // A container image has layers of the same type, but is not what is meant.
         if matches!(opened.config_type.as_str(), IMAGE_CONFIG | DOCKER_CONFIG) {
             return Err(not_files(is));
         }
@@ -210,7 +210,7 @@ impl FilesManifest {
     }
 }
 
-/// A Wasm artifact's manifest, as it was read and found good.
+/// The manifest of a Wasm artifact, after it was read and found valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WasmManifest {
     pub(crate) config: Descriptor,
@@ -221,7 +221,7 @@ pub(crate) struct WasmManifest {
 }
 
 impl WasmManifest {
-    /// Reads a manifest, and says what it is if it is not one of a Wasm artifact.
+    /// Reads the manifest of a Wasm artifact. If it is something else, the error says what it is.
     pub(crate) fn read(bytes: &[u8], max_component: u64) -> Result<Self, Cause> {
         let not_wasm = |is: String| Cause::NotWasm { is };
         let opened = Opened::read(bytes, not_wasm)?;
@@ -260,7 +260,7 @@ impl WasmManifest {
     }
 }
 
-/// Says in a person's words what an artifact is whose config has this type.
+/// Describes for people an artifact whose config has this type.
 fn describe(config_type: &str, artifact_type: Option<&str>) -> String {
     match config_type {
         IMAGE_CONFIG | DOCKER_CONFIG => "a container image".to_owned(),
@@ -275,7 +275,7 @@ fn describe(config_type: &str, artifact_type: Option<&str>) -> String {
     }
 }
 
-/// Shortens what somebody else wrote, for a message.
+/// Shortens a text from elsewhere, for a message.
 fn clip(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(100).collect()
 }
@@ -375,7 +375,7 @@ mod tests {
             let _ = WasmManifest::read(&bytes, 100);
         }
 
-        /// Any one value of a good manifest replaced by another JSON value.
+        /// Replaces any one value of a good manifest with another JSON value.
         #[test]
         fn no_json_panics(
             pointer in prop::sample::select(vec!["/schemaVersion", "/mediaType", "/config", "/config/mediaType", "/config/size",

@@ -1,4 +1,4 @@
-//! Pushing a component.
+//! Pushing components.
 
 use std::collections::BTreeMap;
 
@@ -21,28 +21,28 @@ use crate::{
     transport::{Outgoing, host_of},
 };
 
-/// What to say about a component beside what it says itself. The fields become the annotations of
-/// the OCI image specification, `org.opencontainers.image.…`.
+/// What to say about a component beyond what it says itself. The fields become the annotations of the OCI image specification,
+/// `org.opencontainers.image.…`.
 ///
-/// Nothing depends on the time, the machine or the person unless it is given here: the same component with the same
-/// metadata has the same digest, wherever and whenever it is pushed.
+/// Nothing depends on the time, the machine or the person unless it is given here: the same component with the same metadata
+/// has the same digest, wherever and whenever it is pushed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metadata {
     /// A name for people.
     pub title: Option<String>,
-    /// Version of the component.
+    /// The version of the component.
     pub version: Option<String>,
-    /// One sentence.
+    /// A description in one sentence.
     pub description: Option<String>,
-    /// URL of the source code.
+    /// The URL of the source code.
     pub source: Option<String>,
-    /// Licence, as an SPDX expression.
+    /// The licence, as an SPDX expression.
     pub licenses: Option<String>,
     /// Who made it.
     pub authors: Option<String>,
-    /// When it was made. Without it the config says 1970 and the annotations nothing.
+    /// When it was made. Without it, the config says 1970 and the annotations say nothing.
     pub created: Option<jiff::Timestamp>,
-    /// Further annotations. The fields above come before them.
+    /// Further annotations. The fields above take precedence over them.
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -67,24 +67,24 @@ impl Metadata {
     }
 }
 
-/// What was pushed.
+/// The result of a push.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pushed {
-    /// The reference, bound to the digest of the manifest: what others should pull.
+    /// The reference, bound to the digest of the manifest. This is what others should pull.
     pub reference: Reference,
-    /// Digest of the manifest.
+    /// The digest of the manifest.
     pub manifest_digest: Digest,
-    /// Digest of the component.
+    /// The digest of the component.
     pub component_digest: Digest,
-    /// Size of the component, in bytes.
+    /// The size of the component, in bytes.
     pub size: u64,
 }
 
 impl Registry {
-    /// Uploads a component, and last the manifest that makes it visible under the tag, the digest, or both.
+    /// Uploads a component, and finally the manifest that makes it visible under the tag, the digest, or both.
     ///
-    /// A blob that the registry has is not uploaded again. With a digest in the reference the manifest must have that
+    /// A blob that the registry already has is not uploaded again. If the reference has a digest, the manifest must have that
     /// digest, which is checked before anything is sent.
     pub async fn push(
         &self,
@@ -154,7 +154,8 @@ impl Registry {
     }
 }
 
-/// Fields in the order of their declaration and maps sorted by key: the same value is always the same bytes.
+/// Serializes a value so that equal values always give the same bytes: fields are in the order of their declaration, and maps
+/// are sorted by key.
 fn json(value: &impl Serialize) -> Bytes {
     serde_json::to_vec(value)
         .expect("the types have text keys only and serialise without failing")
@@ -163,7 +164,7 @@ fn json(value: &impl Serialize) -> Bytes {
 
 async fn upload_blob(session: &Session<'_>, digest: Digest, bytes: Bytes) -> Result<(), Cause> {
     let there = session.url(&format!("blobs/{digest}")).await?;
-    // Whatever else it answers, the upload tells more.
+    // Whatever else the registry answers, the upload reveals more.
     if session
         .exchange(Outgoing::new(Method::HEAD, there))
         .await?
@@ -222,14 +223,14 @@ async fn upload_manifest(
     }
 }
 
-/// Takes a place on the same host back to https, which registries behind a proxy that ends TLS often do not know of.
+/// Changes a URL on the same host back to https. Registries behind a proxy that terminates TLS often do not know of that.
 fn secured(from: &Url, mut to: Url) -> Url {
     if from.scheme() == "https"
         && to.scheme() == "http"
         && from.host() == to.host()
         && to.port().is_none()
     {
-        // Neither fails for URLs that have a host.
+        // Neither call fails for URLs that have a host.
         let _ = to.set_scheme("https");
         let _ = to.set_port(from.port());
     }

@@ -1,22 +1,22 @@
-//! References: where an artifact is, and which.
+//! References: where an artifact is, and which one it is.
 
 use std::{fmt, net::Ipv6Addr, str::FromStr};
 
 use pintle_core::digest::{Digest, ParseDigestError};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// Longest repository that is accepted, in bytes, as in the distribution project's reference grammar.
+/// The length of the longest repository that is accepted, in bytes, as in the distribution project's reference grammar.
 const MAX_REPOSITORY: usize = 255;
-/// Longest tag that is accepted, in bytes (OCI distribution specification, "pulling manifests").
+/// The length of the longest tag that is accepted, in bytes (OCI distribution specification, "pulling manifests").
 const MAX_TAG: usize = 128;
-/// Longest text that is looked at at all, in bytes.
+/// The length of the longest text that is parsed at all, in bytes.
 const MAX_TEXT: usize = 1024;
 
 /// A place in a registry: `HOST[:PORT]/REPOSITORY[:TAG][@sha256:DIGEST]`, with a tag, a digest, or both.
 ///
-/// The host is always written: there is no registry that is meant when none is named. Nor is there a tag that is meant,
-/// because `latest` in a configuration file hides which version runs. With both, the digest decides and the tag is for
-/// people. `oci://` before it is accepted and not kept.
+/// The host is always written: there is no default registry. There is no default tag either, because `latest` in a
+/// configuration file hides which version runs. With both a tag and a digest, the digest decides and the tag is for people. A
+/// leading `oci://` is accepted and dropped.
 ///
 /// The grammar is that of the OCI distribution specification 1.1 for repositories and tags.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,14 +30,14 @@ pub struct Reference {
 /// What decides which artifact a [`Reference`] means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target<'a> {
-    /// The manifest with this digest, for ever.
+    /// The manifest with this digest, forever.
     Digest(Digest),
     /// Whatever has this tag.
     Tag(&'a str),
 }
 
 impl Reference {
-    /// Names a place that is in no registry, to find credentials for it.
+    /// Returns a place that is not in a registry, to find credentials for it.
     pub(crate) fn place(host: &str, path: &str) -> Self {
         Self {
             registry: host.to_ascii_lowercase(),
@@ -76,11 +76,11 @@ impl Reference {
         }
     }
 
-    /// Returns what decides which artifact is meant: the digest if there is one, else the tag.
+    /// Returns what decides which artifact is meant: the digest if there is one, otherwise the tag.
     ///
     /// # Panics
     ///
-    /// Never: a reference that anybody gets has one of them.
+    /// Never: every reference that a caller can get has one of them.
     pub fn target(&self) -> Target<'_> {
         match (self.digest, &self.tag) {
             (Some(digest), _) => Target::Digest(digest),
@@ -89,7 +89,7 @@ impl Reference {
         }
     }
 
-    /// Returns what stands for the artifact in the registry's API.
+    /// Returns the digest or tag that stands for the artifact in the registry's API.
     pub(crate) fn version(&self) -> String {
         match self.target() {
             Target::Digest(digest) => digest.to_string(),
@@ -122,7 +122,7 @@ impl fmt::Debug for Reference {
 pub struct Repository(Reference);
 
 impl Repository {
-    /// Returns what a tag in it stands for.
+    /// Returns the reference for a tag in this repository.
     pub fn tag(&self, tag: &str) -> Result<Reference, ParseReferenceError> {
         if !is_tag(tag) {
             return Err(ParseReferenceError::Tag {
@@ -136,19 +136,19 @@ impl Repository {
         })
     }
 
-    /// Returns the manifest with a digest in it.
+    /// Returns the reference for the manifest with a digest in this repository.
     #[must_use]
     pub fn at(&self, digest: Digest) -> Reference {
         self.0.at(digest)
     }
 
-    /// Returns the last part of its path, which names what is in it.
+    /// Returns the last part of the path, which names the content of the repository.
     pub fn name(&self) -> &str {
         let path = self.0.repository();
         path.rsplit('/').next().unwrap_or(path)
     }
 
-    /// Is the place alone. It stands for no manifest.
+    /// Returns the place alone, which stands for no manifest.
     pub(crate) const fn place(&self) -> &Reference {
         &self.0
     }
@@ -191,10 +191,10 @@ impl From<&Reference> for Repository {
 /// Why a text is not a reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseReferenceError {
-    /// It is longer than any reference.
+    /// The text is longer than any reference.
     #[error("a reference has at most {MAX_TEXT} bytes, this has {0}")]
     TooLong(usize),
-    /// It is a URL of another kind.
+    /// The text is a URL of another kind.
     #[error(
         "`{0}` is a URL: write HOST/REPOSITORY:TAG without a scheme; whether plain http is allowed is a setting, not part of the reference"
     )]
@@ -204,43 +204,43 @@ pub enum ParseReferenceError {
         "`{0}` names no registry: write its host first, as in `registry.example.com/{0}` (a host has a dot or a port, or is `localhost`)"
     )]
     NoRegistry(String),
-    /// The host is not one.
+    /// The host is not valid.
     #[error(
         "`{text}` has `{host}` for a host: expected a name or an address, and a port from 1 to 65535 if one is written"
     )]
     Host {
         /// The whole text.
         text: String,
-        /// What stands for the host.
+        /// The text in place of the host.
         host: String,
     },
-    /// The repository is not one.
+    /// The repository is not valid.
     #[error(
         "`{text}` has `{repository}` for a repository: expected lowercase letters and digits, joined by `.`, `_`, `__`, `-` or `/`, at most {MAX_REPOSITORY} bytes"
     )]
     Repository {
         /// The whole text.
         text: String,
-        /// What stands for the repository.
+        /// The text in place of the repository.
         repository: String,
     },
-    /// The tag is not one.
+    /// The tag is not valid.
     #[error(
         "`{text}` has `{tag}` for a tag: expected letters, digits, `_`, `.` and `-`, not starting with `.` or `-`, at most {MAX_TAG} bytes"
     )]
     Tag {
         /// The whole text.
         text: String,
-        /// What stands for the tag.
+        /// The text in place of the tag.
         tag: String,
     },
-    /// The digest is not one.
+    /// The digest is not valid.
     #[error(transparent)]
     Digest(#[from] ParseDigestError),
-    /// There is neither tag nor digest.
+    /// There is neither a tag nor a digest.
     #[error("`{0}` says no version: add a tag, `{0}:TAG`, or a digest, `{0}@sha256:…`")]
     NoVersion(String),
-    /// There is a tag or a digest where only a place is meant.
+    /// There is a tag or a digest where only a place is expected.
     #[error(
         "`{0}` names a version: expected HOST/REPOSITORY only, and the version in a field of its own"
     )]
@@ -261,7 +261,7 @@ impl FromStr for Reference {
     }
 }
 
-/// Reads a place, and the version if there is one.
+/// Parses a place, with its version if there is one.
 fn parse(whole: &str) -> Result<Reference, ParseReferenceError> {
     if whole.len() > MAX_TEXT {
         return Err(ParseReferenceError::TooLong(whole.len()));
@@ -344,7 +344,7 @@ fn is_host(text: &str) -> bool {
 }
 
 fn is_port(text: &str) -> bool {
-    // `parse` alone would take a sign.
+    // `parse` alone would accept a sign.
     text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
@@ -352,7 +352,7 @@ fn is_repository(text: &str) -> bool {
     text.len() <= MAX_REPOSITORY && text.split('/').all(is_component)
 }
 
-/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
+/// Returns whether a text matches `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
 fn is_component(text: &str) -> bool {
     let mut separator = String::new();
     let mut any = false;
@@ -374,7 +374,7 @@ fn is_component(text: &str) -> bool {
     any && separator.is_empty()
 }
 
-/// `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`
+/// Returns whether a text matches `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
 pub(crate) fn is_tag(text: &str) -> bool {
     text.len() <= MAX_TAG
         && text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
@@ -483,7 +483,7 @@ mod tests {
             }
         }
 
-        /// What is accepted here, an independent implementation of the grammar reads in the same way.
+        /// An independent implementation of the grammar reads everything that is accepted here in the same way.
         #[test]
         fn agrees_with_the_oci_specification(
             host in "[a-z]{1,4}(\\.[a-z]{1,4}){1,2}(:[1-9][0-9]{0,3})?",

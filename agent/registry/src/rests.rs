@@ -9,10 +9,10 @@ use pintle_core::digest::Digest;
 
 use crate::error::Cause;
 
-/// The longest that they are: a date that is a year away is more likely wrong than meant.
+/// The longest pause that is granted. A date that is a year away is more likely wrong than meant.
 const LONGEST: Duration = Duration::from_hours(1);
 
-/// Until when hosts want to be left alone, and by whom, with the failures with which they said so.
+/// Until when hosts want to be left alone, and by which callers, with the failures with which they asked for that.
 #[derive(Debug, Default)]
 pub(crate) struct Rests(HashMap<Digest, Rest>);
 
@@ -24,13 +24,13 @@ struct Rest {
 }
 
 impl Rests {
-    /// Takes notice of a failure of those whom a digest names, and says whether they are to leave the host alone now. A failure
-    /// for another reason takes nothing back.
+    /// Records a failure of the callers that a digest names, and returns whether they must leave the host alone now. A failure
+    /// for another reason does not end a pause.
     pub(crate) fn heed(&mut self, whom: Digest, host: &str, cause: &Cause, now: Instant) -> bool {
         let Some(wish) = wish(host, cause) else {
             return false;
         };
-        // Those that are over are only memory.
+        // Pauses that are over only take up memory.
         self.0.retain(|_, rest| now < rest.end);
         let rest = Rest {
             since: now,
@@ -41,14 +41,15 @@ impl Rests {
         true
     }
 
-    /// Takes notice that the host has answered who began to ask at a time. If it asked for the pause after that, it holds.
+    /// Records that the host has answered a caller that began to ask at a given time. A pause that the host asked for after
+    /// that time stays.
     pub(crate) fn answered(&mut self, whom: Digest, began: Instant) {
         if self.0.get(&whom).is_some_and(|rest| rest.since < began) {
             self.0.remove(&whom);
         }
     }
 
-    /// Returns what is said instead of asking, with what is left of the pause; nothing if the host may be asked.
+    /// Returns the failure to report instead of asking, with what is left of the pause; `None` if the host may be asked.
     pub(crate) fn failure(&self, whom: Digest, now: Instant) -> Option<Cause> {
         let rest = self.0.get(&whom)?;
         let left = rest.end.saturating_duration_since(now);
@@ -56,7 +57,7 @@ impl Rests {
     }
 }
 
-/// Returns how long the host itself wants to be left alone. It may have sent us to another one.
+/// Returns how long the host itself wants to be left alone. The failure may be of another host, to which this one has sent us.
 fn wish(own: &str, cause: &Cause) -> Option<Duration> {
     match cause {
         Cause::RateLimited { host, .. } | Cause::Server { host, .. } if host == own => {

@@ -22,16 +22,17 @@ use crate::{
     turns::{Asking, Turn},
 };
 
-/// Redirects that are followed for one request. A registry that keeps content elsewhere needs one or two.
+/// The most redirects that are followed for one request. A registry that keeps content elsewhere needs one or two.
 const MAX_REDIRECTS: usize = 5;
-/// Largest error message that is read, in bytes.
+/// The size of the largest error message that is read, in bytes.
 const MAX_ERROR: u64 = 64 << 10;
-/// Letters of an error message that are passed on.
+/// The most characters of an error message that are passed on.
 const MAX_SAID: usize = 300;
-/// Where Docker Hub's API is. Its other names are for people.
+/// The host of Docker Hub's API. Its other names are for people.
 const HUB_API: &str = "registry-1.docker.io";
 
-/// Marks an answer to a token that was given out in the same exchange: that it is not taken is no matter of the credentials.
+/// A mark on a response to a token that was issued in the same exchange. If that token is refused, the credentials are not the
+/// reason.
 #[derive(Clone)]
 struct FreshToken;
 
@@ -44,7 +45,7 @@ pub(crate) struct Session<'a> {
     is_urgent: bool,
     stage: Mutex<Stage>,
     base: OnceCell<Url>,
-    /// With the registry, from the first request on.
+    /// The turn with the registry, held from the first request on.
     turn: Mutex<Option<Turn>>,
     has_turn: Notify,
 }
@@ -70,12 +71,12 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Returns it as one that asks a registry that wants to be left alone, too, or does not.
+    /// Sets whether it also asks a registry that wants to be left alone.
     pub(crate) fn urgent(self, is_urgent: bool) -> Self {
         Self { is_urgent, ..self }
     }
 
-    /// Notes what is being done, for the error if it fails.
+    /// Records what is being done, for the error if it fails.
     pub(crate) fn enter(&self, stage: Stage) {
         *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
     }
@@ -84,12 +85,12 @@ impl<'a> Session<'a> {
         *self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until it may speak to the registry, which is never if it need not.
+    /// Waits until it may speak to the registry, which never happens if it need not.
     pub(crate) async fn begun(&self) {
         self.has_turn.notified().await;
     }
 
-    /// Gives its turn back, if it has one.
+    /// Gives back its turn, if it has one.
     pub(crate) fn end<T>(&self, result: &Result<T, Cause>) {
         let turn = self.turn().take();
         if let Some(turn) = turn {
@@ -106,7 +107,7 @@ impl<'a> Session<'a> {
         let is_known = self.turn().is_some();
         if !is_known {
             let limit = self.transport.options.total_timeout;
-            // It may be an account that has limits, and who has none has those of this address.
+            // An account may have limits of its own, and a caller without one has those of this address.
             let together = self.credentials.fingerprint();
             let asking = Asking::new(host.to_owned(), together, self.is_urgent);
             let turn = self.transport.turns.take(asking, limit).await?;
@@ -116,7 +117,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Is where something of the repository is: `manifests/TAG`.
+    /// Returns the URL of something in the repository, such as `manifests/TAG`.
     pub(crate) async fn url(&self, path: &str) -> Result<Url, Cause> {
         let base = self.base().await?;
         let path = format!("/v2/{}/{path}", self.reference.repository());
@@ -143,8 +144,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Sends a request, with credentials if it is to the registry and the registry wants them, and follows redirects of
-    /// those that carry nothing.
+    /// Sends a request, with credentials if it is to the registry and the registry wants them. Follows redirects of requests
+    /// that carry nothing.
     pub(crate) async fn exchange(&self, mut outgoing: Outgoing) -> Result<Response, Cause> {
         let registry = self.base().await?.origin();
         let mut authorization = match self.credentials {
@@ -187,10 +188,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Refuses to go where what is sent, or fetched, could be read or changed on the way.
+    /// Refuses a target on the way to which what is sent, or fetched, could be read or changed.
     pub(crate) async fn check_target(&self, target: &Url) -> Result<(), Cause> {
         let base = self.base().await?;
-        // Where the registry itself is has been allowed already, and may be written in another way.
+        // The address of the registry itself has been allowed already, and may be written in another way.
         let plain = base.scheme() == Scheme::Http.name()
             && (target.origin() == base.origin()
                 || self.transport.options.allows_plain_http(&host_of(target)));
@@ -211,15 +212,15 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Says whether it is not the credentials that were refused, but what they are good for: a token service has just taken
-    /// them, or the registry says so itself. Who shows none is asked for some in the same way.
+    /// Returns whether the credentials themselves were not refused, but lack a permission: a token service has just accepted
+    /// them, or the registry says so itself. A caller that shows none is asked for some in the same way.
     fn misses_a_right(&self, response: &Response) -> bool {
         let is_known = response.extensions().get::<FreshToken>().is_some()
             || auth::misses_a_right(response.headers());
         is_known && *self.credentials != Credentials::Anonymous
     }
 
-    /// Names the right that was needed: some registries have one of its own for lists of tags.
+    /// Returns the action that was not permitted. Some registries have a separate permission for lists of tags.
     fn action(&self) -> &'static str {
         match self.stage() {
             Stage::Tags => "list the tags of",
@@ -227,7 +228,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Puts an answer that is not the wanted one into words.
+    /// Returns the cause that describes an unexpected response.
     pub(crate) async fn failure(&self, response: Response, part: &'static str) -> Cause {
         let ours = self
             .base
@@ -246,7 +247,7 @@ impl<'a> Session<'a> {
                 cause => cause,
             };
         }
-        // Where a registry redirects to is its choice, so what is written there is not for the reader of a status.
+        // The registry chooses where it redirects to, so what is written there is not for the reader of a status.
         let host = host_of(response.url());
         let status = response.status();
         match status {
@@ -275,7 +276,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Puts an answer of a registry or token service into words.
+/// Returns the cause that describes a response of a registry or token service.
 pub(crate) async fn explain(
     transport: &Transport,
     response: Response,
@@ -285,7 +286,7 @@ pub(crate) async fn explain(
     let host = host_of(response.url());
     let status = response.status();
     let retry_after = retry_after(response.headers());
-    // That a message cannot be read is no reason to hide the status.
+    // An unreadable message is no reason to hide the status.
     let message = match transport.take(response, MAX_ERROR).await {
         Ok(taken) if !taken.more => message(&taken.bytes),
         _ => None,
@@ -321,7 +322,7 @@ pub(crate) async fn explain(
     }
 }
 
-/// Reads where an answer redirects to, if it does.
+/// Returns where a response redirects to, if it does.
 fn redirect(response: &Response) -> Result<Option<Url>, Cause> {
     let status = response.status().as_u16();
     if !matches!(status, 301 | 302 | 303 | 307 | 308) {
@@ -330,7 +331,7 @@ fn redirect(response: &Response) -> Result<Option<Url>, Cause> {
     location(response).map(Some)
 }
 
-/// Reads where an answer points to.
+/// Returns where a response points to.
 pub(crate) fn location(response: &Response) -> Result<Url, Cause> {
     let host = host_of(response.url());
     match response.headers().get(LOCATION).map(HeaderValue::to_str) {
@@ -357,19 +358,19 @@ fn refused(response: &Response, target: &Url, reason: &'static str) -> Cause {
     }
 }
 
-/// Shows where a URL points to without what may be a secret in it: signed URLs carry the signature in their query.
+/// Formats a URL without anything that may be a secret: signed URLs carry the signature in their query.
 fn shown(url: &Url) -> String {
     let path: String = url.path().chars().take(100).collect();
     format!("{}://{}{path}", url.scheme(), host_of(url))
 }
 
-/// Reads how long somebody wants not to be asked.
+/// Reads how long a server asks to be left alone.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: HeaderName| headers.get(name)?.to_str().ok();
     pintle_core::retry_after::read(text(RETRY_AFTER)?, text(DATE), SystemTime::now())
 }
 
-/// Reads the first error of a registry's answer (distribution specification 1.1, "Error Codes").
+/// Reads the first error in a registry's response (distribution specification 1.1, "Error Codes").
 fn message(bytes: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Errors {

@@ -1,14 +1,14 @@
-//! What clients share, whomever they trust.
+//! State that clients share, whomever they trust.
 
 use crate::{
     chart::{Archives, Indexes},
     turns::Turns,
 };
 
-/// What any number of [`Registry`](crate::Registry)s may share: turns with those that they speak to, indexes of chart
-/// repositories, and the bytes of archives.
+/// State that any number of [`Registry`](crate::Registry)s may share: turns with the servers that they speak to, indexes of
+/// chart repositories, and the bytes of archives.
 ///
-/// Nobody is given what he could not have fetched himself.
+/// No client gets anything that it could not have fetched itself.
 #[derive(Debug, Default)]
 pub struct Shared {
     pub(crate) turns: Turns,

@@ -1,8 +1,8 @@
 //! Lists of tags (OCI distribution specification 1.1, "Listing Tags").
 //!
-//! Whoever wants a list looks for the highest version in it. Repositories hold many other tags, of branches, builds and
-//! signatures, and a registry may say what it likes: what cannot be a version is left out while it is read, so that a list takes
-//! no more memory than its versions.
+//! Lists are read to find the highest version in them. Repositories hold many other tags, of branches, builds and signatures,
+//! and a registry may return anything. Tags that cannot be versions are left out during reading, so that a list takes no more
+//! memory than its versions.
 
 use std::fmt;
 
@@ -23,14 +23,14 @@ use crate::{
     transport::{Outgoing, join},
 };
 
-/// Tags asked for at once. Some registries give fewer, and some give all.
+/// The number of tags that are asked for at once. Some registries return fewer, and some return all.
 const PAGE: usize = 1000;
-/// Most versions that are kept.
+/// The most versions that are kept.
 const MAX_VERSIONS: usize = 100_000;
-/// Most pages that are read: as many versions from a registry that gives fifty tags at once.
+/// The most pages that are read: enough for that many versions from a registry that returns fifty tags at once.
 const MAX_PAGES: u64 = 2_000;
-/// Most bytes that are read of all pages together: as many versions with tags of the longest kind, and as much again and more
-/// of tags that are none.
+/// The most bytes that are read from all pages together: enough for that many versions with tags of the longest kind, and for
+/// as much again and more of other tags.
 const MAX_BYTES: u64 = 32 << 20;
 
 #[derive(Deserialize)]
@@ -39,7 +39,7 @@ struct Answer {
     tags: Option<Versions>,
 }
 
-/// The tags of a page that can be versions. Of more than are kept at most one is here, so that it is seen that there are more.
+/// The tags of a page that can be versions. It holds at most one more than are kept, which shows that there are more.
 #[derive(Default)]
 struct Versions(Vec<String>);
 
@@ -69,7 +69,7 @@ impl<'de> Deserialize<'de> for Versions {
     }
 }
 
-/// Says whether a tag can be a version. A tag has no `+`, so Helm writes `_` in its place.
+/// Returns whether a tag can be a version. A tag has no `+`, so Helm writes `_` in its place.
 fn is_version(tag: &str) -> bool {
     is_tag(tag) && loose(&tag.replace('_', "+")).is_some()
 }
@@ -96,7 +96,7 @@ pub(crate) async fn list(session: &Session<'_>) -> Result<Vec<String>, Cause> {
             return Err(too_many(MAX_BYTES, "bytes"));
         }
         unread -= taken.bytes.len() as u64;
-        // A page may have all of these bytes.
+        // A single page may have all of these bytes.
         let page = blocking(move || read(&taken.bytes)).await;
         versions.extend(page?);
         if versions.len() > MAX_VERSIONS {
@@ -122,7 +122,8 @@ fn read(bytes: &[u8]) -> Result<Vec<String>, Cause> {
     Ok(answer.tags.unwrap_or_default().0)
 }
 
-/// The next page is the registry's own: some name it with another scheme, which is corrected, and none elsewhere.
+/// Returns the URL of the next page, which is the registry's own: some registries name it with another scheme, which is
+/// corrected, and none name it elsewhere.
 async fn on_the_same_host(session: &Session<'_>, from: &Url, next: Url) -> Result<Url, Cause> {
     let mut own = from.clone();
     own.set_path(next.path());
@@ -131,8 +132,8 @@ async fn on_the_same_host(session: &Session<'_>, from: &Url, next: Url) -> Resul
     Ok(own)
 }
 
-/// Finds the next page. A list that is taken for shorter than it is has a lower version for its highest, so what cannot be read
-/// is not taken for the end.
+/// Finds the next page. If a list is taken for shorter than it is, its highest version is too low, so a header that cannot be
+/// read does not count as the end.
 fn next(headers: &HeaderMap) -> Result<Option<String>, Cause> {
     link::next(headers).map_err(|link::Unreadable| Cause::Malformed {
         part: Part::Tags,

@@ -1,4 +1,4 @@
-//! How many ask one host at one time.
+//! Turns that limit how many callers ask one host at the same time.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,14 +12,15 @@ use tokio::{sync::oneshot, time};
 
 use crate::{error::Cause, rests::Rests};
 
-/// Pulls, pushes and questions under way with one host at one time.
+/// The most pulls, pushes and queries in flight with one host.
 const PER_HOST: usize = 5;
 
 /// Turns with registries and chart repositories. Clones share them.
 ///
-/// Hosts know nothing of each other: whoever asks one waits for no other, however many of them are slow. Who waits for one that
-/// cannot be reached, or does not answer, gets the failure of whoever asked it: else a thousand would find out one after another.
-/// So does whoever would ask one that wants to be left alone, until the pause is over for which it asks.
+/// Hosts do not affect each other: a caller that asks one waits for no other, however many of them are slow. A caller that
+/// waits for a host that cannot be reached, or does not answer, gets the failure of the caller that asked it; otherwise a
+/// thousand would find out one after another. So does a caller that would ask a host that wants to be left alone, until the
+/// pause that the host asked for is over.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Turns {
     hosts: SharedHosts,
@@ -29,7 +30,7 @@ type SharedHosts = Arc<Mutex<Hosts>>;
 
 #[derive(Debug, Default)]
 struct Hosts {
-    /// Those that somebody asks, or waits for.
+    /// The hosts that somebody asks, or waits for.
     asked: HashMap<String, Host>,
     rests: Rests,
 }
@@ -37,9 +38,9 @@ struct Hosts {
 #[derive(Debug, Default)]
 struct Host {
     held: usize,
-    /// When it was last heard of that it answers.
+    /// When the host was last known to answer.
     answered: Option<Instant>,
-    /// In the order in which they came.
+    /// The waiters, in the order in which they came.
     waiting: VecDeque<Waiting>,
 }
 
@@ -49,18 +50,19 @@ struct Waiting {
     give: oneshot::Sender<Result<Turn, Cause>>,
 }
 
-/// The wish to speak to a host.
+/// A request to speak to a host.
 #[derive(Debug, Clone)]
 pub(crate) struct Asking {
     host: String,
-    /// Names all for whom a pause is that the host asks one of them for.
+    /// Names all callers for which a pause holds that the host asks one of them for.
     together: Digest,
-    /// Whether it does not wait until that is over.
+    /// Whether it does not wait until such a pause is over.
     is_urgent: bool,
 }
 
 impl Asking {
-    /// Wishes to speak to a host, which takes all whom `together` names for one, and gives them its limits together.
+    /// Creates a request to speak to a host that takes all callers with the same `together` for one, and applies its limits to
+    /// them together.
     pub(crate) fn new(host: String, together: Digest, is_urgent: bool) -> Self {
         let together = Digester::new("registry-limits/v1")
             .part(&host)
@@ -74,7 +76,7 @@ impl Asking {
     }
 }
 
-/// The right to speak to a host. It ends with the drop.
+/// The permit to speak to a host. It ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Turn {
     hosts: SharedHosts,
@@ -87,7 +89,7 @@ impl Turns {
     ///
     /// # Errors
     ///
-    /// If there was none, or the host wants to be left alone, or is found to be silent meanwhile.
+    /// If there was no turn in time, if the host wants to be left alone, or if it turns out to be silent in the meantime.
     pub(crate) async fn take(&self, asking: Asking, limit: Duration) -> Result<Turn, Cause> {
         let (give, given) = oneshot::channel();
         let host = asking.host.clone();
@@ -99,11 +101,11 @@ impl Turns {
         }
     }
 
-    /// Says whether the host may be asked now, for who has something else to do before.
+    /// Checks whether the host may be asked now, for a caller that has something else to do first.
     ///
     /// # Errors
     ///
-    /// If it wants to be left alone, and this is not urgent.
+    /// If the host wants to be left alone, and the request is not urgent.
     pub(crate) fn check(&self, asking: &Asking) -> Result<(), Cause> {
         lock(&self.hosts).check(asking)
     }
@@ -128,7 +130,7 @@ impl Hosts {
 }
 
 impl Host {
-    /// Takes those out of all who wait who have to wait longer when one with the same limits was asked for a pause.
+    /// Removes and returns the waiters that have to wait longer because a caller with the same limits was asked for a pause.
     fn take_those_who_rest(&mut self, asking: &Asking) -> VecDeque<Waiting> {
         let (rest, others) = mem::take(&mut self.waiting).into_iter().partition(|who| {
             let who = &who.asking;
@@ -140,7 +142,7 @@ impl Host {
 }
 
 impl Turn {
-    /// Tells those who wait for the host what came of it, if that is what would come of theirs.
+    /// Passes an outcome on to those that wait for the host, if theirs would be the same.
     pub(crate) fn tell<T>(&self, result: &Result<T, Cause>) {
         let now = Instant::now();
         let mut hosts = lock(&self.hosts);
@@ -171,13 +173,13 @@ impl Turn {
         };
         drop(hosts);
         for who in told {
-            // Who has gone meanwhile need not know.
+            // A waiter that has gone in the meantime need not know.
             let _ = who.give.send(Err(cause.clone()));
         }
     }
 
-    /// Says whether a failure is one that all who ask the host would have. What takes too long may be the one thing that was
-    /// asked for, while the host answers others; and what is silent may be another host, to which this one has sent us.
+    /// Returns whether all callers of the host would have the same failure. What takes too long may be just what was asked for,
+    /// while the host answers others. And what is silent may be another host, to which this one has sent us.
     fn is_silence(&self, cause: &Cause, answered: Option<Instant>) -> bool {
         match cause {
             Cause::Unreachable { host, .. } => *host == self.asking.host,
@@ -203,10 +205,10 @@ fn lock(hosts: &SharedHosts) -> MutexGuard<'_, Hosts> {
     hosts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Gives turns with a host to all who can have one now.
+/// Gives turns with a host to all waiters that can have one now.
 fn serve(hosts: &SharedHosts, host: &str) {
     loop {
-        // What is locked is free again before a turn may be dropped.
+        // The lock is released before a turn may be dropped.
         let next = next(&mut lock(hosts).asked, host);
         let Some(next) = next else { return };
         let turn = Turn {
@@ -214,12 +216,12 @@ fn serve(hosts: &SharedHosts, host: &str) {
             asking: next.asking,
             began: Instant::now(),
         };
-        // Who has gone meanwhile leaves it to the others by dropping it.
+        // A waiter that has gone in the meantime leaves the turn to the others by dropping it.
         let _ = next.give.send(Ok(turn));
     }
 }
 
-/// Counts a turn for the first who waits still.
+/// Counts a turn for the first caller that still waits, and returns that.
 fn next(hosts: &mut HashMap<String, Host>, name: &str) -> Option<Waiting> {
     let host = hosts.get_mut(name)?;
     host.waiting.retain(|who| !who.give.is_closed());
@@ -247,7 +249,7 @@ mod tests {
         Asking::new(host.to_owned(), Digest::of(who), is_urgent)
     }
 
-    /// Asks for turns, as far as that goes without waiting.
+    /// Asks for turns, as far as possible without waiting.
     fn asked<'a>(
         turns: &'a Turns,
         host: &str,
@@ -300,7 +302,7 @@ mod tests {
         held.pop();
         held.extend(given(&mut one));
         assert_eq!((held.len(), one.len()), (PER_HOST, 1));
-        // Who has gone leaves it to others.
+        // A waiter that has gone leaves its turn to others.
         one.clear();
         let mut late = asked(&turns, "one", 1);
         assert!(given(&mut late).is_empty());
@@ -372,7 +374,7 @@ mod tests {
         for other in [asking("one", "others", false), asking("other", "us", false)] {
             assert!(turns.check(&other).is_ok());
         }
-        // What was asked before says nothing of what comes after the pause was asked for.
+        // An answer to a request from before the pause was asked for says nothing about what comes after.
         end(held.pop(), &Ok(()));
         assert!(turns.check(&asking("one", "us", false)).is_err());
         next.tell(&Ok(()));

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::{Credentials, Secret, scope};
 use crate::reference::Reference;
 
-/// Some tools write the padding and others do not.
+/// Base64 in which padding is optional, as some tools write it and others do not.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -20,8 +20,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// Why a Docker config cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseConfigError {
-    /// It is not JSON of this shape.
-    // The parser's words quote no values: it is asked for its position and kind only.
+    /// It is not JSON of this form.
+    // The parser's message quotes no values: only its position and kind are used.
     #[error("it is not a Docker config: {0}")]
     Json(String),
     /// An entry's `auth` cannot be read.
@@ -93,8 +93,8 @@ impl DockerConfig {
 
     /// Reads the `.dockerconfigjson` of a secret of type `kubernetes.io/dockerconfigjson`.
     ///
-    /// Helpers in it are ignored, as the kubelet does: whoever may write a secret must not be able to make the agent run
-    /// a program.
+    /// Helpers in it are ignored, as in the kubelet: whoever may write a secret must not be able to make the agent run a
+    /// program.
     pub fn from_pull_secret(bytes: &[u8]) -> Result<Self, ParseConfigError> {
         Ok(Self {
             auths: Self::parse(bytes)?.auths,
@@ -111,12 +111,12 @@ impl DockerConfig {
             .map(|(_, credentials)| credentials)
     }
 
-    /// Lists what the entries are for, without what they hold.
+    /// Lists what the entries are for, without their contents.
     pub(super) fn entries(&self) -> impl Iterator<Item = String> {
         self.auths.keys().map(|key| scope::shown(key))
     }
 
-    /// Returns the name of the helper that is for a reference's registry alone.
+    /// Returns the name of the helper for this reference's registry alone.
     pub(super) fn helper(&self, reference: &Reference) -> Option<&str> {
         self.helpers
             .iter()
@@ -128,14 +128,15 @@ impl DockerConfig {
             .map(|(_, name)| name.as_str())
     }
 
-    /// Returns the name of the helper that is for all registries.
+    /// Returns the name of the helper for all registries.
     pub(super) fn store(&self) -> Option<&str> {
         self.store.as_deref()
     }
 }
 
 impl Entry {
-    /// Docker Desktop writes `{}` for what it keeps elsewhere, and others write empty strings: both are nothing.
+    /// Returns the credentials of an entry. Docker Desktop writes `{}` for what it keeps elsewhere, and other tools write empty
+    /// strings: both mean that there are none.
     fn credentials(self, key: &str) -> Result<Option<Credentials>, ParseConfigError> {
         let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
         if let Some(token) = filled(self.identitytoken) {
@@ -160,7 +161,7 @@ impl Entry {
 fn decode(auth: &str) -> Option<(String, String)> {
     let text = String::from_utf8(BASE64.decode(auth.trim()).ok()?).ok()?;
     let (username, password) = text.split_once(':')?;
-    // Docker pads with NUL, and takes it off again, when it writes the file.
+    // Docker pads with NUL when it writes the file, and removes that when it reads it.
     Some((username.to_owned(), password.trim_matches('\0').to_owned()))
 }
 

@@ -1,8 +1,8 @@
 //! Credential helpers: programs that keep credentials for Docker.
 //!
 //! The protocol is that of <https://github.com/docker/docker-credential-helpers>: `docker-credential-NAME get`, the key on
-//! standard input, JSON on standard output. It is spoken here, rather than by a crate, because a helper may wait for ever
-//! (for a key ring that nobody unlocks) and has to be ended then.
+//! standard input, JSON on standard output. It is implemented here, rather than by a crate, because a helper may wait forever
+//! (for a key ring that nobody unlocks) and must be ended then.
 
 use std::{ffi::OsStr, process::Stdio, time::Duration};
 
@@ -13,42 +13,42 @@ use super::{Credentials, Secret};
 
 /// How long a helper may take: long enough for a person to type a passphrase.
 const LIMIT: Duration = Duration::from_mins(1);
-/// What a helper prints when it has nothing for a key, and so does not fail.
+/// What a helper prints if it has nothing for a key, which is not a failure.
 const NOT_FOUND: &str = "credentials not found in native keychain";
-/// User name that says that the secret is an identity token.
+/// The user name that marks the secret as an identity token.
 const TOKEN_USER: &str = "<token>";
 
-/// Why a credential helper gives nothing.
+/// Why a credential helper returns nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum HelperError {
-    /// Its name would be a path.
+    /// The helper's name would be a path.
     #[error(
         "`{0}` is not the name of a credential helper: expected letters, digits, `.`, `_` and `-`"
     )]
     Name(String),
-    /// It cannot be started.
+    /// The helper cannot be started.
     #[error("`{program}` cannot be run: {reason}; install it, or remove it from the Docker config")]
     Start {
         /// The program.
         program: String,
-        /// Why, in the words of the system.
+        /// The reason, in the words of the system.
         reason: String,
     },
-    /// It does not end.
+    /// The helper does not end.
     #[error("`{program}` did not answer within {limit:?}", limit = LIMIT)]
     Timeout {
         /// The program.
         program: String,
     },
-    /// It failed.
+    /// The helper failed.
     #[error("`{program}` failed: {said}")]
     Failed {
         /// The program.
         program: String,
-        /// What it printed.
+        /// What the helper printed.
         said: String,
     },
-    /// It answered something else.
+    /// The helper answered something else.
     #[error("`{program}` answered something that is not JSON with `Username` and `Secret`")]
     Answer {
         /// The program.
@@ -63,7 +63,7 @@ struct Answer {
     secret: String,
 }
 
-/// Asks a helper for the credentials under a key. `None`: it has none.
+/// Asks a helper for the credentials under a key. Returns `None` if it has none.
 pub(super) async fn get(
     name: &str,
     key: &str,
@@ -89,14 +89,14 @@ pub(super) async fn get(
         .arg("get")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        // It may talk to the person there.
+        // The helper may talk to the person there.
         .stderr(Stdio::inherit())
         .kill_on_drop(true)
         .spawn()
         .map_err(started)?;
     let output = time::timeout(LIMIT, async {
         if let Some(mut stdin) = child.stdin.take() {
-            // One that does not read what it is asked says so by what it answers.
+            // If a helper does not read its input, its answer shows that.
             let _ = stdin.write_all(key.as_bytes()).await;
         }
         child.wait_with_output().await

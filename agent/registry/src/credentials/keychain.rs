@@ -1,4 +1,4 @@
-//! Where credentials come from.
+//! The sources of credentials.
 
 use std::{
     env,
@@ -25,7 +25,7 @@ pub enum CredentialsError {
         #[source]
         error: io::Error,
     },
-    /// What was read is no Docker config.
+    /// What was read is not a Docker config.
     #[error("registry credentials in {source_name} cannot be understood")]
     Parse {
         /// The file or secret.
@@ -47,7 +47,7 @@ pub enum CredentialsError {
     },
 }
 
-/// Folders and files in which people's registry credentials are.
+/// The folders and files that hold people's registry credentials.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Locations {
     /// `$REGISTRY_AUTH_FILE`, podman's.
@@ -67,7 +67,7 @@ pub struct Locations {
 }
 
 impl Locations {
-    /// Takes them from the environment of this process.
+    /// Returns the locations from the environment of this process.
     pub fn from_env() -> Self {
         let path = |name| {
             env::var_os(name)
@@ -85,7 +85,7 @@ impl Locations {
         }
     }
 
-    /// Lists the files, the first to be asked first.
+    /// Lists the files in the order in which they are asked.
     fn files(&self) -> Vec<PathBuf> {
         let docker = self
             .docker_config
@@ -110,21 +110,22 @@ impl Locations {
     }
 }
 
-/// Credentials for many registries, from several sources. The first source that has some for a reference decides.
+/// Credentials for many registries, from several sources. The first source with credentials for a reference decides.
 #[derive(Debug, Clone, Default)]
 pub struct Keychain {
     sources: Vec<(String, DockerConfig)>,
-    /// Where helpers are. Without it those on the `$PATH` of this process are meant.
+    /// Where helpers are looked for. Without it, that is the `$PATH` of this process.
     search_path: Option<OsString>,
 }
 
 impl Keychain {
-    /// Holds nothing: all access is anonymous.
+    /// Creates an empty keychain: all access is anonymous.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Reads what this person or machine is logged in with: Docker's, podman's and Helm's files, those that exist.
+    /// Reads the credentials that this person or machine is logged in with, from those of Docker's, podman's and Helm's files
+    /// that exist.
     pub async fn of_user(locations: &Locations) -> Result<Self, CredentialsError> {
         let mut keychain = Self {
             search_path: locations.search_path.clone(),
@@ -144,12 +145,12 @@ impl Keychain {
         Ok(keychain)
     }
 
-    /// Adds the content of a Docker config file after what is there. Helpers that it names will be run.
+    /// Adds the content of a Docker config file after the existing sources. Helpers that it names will be run.
     pub fn with_file(self, path: &Path, bytes: &[u8]) -> Result<Self, CredentialsError> {
         self.with(path.display().to_string(), DockerConfig::parse(bytes))
     }
 
-    /// Adds a pull secret, the value of its key `.dockerconfigjson`, after what is there. `name` is for errors:
+    /// Adds a pull secret, which is the value of its key `.dockerconfigjson`, after the existing sources. `name` is for errors:
     /// `secret NAMESPACE/NAME`.
     pub fn with_pull_secret(self, name: &str, bytes: &[u8]) -> Result<Self, CredentialsError> {
         self.with(name.to_owned(), DockerConfig::from_pull_secret(bytes))
@@ -174,8 +175,8 @@ impl Keychain {
         self.find(repository.place()).await
     }
 
-    /// Finds the credentials for what is at a host and below a path, as [`Keychain::find`] does: for servers that are
-    /// no registries.
+    /// Finds the credentials for what is below a path of a host, as [`Keychain::find`] does, for servers that are not
+    /// registries.
     pub(crate) async fn find_at(
         &self,
         host: &str,
@@ -185,7 +186,7 @@ impl Keychain {
             .await
     }
 
-    /// Says whether there is an entry for a reference, or a helper that may have something for it.
+    /// Returns whether there is an entry for a reference, or a helper that may have something for it.
     pub(super) fn may_have(&self, reference: &Reference) -> bool {
         self.sources.iter().any(|(_, config)| {
             config.credentials(reference).is_some()
@@ -194,14 +195,15 @@ impl Keychain {
         })
     }
 
-    /// Lists what the entries are for, without what they hold.
+    /// Lists what the entries are for, without their contents.
     pub(super) fn entries(&self) -> impl Iterator<Item = String> {
         self.sources.iter().flat_map(|(_, config)| config.entries())
     }
 
-    /// Finds the credentials for a reference, [`Credentials::Anonymous`] if no source has some.
+    /// Finds the credentials for a reference; returns [`Credentials::Anonymous`] if no source has any.
     ///
-    /// Within a source Docker's order holds: the helper of the registry, the entries of the file, the helper of all.
+    /// Within a source, Docker's order applies: the helper for the registry, the entries of the file, the helper for all
+    /// registries.
     pub async fn find(&self, reference: &Reference) -> Result<Credentials, CredentialsError> {
         for (source_name, config) in &self.sources {
             let ask = async |name: &str| {

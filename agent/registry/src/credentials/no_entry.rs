@@ -1,4 +1,4 @@
-//! Credentials that were given, and are for others than who asks for some.
+//! Credentials that were given, but are not for the server that asks for some.
 
 use std::fmt;
 
@@ -8,10 +8,10 @@ use crate::{
     error::{Cause, RegistryError, Shown},
 };
 
-/// Entries that are named.
+/// The most entries that are named.
 const NAMED: usize = 5;
 
-/// What is missing in a keychain, and what it has. Its text goes on after who has it: `Secret a/b has`.
+/// What a keychain lacks, and what it has. Its text continues one that names the owner, such as `Secret a/b has`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoEntry {
     host: String,
@@ -19,11 +19,11 @@ pub struct NoEntry {
 }
 
 impl NoEntry {
-    /// Finds it behind a failure: the registry refused, and the keychain, which was asked, has nothing for it.
+    /// Finds the missing entry behind a failure: the registry refused, and the keychain, which was asked, has nothing for it.
     pub fn behind(error: &RegistryError, keychain: &Keychain) -> Option<Self> {
         let is_refused = match &error.cause {
             Cause::Unauthorized { shown, .. } => *shown == Shown::Nothing,
-            // Some say so, too, to whom they do not know.
+            // Some registries also answer this to callers that they do not know.
             Cause::Denied { .. } => true,
             _ => false,
         };
@@ -31,7 +31,7 @@ impl NoEntry {
         is_missing.then(|| Self::of(error.reference.registry(), keychain))
     }
 
-    /// Finds it behind the failed fetch of a chart or another artifact.
+    /// Finds the missing entry behind the failed fetch of a chart or another artifact.
     pub fn behind_chart(error: &ChartError, keychain: &Keychain) -> Option<Self> {
         match error {
             ChartError::Registry(error) => Self::behind(error, keychain),

@@ -1,25 +1,25 @@
-//! Which keys of a Docker config are for which reference.
+//! Which keys of a Docker config apply to which reference.
 //!
 //! A key is a host, or a host and the beginning of a path, with or without `https://`. The rules are those of the kubelet
-//! (<https://kubernetes.io/docs/concepts/containers/images/#config-json>): labels of the host may hold `*`, a port must
-//! be equal, and of several keys that match, the longest path wins. Unlike there, a path ends at a `/`: a key for
-//! `registry/team` is not for `registry/team-b`. And `v1` and `v2` stand for the API of the registry as a whole only where
-//! nothing follows them: repositories may be called so, too.
+//! (<https://kubernetes.io/docs/concepts/containers/images/#config-json>): labels of the host may contain `*`, a port must be
+//! equal, and of several keys that match, the longest path wins. Unlike in the kubelet, a path ends at a `/`: a key for
+//! `registry/team` is not for `registry/team-b`. And `v1` and `v2` stand for the API of the whole registry only if nothing
+//! follows them, because repositories may have these names, too.
 
 use crate::reference::Reference;
 
 /// The names under which Docker Hub is known.
 const HUB: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
 
-/// Letters of a key that are shown.
+/// The most characters of a key that are shown.
 const MAX_SHOWN: usize = 100;
 
-/// Says whether a host is Docker Hub.
+/// Returns whether a host is Docker Hub.
 pub(crate) fn is_hub(host: &str) -> bool {
     HUB.contains(&host)
 }
 
-/// The key under which Docker keeps, and asks helpers for, the credentials of a host.
+/// Returns the key under which Docker keeps, and asks helpers for, the credentials of a host.
 pub(crate) fn docker_key(host: &str) -> &str {
     if is_hub(host) {
         "https://index.docker.io/v1/"
@@ -28,18 +28,18 @@ pub(crate) fn docker_key(host: &str) -> &str {
     }
 }
 
-/// How well a key fits. The greatest wins.
+/// How well a key fits. The greatest value wins.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Fit {
     path_segments: usize,
     without_wildcard: bool,
 }
 
-/// Says whether a key is for a reference, and how well it fits.
+/// Returns how well a key fits a reference; `None` if it is not for that reference.
 pub(crate) fn fit(key: &str, reference: &Reference) -> Option<Fit> {
     let key = without_scheme(key);
     let (host, path) = key.split_once('/').unwrap_or((key, ""));
-    // `https://index.docker.io/v1/` is how Docker writes the registry as a whole.
+    // Docker writes the registry as a whole as `https://index.docker.io/v1/`.
     let path = match path.trim_end_matches('/') {
         "v1" | "v2" => "",
         path => path,
@@ -65,7 +65,7 @@ fn without_scheme(key: &str) -> &str {
         .unwrap_or(key)
 }
 
-/// Shows what a key is for, without what may be a secret in it: none belongs there, and a URL can hold one.
+/// Returns what a key is for, without anything that may be a secret. None belongs there, but a URL can hold one.
 pub(crate) fn shown(key: &str) -> String {
     let key = without_scheme(key);
     let place = key.rsplit_once('@').map_or(key, |(_, place)| place);
@@ -77,7 +77,7 @@ pub(crate) fn shown(key: &str) -> String {
         .collect()
 }
 
-/// Says whether two hosts are one registry.
+/// Returns whether two hosts are the same registry.
 pub(crate) fn same_registry(a: &str, b: &str) -> bool {
     canonical(a) == canonical(b)
 }
@@ -102,7 +102,7 @@ fn host_matches(pattern: &str, host: &str) -> bool {
             .all(|(pattern, label)| label_matches(pattern, label))
 }
 
-/// Matches one label with any number of `*`, greedily from the left: enough, as nothing but `*` is special.
+/// Matches one label with any number of `*`, greedily from the left. That is enough, as nothing but `*` is special.
 fn label_matches(pattern: &str, label: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
