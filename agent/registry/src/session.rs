@@ -144,8 +144,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Sends a request, with credentials if it is to the registry and the registry wants them. Follows redirects of requests
-    /// that carry nothing.
+    /// Sends a request, with credentials if it is to the registry and the registry wants them. Follows redirects of `GET` and
+    /// `HEAD` requests.
     pub(crate) async fn exchange(&self, mut outgoing: Outgoing) -> Result<Response, Cause> {
         let registry = self.base().await?.origin();
         let mut authorization = match self.credentials {
@@ -188,7 +188,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Refuses a target on the way to which what is sent, or fetched, could be read or changed.
+    /// Refuses a target if others could read or change, on the way, what is sent there or fetched.
     pub(crate) async fn check_target(&self, target: &Url) -> Result<(), Cause> {
         let base = self.base().await?;
         // The address of the registry itself has been allowed already, and may be written in another way.

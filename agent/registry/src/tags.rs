@@ -137,7 +137,7 @@ async fn on_the_same_host(session: &Session<'_>, from: &Url, next: Url) -> Resul
 fn next(headers: &HeaderMap) -> Result<Option<String>, Cause> {
     link::next(headers).map_err(|link::Unreadable| Cause::Malformed {
         part: Part::Tags,
-        reason: "where it goes on is not known, for its `Link` header is not as in RFC 8288; expected `<URL>; rel=\"next\"`, or no such header on the last page".to_owned(),
+        reason: "the next page is not known, because the `Link` header is not as in RFC 8288; expected `<URL>; rel=\"next\"`, or no such header on the last page".to_owned(),
     })
 }
 

@@ -154,7 +154,7 @@ impl Errand<'_> {
                 .iter()
                 .find_map(|id| failed.get(id))
                 .map(FetchError::reason),
-            "what has grown too much cannot be fetched anew: it is added to, and this is tried again when there is twice as much of it"
+            "the cached repository has grown too much and cannot be fetched anew: adding to it, and trying again once it holds twice as much"
         );
         if failed.values().any(|error| !error.is_about_commits()) {
             return (store, failed);

@@ -77,7 +77,7 @@ pub enum SourceError {
         /// What the network says.
         reason: String,
     },
-    /// The server answers, but says that it is not available now.
+    /// The server is there, but says that it cannot answer now.
     #[error("{url} is not available: {reason}")]
     Unavailable {
         /// The repository.

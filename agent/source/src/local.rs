@@ -53,7 +53,7 @@ pub fn local(path: &Path, limits: Limits) -> Result<Local, SourceError> {
     })
 }
 
-/// Returns whether a folder of this machine is a bare repository. The files of one are git's own, and not for anybody to use.
+/// Returns whether a folder of this machine is a bare repository. Its files are git's own, and not meant to be used.
 pub fn is_bare(path: &Path) -> bool {
     path.is_dir() && !path.join(".git").exists() && gix::discover::is_git(path).is_ok()
 }

@@ -100,8 +100,8 @@ impl Refs {
             .ok_or_else(|| self.lacks(url, reference))
     }
 
-    /// Finds what a reference means. Returns `None` for one that means nothing here, without what there is instead, which takes
-    /// longer to find out.
+    /// Finds what a reference means. Returns `None` for one that means nothing here, without looking for what there is instead,
+    /// which takes longer.
     pub(crate) fn find(&self, reference: &Reference) -> Result<Option<Tip>, SourceError> {
         let named = |names: &Names, name: &str| {
             let id = names.get(name)?;

@@ -161,7 +161,7 @@ impl Entry {
 fn decode(auth: &str) -> Option<(String, String)> {
     let text = String::from_utf8(BASE64.decode(auth.trim()).ok()?).ok()?;
     let (username, password) = text.split_once(':')?;
-    // Docker pads with NUL when it writes the file, and removes that when it reads it.
+    // Docker pads with NUL when it writes the file, and strips that when it reads it.
     Some((username.to_owned(), password.trim_matches('\0').to_owned()))
 }
 

@@ -54,7 +54,7 @@ async fn a_list_goes_on_whatever_other_links_there_are() {
     let liar =
         Liar::start(|asked: &Asked| with(page(asked, 50, 50), "link", "/next; rel=next")).await;
     let error = tags(&liar).await.unwrap_err();
-    insta::assert_snapshot!(said(&error, &liar.address()), @r#"cannot list the tags of `REGISTRY/x`: the list of tags cannot be understood: where it goes on is not known, for its `Link` header is not as in RFC 8288; expected `<URL>; rel="next"`, or no such header on the last page"#);
+    insta::assert_snapshot!(said(&error, &liar.address()), @r#"cannot list the tags of `REGISTRY/x`: the list of tags cannot be understood: the next page is not known, because the `Link` header is not as in RFC 8288; expected `<URL>; rel="next"`, or no such header on the last page"#);
 }
 
 #[tokio::test]

@@ -315,7 +315,7 @@ pub(crate) fn is_crowded(store: &Store, followed: impl FnOnce() -> usize) -> boo
 pub(crate) fn note_try(store: &Store) {
     let Held { packs, bytes, .. } = Held::by(store);
     let text = format!("{packs} {bytes}\n{}", accepted(store.limits()));
-    // If this is not recorded, there is one attempt too many.
+    // If this cannot be recorded, there is one attempt too many.
     let _ = fs::write(tried_file(store), text);
 }
 

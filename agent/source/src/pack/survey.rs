@@ -60,7 +60,7 @@ impl From<gix::Error> for Flaw {
 
 /// Surveys a pack, and returns whether a delta in it names its base by id, so that the base may be elsewhere.
 ///
-/// Whatever this does not check, such as whether a delta can be applied and whether the digest is right, indexing does.
+/// Indexing finds what this does not look at, such as whether a delta can be applied and whether the digest is right.
 pub(super) fn survey(
     pack: &mut impl BufRead,
     limits: Limits,

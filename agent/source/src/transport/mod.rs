@@ -237,7 +237,7 @@ impl Conversation {
         turns: &'a Semaphore,
     ) -> Result<SemaphorePermit<'a>, SourceError> {
         let turn = self.wait_here(turns.acquire())?;
-        // This needs a closed semaphore.
+        // This happens only if the semaphore is closed.
         turn.map_err(|_| SourceError::Stopped { url: self.url() })
     }
 

@@ -24,7 +24,7 @@ use crate::{error::SourceError, limits::Limits, tree::broken};
 
 /// The contents of a folder, and what its links lead to.
 pub(super) struct Listing {
-    /// What is below the root, as far as it is one or the other.
+    /// Everything below the root that belongs to either.
     pub(super) entries: Vec<Entry>,
     /// All files, including those of the folders within.
     pub(super) files: Vec<ListedFile>,

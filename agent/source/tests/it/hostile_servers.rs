@@ -272,7 +272,7 @@ async fn a_host_that_takes_its_time_for_hardly_anything_is_asked_for_one_reposit
     let page = || response("200 OK", "text/html", b"");
     let server = Scripted::with_socket(move |seen, socket| {
         if seen.path().starts_with("/first") {
-            // Longer than it may be silent, and then an answer for which nothing else can be blamed on it.
+            // Longer than it may be silent, and then an answer that is not counted against it for any other reason.
             std::thread::sleep(Duration::from_millis(400));
             let _ = socket.write_all(&page());
         } else {

@@ -181,8 +181,8 @@ fn unmet_listener(
     })
 }
 
-/// Judges a route of any protocol. Each parent that its spec names has to accept it. Answers of other parents are left from
-/// those that it named before.
+/// Judges a route of any protocol. Each parent that its spec names has to accept it. Other answers are about parents that it
+/// named before.
 ///
 /// <https://gateway-api.sigs.k8s.io/geps/gep-1364/>
 pub(crate) fn route(object: Object) -> Verdict {
@@ -338,7 +338,7 @@ impl fmt::Display for Reference<'_> {
     }
 }
 
-/// Returns what the first condition says that does not hold.
+/// Returns the assessment of the first condition that does not hold.
 fn expect(conditions: &Conditions, generation: Option<i64>, kinds: &[&str]) -> Option<Assessment> {
     kinds.iter().find_map(|kind| {
         let Some(condition) = conditions.get(kind) else {

@@ -88,7 +88,7 @@ pub(crate) fn daemon_set(object: Object) -> Assessment {
             "are scheduled",
             object.count("/status/currentNumberScheduled"),
         ),
-        // An update that only a person can make would be waited for forever.
+        // Only a person can make this update, so waiting for it could last forever.
         ("are updated", if on_delete { wanted } else { updated }),
         ("are available", object.count("/status/numberAvailable")),
         ("are ready", object.count("/status/numberReady")),

@@ -98,7 +98,7 @@ fn check_field(rule: &Rule, pointer: &str, object: Object) -> Finding {
         return if holds {
             Finding::Holds(format!("{path} is set"))
         } else if is_concealed(pointer) {
-            // This is an entry with a `*`: rules for Secrets alone are refused.
+            // Only an entry with a `*` gets here: rules for Secrets alone are refused.
             Finding::Fails(format!("{path} is concealed, and equals no value"))
         } else {
             Finding::Fails(format!("{path} is another value"))

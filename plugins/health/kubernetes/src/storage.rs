@@ -69,7 +69,7 @@ fn bound(object: Object, now: Now) -> Verdict {
         )));
     }
     if conditions.truth("FileSystemResizePending").is_some() {
-        // Offline expansion ends only when a pod mounts the volume again, which is nothing to wait for.
+        // Offline expansion ends only when a pod mounts the volume again, which nobody should wait for.
         return Ok(healthy(format!(
             "is bound; its file system grows from {capacity} to {wanted} when it is next mounted"
         )));

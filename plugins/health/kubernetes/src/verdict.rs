@@ -60,7 +60,7 @@ impl Now {
         before: impl FnOnce() -> Assessment,
         after: impl FnOnce() -> Assessment,
     ) -> Assessment {
-        // The deadline itself counts as after, so that a verdict at that moment does not ask for another one in no time.
+        // The deadline itself counts as passed, so that a verdict at that moment does not ask to be judged again at once.
         if self.0 < deadline_ms {
             before().until(deadline_ms, self.0)
         } else {

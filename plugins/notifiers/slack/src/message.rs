@@ -52,7 +52,7 @@ pub(crate) fn of(event: &Event) -> Json {
     })
 }
 
-/// Returns the metadata that programs read which see the message: which event it is, the same on every retry.
+/// Returns the metadata for programs that see the message: which event it is, the same on every retry.
 pub(crate) fn metadata(event: &Event) -> Json {
     json!({"event_type": "pintle_event", "event_payload": {"id": event.id, "reason": event.reason}})
 }

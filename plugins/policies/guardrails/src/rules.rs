@@ -102,7 +102,7 @@ impl Rule {
         quoted.join(", ")
     }
 
-    /// Returns the level that the rule has unless it is set.
+    /// Returns the level of the rule if the settings do not set one.
     ///
     /// A rule denies what opens the node, loses data, or makes the outcome of a rollout depend on when it happens. It warns of
     /// what many charts do without harm, of what a node refuses unless its operator allows it, and of what was not looked at.

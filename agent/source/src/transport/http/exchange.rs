@@ -25,7 +25,7 @@ pub(super) struct Exchange {
     login: Sent,
 }
 
-/// What the server gets of the credentials.
+/// Whether the server gets the credentials and, if not, why.
 #[derive(Clone)]
 pub(super) enum Sent {
     /// There are none.

@@ -209,7 +209,7 @@ impl Http for GitHttp {
 }
 
 impl GitHttp {
-    /// Returns what the server at this URL gets of the credentials.
+    /// Returns whether the server at this URL gets the credentials and, if not, why.
     fn login(&self, url: &Url) -> Sent {
         match &self.authorization {
             None => Sent::Nothing,

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{fixtures, variations};
 
-/// A number above the deadlines that any object has.
+/// More changes than any object has deadlines.
 const MOST_CHANGES: usize = 8;
 
 /// When a verdict that does not ask to be judged again is checked for changes: after a second, a minute, a day and a century,
@@ -35,8 +35,8 @@ fn a_verdict_that_time_alone_changes_says_when() {
     }
 }
 
-/// Judges an object again whenever a verdict asks for it, and returns how often. Until then the verdict stays, and then it
-/// changes; one that does not ask stays forever.
+/// Judges an object again whenever a verdict asks for it, and returns how often. Checks that the verdict stays until then and
+/// changes then, and that one that does not ask stays forever.
 fn follow(settings: &Settings, object: &Value, start_ms: u64) -> usize {
     let judge = |now_ms| Kubernetes::assess(settings, object, now_ms).unwrap();
     let mut now_ms = start_ms;
