@@ -1,4 +1,4 @@
-//! Access to registries and chart repositories, with the digest of everything that is pushed and pulled verified.
+//! Access to registries and chart repositories: pushes and pulls, with every digest verified.
 //!
 //! [`Registry`] is for plugins as Wasm OCI artifacts, and [`Charts`] for charts and other archives of files, from registries
 //! and from chart repositories.

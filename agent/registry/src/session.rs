@@ -71,7 +71,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Sets whether it also asks a registry that wants to be left alone.
+    /// Sets whether the session also asks a registry that wants to be left alone.
     pub(crate) fn urgent(self, is_urgent: bool) -> Self {
         Self { is_urgent, ..self }
     }
@@ -85,7 +85,7 @@ impl<'a> Session<'a> {
         *self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until it may speak to the registry, which never happens if it need not.
+    /// Waits until the session may speak to the registry, which never happens if it need not.
     pub(crate) async fn begun(&self) {
         self.has_turn.notified().await;
     }
@@ -212,7 +212,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Returns whether the credentials themselves were not refused, but lack a permission: a token service has just accepted
+    /// Returns whether the credentials were not refused themselves, but lack a permission: a token service has just accepted
     /// them, or the registry says so itself. A caller that shows none is asked for some in the same way.
     fn misses_a_right(&self, response: &Response) -> bool {
         let is_known = response.extensions().get::<FreshToken>().is_some()

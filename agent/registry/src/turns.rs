@@ -56,7 +56,7 @@ pub(crate) struct Asking {
     host: String,
     /// Names all callers for which a pause holds that the host asks one of them for.
     together: Digest,
-    /// Whether it does not wait until such a pause is over.
+    /// Whether the request does not wait until such a pause is over.
     is_urgent: bool,
 }
 

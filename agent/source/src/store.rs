@@ -247,11 +247,11 @@ impl Commit {
 /// Why an object could not be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ObjectError {
-    /// It should lead to a commit, but is something else.
+    /// The object should lead to a commit, but is something else.
     NotACommit(String),
-    /// It is what was sent, but it is malformed. Fetching it again would bring the same.
+    /// The object is what was sent, but it is malformed. Fetching it again would bring the same.
     Malformed(String),
-    /// It is missing, or not as it was written.
+    /// The object is missing, or not as it was written.
     Damaged(String),
 }
 

@@ -142,7 +142,7 @@ impl WorkTree {
     }
 }
 
-/// Returns the folder within which links are followed, and the scanned folder's path from there. It is the root of the
+/// Returns the folder within which links are followed, and the scanned folder's path from there. That folder is the root of the
 /// repository, unless the path from the root has a name that no tree may have.
 fn bound<'a>(
     folder: &'a Path,

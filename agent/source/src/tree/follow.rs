@@ -213,7 +213,7 @@ impl<'a, O: Objects> Walker<'a, O> {
         let id = place.id(self.tree.root);
         let folder = self.tree.objects.folder(&id, at, self.work);
         folder.map_err(|error| match error {
-            // It is the folder that has too much, not what is looked for in it.
+            // The folder has too much in it, not the entry that is looked for.
             TreeError::TooLarge {
                 size, limit, unit, ..
             } => TreeError::TooLarge {

@@ -59,8 +59,8 @@ const PARTS: [&str; 9] = [
     "Valid",
 ];
 
-/// Conditions that are `False` for these reasons while Crossplane deliberately leaves something alone: a package until somebody
-/// activates its new revision, and anything while an annotation asks for it.
+/// Conditions that are `False` for these reasons while Crossplane leaves something alone: a package until somebody activates
+/// its new revision, and anything while an annotation asks for it.
 const RESTING: [(&str, &str); 2] = [
     ("Installed", "InactivePackageRevision"),
     ("Synced", "ReconcilePaused"),
@@ -224,8 +224,8 @@ fn by_parts(object: Object, conditions: &Conditions) -> Option<Assessment> {
         })
 }
 
-/// Returns whether a condition may be as it is because no other object refers to this one, and may stay that way. Kong calls
-/// that pending. It leaves a condition that existed before unchanged, about an older generation.
+/// Returns whether a condition may be as it is because no other object refers to this one. In that case it stays so. Kong calls
+/// that pending, and leaves a condition that existed before as it was, about an older generation.
 fn may_be_unused(object: Object, part: &Condition) -> bool {
     object.group().ends_with(".konghq.com")
         && REFERRED_TO.contains(&object.kind())

@@ -9,7 +9,7 @@ use crate::object::{Condition, Conditions, Malformed, Object};
 use crate::settings::Settings;
 use crate::verdict::{Now, Verdict, counted, degraded, healthy, progressing};
 
-/// Reasons of the Gateway API for not accepting something that end by themselves, or when another object appears.
+/// Reasons of the Gateway API why something is not accepted, which end by themselves or when another object appears.
 /// <https://gateway-api.sigs.k8s.io/reference/spec/>
 const WAITING: [&str; 7] = [
     "AddressNotAssigned",

@@ -151,7 +151,7 @@ pub(crate) fn check(settings: &Images, pod: &Pod<'_>, found: &mut Vec<Violation>
 }
 
 /// Returns whether Istio's webhook replaces this image with its own: in the proxy of a pod that asks for it. Without the
-/// webhook the image would be pulled as written, so nothing less counts as asking.
+/// webhook the image would be pulled as written, so nothing short of that counts.
 /// <https://istio.io/latest/docs/setup/additional-setup/sidecar-injection/>
 fn is_injected(pod: &Pod<'_>, container: &str, image: &str) -> bool {
     let said = |pointer: &str| pod.metadata()?.pointer(pointer)?.as_str();

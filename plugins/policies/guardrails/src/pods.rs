@@ -301,8 +301,8 @@ fn forbidden_path<'a>(settings: &Pods, volume: &'a Value, field: &str) -> Option
     (!is_allowed).then_some(path)
 }
 
-/// Returns a path without a `/` at its end; `None` if a pattern would see a path other than the node: parts that are `..`, `.`
-/// or empty lead elsewhere than they say.
+/// Returns a path without a `/` at its end; `None` if a pattern would see a different path than the node does: parts that are
+/// `..`, `.` or empty lead elsewhere than they say.
 fn plain(path: &str) -> Option<&str> {
     if path == "/" {
         return Some(path);

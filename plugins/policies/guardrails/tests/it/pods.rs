@@ -243,7 +243,7 @@ fn a_pointer_that_leads_nowhere_is_told() {
     };
     let tasks = json!({"tasks": [{"template": template("nginx:1")}]});
     insta::assert_snapshot!(judge(tasks.clone(), &["/spec/template", "/spec/tasks/*"]), @"warn pod-template-missing [example.com/v1 Pipeline shop/x] no pod template is at `/spec/template` or `/spec/tasks/*`: its pods are not looked at (let a pointer of `pods.templates` lead to what holds the `metadata` and `spec` of its pods)");
-    // It is enough that one pointer leads somewhere, as versions of a kind differ.
+    // One pointer that leads somewhere is enough, as versions of a kind differ.
     assert_eq!(
         judge(tasks, &["/spec/template", "/spec/tasks/*/template"]),
         ""
