@@ -22,8 +22,8 @@ import (
 	scheduleroptions "k8s.io/kubernetes/cmd/kube-scheduler/app/options"
 )
 
-// auditPolicy records one event for each finished request and one for each watch that begins, of
-// everyone but the control plane: what a client costs the API server can be counted from it.
+// auditPolicy records one event for each finished request and one for each watch that begins, for every client except the control
+// plane itself. The cost of a client to the API server can be counted from these events.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
@@ -36,8 +36,8 @@ rules:
   omitManagedFields: true
 `
 
-// parse sets a component's flags. It does not use the component's cobra command, because each
-// command installs its own signal handlers and only one may in a process.
+// parse sets a component's flags. It does not use the component's cobra command: each command installs its own signal handlers,
+// and a process can do that only once.
 func parse(sets cliflag.NamedFlagSets, args ...string) error {
 	fs := pflag.NewFlagSet("", pflag.ContinueOnError)
 	for _, f := range sets.FlagSets {
@@ -84,8 +84,8 @@ func newAPIServer(c *config, listener net.Listener) (runFunc, error) {
 		if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
 			return nil, err
 		}
-		// Blocking is the log's default mode: an answered request is in the file. Who has marked a place in it would find
-		// nothing behind that once the file was another one, as happens by default after 100 MB.
+		// In blocking mode, the log's default, a request that has been answered is in the file. The log must not be rotated,
+		// which happens every 100 MB by default: a reader that remembers its position in the file would find nothing after it.
 		args = append(args, "--audit-policy-file="+policy, "--audit-log-path="+c.path("audit.log"),
 			"--audit-log-maxsize=1000000")
 	}

@@ -19,8 +19,8 @@ import (
 //go:embed stages.yaml
 var misbehaviour string
 
-// newKwok plays the kubelet: pods become Ready, a Job's pods complete, deleted pods go. A stage with
-// a weight wins over kwok's own, which have none.
+// newKwok plays the kubelet: pods become Ready, the pods of a Job complete, and deleted pods go away. A stage with a weight takes
+// precedence over kwok's own stages, which have none.
 func newKwok(c *config) (runFunc, error) {
 	stages := []string{
 		node.DefaultNodeInit, heartbeat.DefaultNodeHeartbeatWithLease,
@@ -52,8 +52,8 @@ func newKwok(c *config) (runFunc, error) {
 	}, os.WriteFile(c.path("stages.yaml"), []byte(strings.Join(stages, "\n---\n")), 0o600)
 }
 
-// learnTypes has kwok's library for CEL take all types into its maps, which have no lock: kwok does that when it first looks at a
-// node and when it first looks at a pod, at the same time, and now and then the process ended of it.
+// learnTypes makes kwok's CEL library load all types into its maps up front. The maps have no lock, and kwok fills them when it
+// first looks at a node and when it first looks at a pod. Both happen at the same time, which occasionally crashed the process.
 func learnTypes() error {
 	for _, self := range []any{(*corev1.Node)(nil), (*corev1.Pod)(nil), map[string]any{}} {
 		_, err := cel.NewEnvironment(cel.EnvironmentConfig{

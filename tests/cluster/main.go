@@ -1,10 +1,10 @@
-// Command testcluster is a Kubernetes control plane for tests: etcd, kube-apiserver,
-// kube-controller-manager, kube-scheduler and kwok's fake kubelet, each from its own Go
-// module, in one process. Under the name "kubectl", or as "testcluster kubectl", it is kubectl.
+// Command testcluster is a Kubernetes control plane for tests: etcd, kube-apiserver, kube-controller-manager, kube-scheduler and
+// kwok's fake kubelet, each from its own Go module, in one process. Under the name "kubectl", or as "testcluster kubectl", it is
+// kubectl.
 //
-// "testcluster up" prints one line "ready KUBECONFIG" on its standard output once a pod can run;
-// everything else goes to its standard error. It stops on SIGTERM, etcd last. Started again on the
-// same folder, after any end, it serves the same data at the same address.
+// "testcluster up" prints one line, "ready KUBECONFIG", to standard output once a pod can run. Everything else goes to standard
+// error. It stops on SIGTERM, etcd last. When it is restarted on the same folder, however it ended before, it serves the same
+// data at the same address.
 package main
 
 import (
@@ -25,8 +25,8 @@ import (
 	kubectlutil "k8s.io/kubectl/pkg/cmd/util"
 )
 
-// stopLimit bounds a graceful stop. The API server waits for requests under way and the controllers
-// for their workers; whoever waits for this process shall not wait for longer.
+// stopLimit bounds a graceful stop. The API server waits for requests in flight and the controllers wait for their workers, but a
+// caller that waits for this process must not wait longer than this.
 const stopLimit = 20 * time.Second
 
 type config struct {
@@ -75,7 +75,7 @@ func runUp(args []string) error {
 	fs.BoolVar(&c.followsItsInput, "exit-with-parent", false, "stop when standard input closes, as it does when the parent ends in any way")
 	_ = fs.Parse(args) // ExitOnError
 
-	// Each component applies its logging options; in one process all but the first are repeats.
+	// Each component applies its logging options. In one process, all but the first do so again.
 	logsapi.ReapplyHandling = logsapi.ReapplyHandlingIgnoreUnchanged
 
 	signalled, release := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

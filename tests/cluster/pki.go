@@ -17,8 +17,8 @@ import (
 	pki "k8s.io/kubernetes/cmd/kubeadm/app/util/pkiutil"
 )
 
-// writePKI makes one CA for serving and client certificates, the service account key, and a
-// certificate and kubeconfig for each identity, unless the folder has them already.
+// writePKI creates one CA for serving and client certificates, the service account key, and a certificate and kubeconfig for each
+// identity, unless the folder already has them.
 func writePKI(c *config) error {
 	switch recorded, err := recordedPort(c); {
 	case err != nil:
@@ -73,7 +73,7 @@ func writePKI(c *config) error {
 	return nil
 }
 
-// recordedPort is the API server's port that the folder's kubeconfigs name, or 0 when it has none.
+// recordedPort returns the API server's port from the folder's kubeconfigs, or 0 if there are none.
 func recordedPort(c *config) (int, error) {
 	kc, err := clientcmd.LoadFromFile(c.path("admin.kubeconfig"))
 	if errors.Is(err, fs.ErrNotExist) || os.IsNotExist(err) {

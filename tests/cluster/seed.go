@@ -20,7 +20,8 @@ func poll(ctx context.Context, done func(context.Context) bool) error {
 		func(ctx context.Context) (bool, error) { return done(ctx), nil })
 }
 
-// adminClient has no rate limit of its own: making many nodes must not take a second for each five.
+// adminClient returns a client without a rate limit of its own. With the default limit, creating many nodes would take a second
+// for every five.
 func adminClient(c *config) kubernetes.Interface {
 	rest, err := clientcmd.BuildConfigFromFlags("", c.path("admin.kubeconfig"))
 	utilruntime.Must(err) // writePKI wrote it
@@ -35,7 +36,7 @@ func waitReady(ctx context.Context, c *config) error {
 	})
 }
 
-// seed makes a default storage class and the fake nodes, and waits until a pod can be made and run.
+// seed creates a default storage class and the fake nodes, and waits until a pod can be created and run.
 func seed(ctx context.Context, c *config) error {
 	client := adminClient(c)
 	class := &storagev1.StorageClass{Provisioner: "kubernetes.io/host-path"}

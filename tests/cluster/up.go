@@ -13,8 +13,8 @@ import (
 	"k8s.io/apiserver/pkg/util/compatibility"
 )
 
-// A component first parses its flags into state that is partly global, and then runs until its
-// context ends. All must have parsed before the first one runs.
+// A component first parses its flags into state that is partly global, and then runs until its context ends. All components must
+// have parsed their flags before the first one runs.
 type runFunc func(context.Context) error
 
 type component struct {
@@ -85,8 +85,8 @@ func up(ctx context.Context, c *config) error {
 	return group.Wait()
 }
 
-// listen opens the API server's port at once, so that nobody else can take it, and chooses etcd's.
-// The kubeconfigs name the API server's port, so a folder that has them keeps it.
+// listen opens the API server's port right away, so that no other process can take it, and chooses etcd's port. The kubeconfigs
+// contain the API server's port, so a folder that has them keeps its port.
 func listen(c *config) (net.Listener, error) {
 	if c.apiPort == 0 {
 		port, err := recordedPort(c)
@@ -106,8 +106,8 @@ func listen(c *config) (net.Listener, error) {
 	return listener, err
 }
 
-// freePort finds a port for who listens later. No outgoing connection takes it meanwhile: the system gives those ports from 32768
-// on.
+// freePort finds a port for a component that listens later. No outgoing connection takes the port in the meantime: the system
+// assigns those ports from 32768 upwards.
 func freePort() (int, error) {
 	var err error
 	for range 100 {

@@ -1,4 +1,4 @@
-//! What Helm has installed is taken over: no pod is replaced, no hook is run, and nothing is left behind.
+//! Adopting what Helm has installed: no pod is replaced, no hook runs, and nothing is left behind.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
@@ -10,7 +10,7 @@ use pintle_harness::{Program, to_stderr, until};
 use crate::desk::Desk;
 use crate::world::{LIMIT, Stage, config_map, deployment, service, world};
 
-/// Helm's own command line, as the administrator.
+/// Runs Helm's own command line as the administrator.
 fn helm(namespace: &str, args: &[&str]) -> Result<()> {
     let dir = tempfile::tempdir()?;
     // Helm names its field manager after the executable.
@@ -33,7 +33,7 @@ fn helm(namespace: &str, args: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// What a release consists of: as a chart's template, and as a folder of manifests.
+/// Returns the objects of a release, usable as a chart's template and as a folder of manifests.
 fn shop(image: &str, settings: &str) -> String {
     let hook = "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: migrate\n  annotations: {helm.sh/hook: 'pre-install,pre-upgrade'}\n\
                 spec:\n  template:\n    spec: {restartPolicy: Never, containers: [{name: main, image: 'main:1'}]}\n---\n";
@@ -50,7 +50,7 @@ const CHART: &str = "apiVersion: v2\nname: shop\nversion: 1.2.3\n";
 const IMAGE: &str = "registry.k8s.io/pause:3.9";
 const SETTINGS: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {currency: EUR, legacy: 'yes'}\n---\n";
 
-/// Installs the chart, as Helm 4 does or as Helm 3 did, and waits for its pods.
+/// Installs the chart, the way Helm 4 or Helm 3 does, and waits for its pods.
 fn install(stage: &Stage, server_side: bool) -> Result<()> {
     let chart = tempfile::tempdir()?;
     std::fs::create_dir(chart.path().join("templates"))?;
@@ -68,7 +68,7 @@ fn install(stage: &Stage, server_side: bool) -> Result<()> {
     Ok(())
 }
 
-/// What must not change: the pods, and the hook's Job.
+/// Returns what must not change: the pods, and the hook's Job.
 fn running(stage: &Stage) -> Result<BTreeMap<String, String>> {
     let path = "jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.uid}{\"\\n\"}{end}";
     let text = stage.kubectl(&["get", "pods,replicasets,jobs", "-o", path])?;
@@ -79,7 +79,7 @@ fn running(stage: &Stage) -> Result<BTreeMap<String, String>> {
     Ok(text.lines().filter_map(pair).collect())
 }
 
-/// Nothing is Helm's any more, and everything is the application's.
+/// Asserts that nothing belongs to Helm any more and that everything belongs to the application.
 fn is_taken_over(stage: &Stage, application: &str) -> Result<()> {
     for (kind, name) in [
         ("Deployment", "web"),
@@ -123,7 +123,7 @@ fn a_release_is_shown_and_then_taken_over_from_the_command_line() -> Result<()> 
     ];
     let with = |more: &[&'static str]| [&adopt[..], more].concat();
 
-    // What would replace pods is refused, even with --yes.
+    // A change that would replace pods is refused, even with --yes.
     desk.repository
         .write("all.yaml", shop("registry.k8s.io/pause:3.10", SETTINGS))?;
     let refused = desk.pintle(&with(&["--yes"]), 1)?;
@@ -152,7 +152,7 @@ fn a_release_is_shown_and_then_taken_over_from_the_command_line() -> Result<()> 
             .is_some()
     );
 
-    // From now on it is like any other: what leaves the source leaves the cluster.
+    // From now on it behaves like any other application: what leaves the source leaves the cluster.
     let shorter =
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {currency: EUR}\n---\n";
     desk.repository.write("all.yaml", shop(IMAGE, shorter))?;
@@ -181,7 +181,7 @@ fn a_release_is_shown_and_then_taken_over_from_the_command_line() -> Result<()> 
     Ok(())
 }
 
-/// Makes an Application that is to take a release over, and waits until it says why that cannot be.
+/// Creates an Application that asks to adopt a release, and waits until it reports why it cannot.
 fn not_taken_over(stage: &Stage, release: &str, reason: &str) -> Result<String> {
     let annotation =
         format!("metadata: {{annotations: {{pintle.dev/adopt-helm-release: {release}}}, ");
@@ -194,7 +194,7 @@ fn not_taken_over(stage: &Stage, release: &str, reason: &str) -> Result<String> 
 #[test]
 fn an_application_takes_a_release_over() -> Result<()> {
     let stage = Stage::new("adopt-agent")?;
-    // As Helm 3 did it: by updates, not by server-side apply.
+    // The way Helm 3 did it: by updates, not by server-side apply.
     install(&stage, false)?;
     let before = running(&stage)?;
     let pushed = shop("registry.k8s.io/pause:3.10", SETTINGS);
@@ -212,7 +212,7 @@ fn an_application_takes_a_release_over() -> Result<()> {
     let status = stage.object("Application", "shop")?["status"].clone();
     assert_eq!(status["adoptedHelmRelease"], "shop");
 
-    // From now on drift is repaired, and nothing is left behind.
+    // From now on drift is repaired, and no object is left behind.
     let shorter = shop(IMAGE, &config_map("settings", "1"));
     let commit = stage.push("shop", &[("all.yaml", &shorter)])?;
     stage.ready_at("shop", &commit)?;

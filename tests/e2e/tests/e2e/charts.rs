@@ -1,5 +1,4 @@
-//! Charts: from repositories and registries, with what they depend on, what they read from the cluster and what they
-//! make up.
+//! Charts: from repositories and registries, with their dependencies, what they look up in the cluster and what they generate.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::shelf::{Shelf, write};
 use crate::world::{LIMIT, Stage, world};
 
-/// A chart whose only object says what another one says that it looks up.
+/// A chart whose only object repeats a value from an object that the chart looks up.
 pub(crate) const BOAT: [(&str, &str); 2] = [
     (
         "boat/Chart.yaml",
@@ -26,8 +25,8 @@ pub(crate) const BOAT: [(&str, &str); 2] = [
     ),
 ];
 
-/// What a lock file says of itself: the digest over what is wanted and what was found, as Helm writes both
-/// (`internal/resolver.HashReq`). Each is name, version and repository.
+/// Returns the digest that a lock file records: over the requested and the resolved dependencies, as Helm encodes both
+/// (`internal/resolver.HashReq`). Each dependency is a name, a version and a repository.
 fn lock_digest<const N: usize>(both: &[[(&str, &str, &str); N]; 2]) -> String {
     let list = |dependencies: &[(&str, &str, &str); N]| {
         let one = |(name, version, repository): &(&str, &str, &str)| {
@@ -39,16 +38,16 @@ fn lock_digest<const N: usize>(both: &[[(&str, &str, &str); N]; 2]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(text)))
 }
 
-/// A template of a `ConfigMap` with one value.
+/// Returns a template for a `ConfigMap` with one value.
 fn template(name: &str, value: &str) -> String {
     format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{value: {{{{ {value} | quote }}}}}}\n"
     )
 }
 
-/// A chart that depends on another one, which nobody has published yet.
+/// A chart that depends on another one that is not published yet.
 pub(crate) struct Database {
-    /// What is to be in the `Chart.yaml` of the one that depends on it.
+    /// The `Chart.yaml` of the dependent chart.
     pub(crate) chart: String,
     /// Its `Chart.lock`.
     pub(crate) lock: String,
@@ -81,7 +80,7 @@ impl Database {
     }
 }
 
-/// Somebody with a home folder of their own.
+/// A user with a home folder of their own.
 struct Person(tempfile::TempDir);
 
 impl Person {
@@ -93,7 +92,7 @@ impl Person {
         self.0.path()
     }
 
-    /// Runs pintle, and gives how it ends and all that it says.
+    /// Runs pintle, and returns its exit code and all of its output.
     fn pintle(&self, args: &[&str]) -> Result<(i32, String)> {
         let output = Command::new(agent::executable()?)
             .args(args)
@@ -196,7 +195,7 @@ fn a_chart_is_rendered_with_dependencies_from_everywhere() -> Result<()> {
     }
     assert!(!rendered.contains("1.3.0"), "the lock decides\n{rendered}");
 
-    // What is known is not asked for again, and what was tampered with is not taken.
+    // What is cached is not requested again, and an archive that was tampered with is rejected.
     std::fs::write(shelf.servers.charts().join("web-1.2.0.tgz"), "not a chart")?;
     person.done(&args)?;
     std::fs::remove_dir_all(person.home().join(".cache/pintle"))?;
@@ -226,7 +225,7 @@ fn a_chart_is_rendered_straight_from_where_it_is_kept() -> Result<()> {
         (&[&format!("{of_registry}:1.2.0")], "1.2.0"),
     ] {
         let rendered = person.done(&[&["render"], args].concat())?;
-        // YAML quotes what could be a number.
+        // YAML quotes values that could be numbers.
         let plain = rendered.replace('"', "");
         assert!(plain.contains(&format!("value: {version}\n")), "{rendered}");
         assert!(rendered.contains("name: web"), "{rendered}");
@@ -392,7 +391,7 @@ fn a_lookup_needs_a_grant_and_renders_again_when_its_answer_changes() -> Result<
     is("bare")
 }
 
-/// A chart that refuses to be rendered without an object is rendered when somebody makes it, and refuses when it is gone.
+/// A chart that refuses to render without an object is rendered when the object is created, and refuses again when it is deleted.
 fn what_a_refusal_looked_up_is_followed(stage: &Stage, commit: &str) -> Result<()> {
     let brush = format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: brush, namespace: {}}}\n",
@@ -408,7 +407,8 @@ fn what_a_refusal_looked_up_is_followed(stage: &Stage, commit: &str) -> Result<(
             "{refused}"
         );
         if round > 0 {
-            // What it has made is looked after meanwhile, and what it waits for is not lost sight of by that.
+            // Meanwhile drift in the objects that the chart has created is repaired, and the agent keeps watching what the chart
+            // waits for.
             stage.kubectl(&["delete", "configmap", "artist"])?;
             until("the artist is there again", LIMIT, || {
                 let found = stage.find("ConfigMap", "artist")?;
@@ -422,8 +422,8 @@ fn what_a_refusal_looked_up_is_followed(stage: &Stage, commit: &str) -> Result<(
     Ok(())
 }
 
-/// While nothing can be rendered, a change of what was looked up is asked for a few times at most, however long that takes.
-/// When something can be again, it is asked for in the name of whoever renders then.
+/// While nothing can be rendered, a change of a looked-up object causes a few reads at most, however long that lasts. When
+/// rendering works again, the object is read as the account that renders then.
 fn what_comes_to_no_render_does_not_go_on_asking(
     stage: &Stage,
     paint: impl Fn(&str) -> Result<()>,
@@ -474,7 +474,7 @@ fn what_comes_to_no_render_does_not_go_on_asking(
             Err(format!("{reads} reads"))
         })
     })?;
-    // Each takes as long as it would take to ask for the tide once more, and to come to no render again.
+    // Each round takes as long as it would take to read the tide once more and to fail to render again.
     for wall in ["blue", "green", "red"].repeat(3) {
         paint(wall)?;
     }

@@ -1,4 +1,4 @@
-//! The command line, on a folder and a cluster.
+//! The command line, run on a folder and a cluster.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -34,7 +34,7 @@ fn the_api_server_is_reached_through_a_proxy_where_one_is_set() -> Result<()> {
 
 #[test]
 fn a_doctor_looks_at_what_is_installed_and_at_what_nobody_looks_after() -> Result<()> {
-    // No agent works in this namespace.
+    // No agent runs in this namespace.
     let namespace = namespace("alone")?;
     world().control_plane.apply(&format!(
         "apiVersion: pintle.dev/v1alpha1\nkind: Application\nmetadata: {{name: shop, namespace: {namespace}}}\n\
@@ -175,7 +175,7 @@ fn a_policy_reads_of_the_cluster_what_the_user_grants() -> Result<()> {
     assert!(denied.contains("there is no ConfigMap permit"), "{denied}");
     desk.kubectl(&["create", "configmap", "permit"])?;
     desk.pintle(&granted, 3)?;
-    // Without the grant nothing is found, as by a chart that looks something up.
+    // Without the grant nothing is found, just as with a chart's lookup.
     desk.pintle(&plan, 4).map(drop)
 }
 
@@ -258,7 +258,7 @@ fn links_lead_out_of_a_folder_that_is_in_no_repository() -> Result<()> {
         assert!(rendered.contains(text), "{rendered}");
     }
 
-    // As soon as there is a repository, nothing is rendered that an agent would refuse.
+    // Once there is a repository, nothing is rendered that an agent would refuse.
     let mut git = Command::new("git");
     git.args(["init", "--quiet", &web]);
     for setting in ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"] {
@@ -430,7 +430,7 @@ fn without_a_place_for_caches_all_works_and_that_is_said() -> Result<()> {
     let files = [("a.yaml", &*config_map("a", "1"))];
     desk.repository.push_files(&files, "first")?;
     let url = desk.repository.url();
-    // It is compiled each time: the smallest will do.
+    // The renderer is compiled each time, so the smallest one is used.
     let small = ["--renderer", "manifests"];
     for source in [".", url.as_str()] {
         let mut command = desk.command(&[&["render", source], &small[..]].concat())?;
@@ -445,7 +445,7 @@ fn without_a_place_for_caches_all_works_and_that_is_said() -> Result<()> {
         let told = "nothing is kept for the next time";
         assert!(said.contains(told), "{source}: {said}");
     }
-    // Nor does one that cannot be made stop anything.
+    // A cache folder that cannot be created stops nothing either.
     let mut command = desk.command(&[&["render", url.as_str()], &small[..]].concat())?;
     let output = command.env("PINTLE_CACHE", "/dev/null/none").output()?;
     let said = String::from_utf8_lossy(&output.stderr);
@@ -477,7 +477,7 @@ fn what_cannot_be_printed_is_told() -> Result<()> {
         let told = "error: standard output: No space left on device";
         assert!(said.contains(told), "{args:?}: {said}");
     }
-    // What is told beside the result is lost, and ends nothing.
+    // Messages beside the result are lost, which ends nothing.
     let told: [(&[&str], i32); 3] = [
         (&["render", ".", "--log", "debug"], 0),
         (&["render", "ftp://example.com/a"], 2),
@@ -488,7 +488,7 @@ fn what_cannot_be_printed_is_told() -> Result<()> {
         let output = desk.command(args)?.stderr(full).output()?;
         assert_eq!(output.status.code(), Some(code), "{args:?}");
     }
-    // Whoever reads no more has what they wanted.
+    // A reader that stops reading has what it wanted.
     let completion = desk.command(&["completion", "bash"])?;
     let output = in_a_shell(&completion, "{ \"$@\"; echo \"it was $?\" >&2; } | true").output()?;
     let said = String::from_utf8_lossy(&output.stderr);
@@ -496,7 +496,7 @@ fn what_cannot_be_printed_is_told() -> Result<()> {
     Ok(())
 }
 
-/// Is a command within a line of a shell, where it stands for `"$@"`.
+/// Returns a shell command line in which `"$@"` stands for a command.
 pub(crate) fn in_a_shell(command: &Command, line: &str) -> Command {
     let mut shell = Command::new("sh");
     shell

@@ -8,13 +8,13 @@ use std::process::{Command, Output, Stdio};
 use anyhow::{Context as _, Result};
 use pintle_harness::agent;
 
-/// What comes before the sections of a component.
+/// What precedes the sections of a component.
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
-/// Bytes of memory that the compiler may take here.
+/// The number of bytes of memory that the compiler may use here.
 const MEMORY: u64 = 64 << 20;
 
-/// Writes a length as WebAssembly does.
+/// Encodes a length as WebAssembly does.
 fn length(mut length: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
@@ -36,7 +36,7 @@ fn section(id: u8, content: Vec<u8>) -> Vec<u8> {
     [vec![id], with_length(content)].concat()
 }
 
-/// Is a component with one function, which takes a number to the power of so many and one.
+/// Returns a component with one function, which raises a number to the power of `factors` plus one.
 fn component(factors: usize) -> Vec<u8> {
     let mut body = vec![0_u8, 0x20, 0]; // no locals; local.get 0
     body.extend([0x20_u8, 0, 0x6c].repeat(factors)); // local.get 0; i32.mul
@@ -50,7 +50,7 @@ fn component(factors: usize) -> Vec<u8> {
     [COMPONENT.to_vec(), section(1, module.concat())].concat()
 }
 
-/// Is a component that has so many bytes of data: little to compile, and much to write.
+/// Returns a component with this many bytes of data: little to compile, and much to write.
 fn data(bytes: usize) -> Vec<u8> {
     let segment = [vec![1_u8], with_length(vec![7; bytes])].concat(); // passive
     let module = [
@@ -60,7 +60,7 @@ fn data(bytes: usize) -> Vec<u8> {
     [COMPONENT.to_vec(), section(1, module.concat())].concat()
 }
 
-/// Compiles as the agent does in a container.
+/// Compiles the way the agent does in a container.
 fn compile(cache: &Path, component: &[u8], memory: u64) -> Result<Output> {
     let mut child = Command::new(agent::executable()?)
         .args(["compile", "--cache-bytes", "1000000000", "--memory"])
@@ -89,7 +89,7 @@ fn a_component_that_is_too_large_ends_the_compiler_alone() -> Result<()> {
     assert_eq!(aborted.status.signal(), Some(6), "{said}");
     assert!(said.contains("memory allocation of"), "{said}");
 
-    // With the same limit others are compiled.
+    // Other components are compiled with the same limit.
     let small = compile(cache.path(), &component(1_000), MEMORY)?;
     let said = String::from_utf8_lossy(&small.stderr);
     assert_eq!(small.status.code(), Some(0), "{said}");
@@ -100,8 +100,8 @@ fn a_component_that_is_too_large_ends_the_compiler_alone() -> Result<()> {
 fn wherever_memory_runs_out_the_compiler_ends_as_in_a_crash() -> Result<()> {
     let cache = tempfile::tempdir()?;
     let component = data(8 << 20);
-    // What is written is put together, then mapped and then copied: each of these is the first to fail at some limit. An
-    // exit code of its own would say that the component is at fault, or the process.
+    // The output is assembled, then mapped, and then copied: at some limit, each of these is the first to fail. An exit code of
+    // its own would blame the component, or the process.
     let mut codes = Vec::new();
     for mebibytes in (2_u64..=64).step_by(2) {
         let ended = compile(cache.path(), &component, mebibytes << 20)?;

@@ -1,4 +1,4 @@
-//! What is in git comes into the cluster, and stays as it is in git.
+//! What is in git gets into the cluster, and stays there as it is in git.
 
 use std::collections::BTreeMap;
 
@@ -70,7 +70,7 @@ fn a_first_push_converges_and_then_nothing_is_written() -> Result<()> {
         web["metadata"]["generation"],
     );
 
-    // The fields are the application's own, and all of them were written in the account's name.
+    // The application owns the fields, and all of them were written as the account.
     let owners = stage.object("ConfigMap", "settings")?["metadata"]["managedFields"].clone();
     assert_eq!(
         owners[0]["manager"],
@@ -122,7 +122,7 @@ fn an_application_that_gets_another_source_follows_that_one() -> Result<()> {
         let patch = format!(r#"{{"spec": {{"source": {{"git": {{"branch": "{branch}"}}}}}}}}"#);
         stage.patch("shop", &patch)
     };
-    // One that there is not, and then one that there is: neither is taken for what was fetched before.
+    // First a revision that does not exist, then one that does: neither is mistaken for what was fetched before.
     source("absent")?;
     stage.condition("shop", "Ready", "SourceFailed")?;
     source("next")?;
@@ -190,7 +190,7 @@ fn repair_is_told(stage: &Stage, text: &str) -> Result<()> {
     })
 }
 
-/// How often the agent sends one request before it gives up.
+/// How often the agent sends a request before it gives up.
 const ATTEMPTS: usize = 6;
 
 #[test]
@@ -202,7 +202,7 @@ fn a_rollout_that_could_neither_be_done_nor_told_is_not_taken_for_done() -> Resu
     stage.patch("shop", r#"{"spec":{"interval":"1s"}}"#)?;
     stage.request_and_wait("shop")?;
 
-    // Neither the object nor the status can be written, and the status goes on saying what was.
+    // Neither the object nor the status can be written, so the status keeps its old content.
     let status = format!("/namespaces/{}/applications/shop/status?", stage.namespace);
     let object = format!("/namespaces/{}/configmaps/a?", stage.namespace);
     for path in [&status, &object] {
@@ -219,7 +219,7 @@ fn a_rollout_that_could_neither_be_done_nor_told_is_not_taken_for_done() -> Resu
             .then_some(())
             .ok_or_else(|| told.to_string()))
     })?;
-    // The next commit changes nothing that the application reads, and comes while it waits for its next attempt.
+    // The next commit changes nothing that the application reads, and arrives while the application waits for its next attempt.
     proxy.heal();
     stage
         .repository

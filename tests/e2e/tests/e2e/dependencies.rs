@@ -1,4 +1,4 @@
-//! Applications that wait for others.
+//! Applications that wait for other applications.
 
 use anyhow::Result;
 use pintle_harness::until;
@@ -57,7 +57,7 @@ fn an_application_waits_until_what_it_depends_on_is_ready() -> Result<()> {
     stage.ready_at("web", &commit)?;
     assert!(stage.find("ConfigMap", "web")?.is_some());
 
-    // One commit for both: the one that is depended on goes first, however long it takes.
+    // One commit changes both: the dependency goes first, however long it takes.
     let mark = stage.mark()?;
     let files = [
         ("db/db.yaml", deployment("db", 2, IMAGE)),
@@ -105,7 +105,7 @@ fn those_that_wait_for_each_other_are_named() -> Result<()> {
     )?;
     let stalled = stage.condition("two", "Stalled", "DependencyNotReady")?;
     assert_eq!(stalled["status"], "True");
-    // A change of one of them is all it takes.
+    // A change to either application is enough to break the cycle.
     stage.kubectl(&["delete", "application", "one"])?;
     waits_for(
         &stage,

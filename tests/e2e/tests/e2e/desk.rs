@@ -1,4 +1,4 @@
-//! The command line at somebody's desk.
+//! The command line as a user runs it at their desk.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,7 +22,7 @@ impl Desk {
         Self::in_namespace(&namespace(prefix)?)
     }
 
-    /// Works in a namespace that there is.
+    /// Returns a desk in an existing namespace.
     pub(crate) fn in_namespace(namespace: &str) -> Result<Self> {
         Ok(Self {
             repository: world().servers.repository(&format!("{namespace}-desk"))?,
@@ -34,19 +34,19 @@ impl Desk {
         })
     }
 
-    /// Is pintle in the folder, ready to be started.
+    /// Returns a pintle command that is ready to run in the folder.
     pub(crate) fn command(&self, args: &[&str]) -> Result<Command> {
         let mut command = pintle(args, &self.kubeconfig, self.home.path())?;
         command.current_dir(self.repository.work());
         Ok(command)
     }
 
-    /// Runs pintle in the folder, and checks how it ends.
+    /// Runs pintle in the folder, and checks its exit code.
     pub(crate) fn pintle(&self, args: &[&str], expected: i32) -> Result<String> {
         run(self.command(args)?, args, expected)
     }
 
-    /// Counts what this desk's user wrote since a mark, dry runs excluded.
+    /// Counts the writes of this desk's user since a mark, dry runs excluded.
     pub(crate) fn writes_since(&self, mark: u64) -> Result<BTreeMap<String, usize>> {
         let user = format!("system:serviceaccount:{}:deployer", self.namespace);
         let mut writes = BTreeMap::new();
@@ -67,20 +67,20 @@ impl Desk {
     }
 }
 
-/// Is pintle as an administrator, ready to be started in no folder in particular.
+/// Returns a pintle command that is ready to run as an administrator, in no particular folder.
 pub(crate) fn of_administrator(args: &[&str], home: &Path) -> Result<Command> {
     let mut command = pintle(args, &world().control_plane.kubeconfig(), home)?;
     command.current_dir(home);
     Ok(command)
 }
 
-/// Runs pintle as an administrator, in no folder in particular, and checks how it ends.
+/// Runs pintle as an administrator, in no particular folder, and checks its exit code.
 pub(crate) fn as_administrator(args: &[&str], expected: i32) -> Result<String> {
     let home = tempfile::tempdir()?;
     run(of_administrator(args, home.path())?, args, expected)
 }
 
-/// Runs pintle as an administrator, checks how it ends, and reads the one document that its standard output is.
+/// Runs pintle as an administrator, checks its exit code, and parses its standard output as one document.
 pub(crate) fn document(args: &[&str], expected: i32) -> Result<serde_json::Value> {
     let home = tempfile::tempdir()?;
     let output = of_administrator(args, home.path())?.output()?;
@@ -116,7 +116,8 @@ fn run(mut command: Command, args: &[&str], expected: i32) -> Result<String> {
     Ok(text + &said)
 }
 
-/// Where compiled plugins are kept, for all tests of this process. Nobody drops it; the next run's folders sweep it away.
+/// Returns where compiled plugins are cached for all tests of this process. Nothing drops the folder: the folders of the next run
+/// sweep it away.
 fn cache() -> &'static Path {
     static CACHE: std::sync::OnceLock<RunDir> = std::sync::OnceLock::new();
     CACHE

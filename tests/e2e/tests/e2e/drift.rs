@@ -1,4 +1,4 @@
-//! What others change: put right, only reported, left to them, or fought for.
+//! What others change: repaired, only reported, left to them, or fought over.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -33,7 +33,7 @@ fn value(stage: &Stage) -> Result<Value> {
     Ok(stage.object("ConfigMap", "settings")?["data"]["value"].clone())
 }
 
-/// Waits until an Event about the shop has a reason, and a message with this part.
+/// Waits until there is an Event about the shop with this reason, and with this part in its message.
 pub(crate) fn event(stage: &Stage, reason: &str, part: &str) -> Result<()> {
     until(&format!("{reason} is told with: {part}"), LIMIT, || {
         let events = stage.events("shop")?;
@@ -76,7 +76,7 @@ fn what_is_only_reported_stays_until_somebody_asks() -> Result<()> {
     assert!(drift["changedAt"].is_string(), "{drift}");
     event(&stage, "DriftDetected", "was changed by eve of /data/value")?;
 
-    // A commit leaves alone what it does not change.
+    // A commit does not touch what it does not change.
     stage.patch("shop", r#"{"spec":{"interval":"2s"}}"#)?;
     let files = [("deploy/other.yaml", config_map("other", "2"))];
     let commit = stage
@@ -115,14 +115,15 @@ fn who_asks_gets_repairs_also_together_with_a_new_commit() -> Result<()> {
     edit(&stage, "eve", "USD")?;
     stage.condition("shop", "Drifted", "Reported")?;
 
-    // The commit is found only because somebody asks: a run begins for it, and another one takes its place for the request.
+    // The commit is found only because of the request: a run starts for the commit, and is replaced by another one for the
+    // request.
     let other = config_map("other", "2");
     let commit = stage.push("shop", &[("deploy/other.yaml", &other)])?;
     stage.has_value("settings", "EUR")?;
     stage.ready_at("shop", &commit)?;
     stage.has_value("other", "2")?;
 
-    // It was asked for once.
+    // The request was for one repair only.
     edit(&stage, "eve", "GBP")?;
     stage.condition("shop", "Drifted", "Reported")?;
     assert_eq!(value(&stage)?, "GBP");
@@ -180,7 +181,7 @@ fn what_an_autoscaler_writes_is_left_to_it() -> Result<()> {
     stage.request_and_wait("shop")?;
     assert_eq!(stage.writes_since(mark)?, [].into());
 
-    // Another field changes, and the source says another number: the autoscaler's stays.
+    // Another field changes, and the source has another number of replicas: the autoscaler's number stays.
     let web = deployment("web", 3, OTHER_IMAGE);
     let commit = stage.push("shop", &[("deploy/web.yaml", &web)])?;
     stage.ready_at("shop", &commit)?;
@@ -191,7 +192,7 @@ fn what_an_autoscaler_writes_is_left_to_it() -> Result<()> {
         OTHER_IMAGE
     );
 
-    // The rest is still looked after.
+    // Drift in the other fields is still repaired.
     stage.kubectl(&[
         "set",
         "image",

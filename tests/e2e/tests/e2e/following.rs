@@ -1,4 +1,4 @@
-//! `--follow`: what changes is rendered again, until nobody wants it any more.
+//! `--follow`: changes are rendered again until nobody reads the output any more.
 
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
@@ -102,7 +102,7 @@ fn commits_in_a_linked_working_tree_are_followed() -> Result<()> {
 fn ctrl_c_and_sigterm_end_what_is_under_way_whatever_it_does() -> Result<()> {
     let desk = Desk::new("interrupted")?;
     let log = |name: &str| desk.home.path().join(name);
-    // A git server that takes the question and never answers.
+    // A git server that accepts the request and never answers.
     let server = TcpListener::bind("127.0.0.1:0")?;
     server.set_nonblocking(true)?;
     let url = format!("http://{}/shop.git", server.local_addr()?);
@@ -135,7 +135,7 @@ fn ctrl_c_and_sigterm_end_what_is_under_way_whatever_it_does() -> Result<()> {
     let said = converging.log_tail();
     assert!(said.contains("what was applied stays"), "{said}");
 
-    // A job that is cancelled is ended in another way.
+    // A cancelled job is ended differently.
     let command = desk.command(&["converge", ".", "--name", "shop"])?;
     let mut converging = Process::spawn("pintle converge", command, &log("terminated"))?;
     waits(&converging)?;

@@ -1,4 +1,4 @@
-//! What runs is looked after, whatever is wrong with what is newer.
+//! What runs is guarded against drift, whatever is wrong with a newer revision.
 
 use std::fs;
 
@@ -35,18 +35,18 @@ fn web(tag: &str) -> String {
     deployment("web", 1, &format!("registry.k8s.io/pause:{tag}"))
 }
 
-/// Makes an application at a commit that works.
+/// Deploys an application at a commit that works.
 fn good(stage: &Stage, spec: &str) -> Result<String> {
     let (web, settings) = (web("3.9"), config_map("settings", "EUR"));
     let files = [("web.yaml", &*web), ("settings.yaml", &settings)];
     stage.deploy_with("shop", "", spec, &files)
 }
 
-/// An application at its first commit; the second is refused.
+/// Deploys an application at its first commit, and pushes a second one, which is refused.
 fn shop(prefix: &str) -> Result<(Stage, [String; 2])> {
     let stage = Stage::new(prefix)?;
     let first = good(&stage, "policies: [{plugin: guardrails}]")?;
-    // What it would do beside that is not done either.
+    // The other change in the refused commit is not made either.
     let files = [
         ("web.yaml", web("latest")),
         ("settings.yaml", config_map("settings", "USD")),
@@ -113,8 +113,8 @@ fn what_was_applied_is_put_right_while_a_newer_commit_is_refused() -> Result<()>
     assert_eq!(after["revision"], first.as_str());
     assert_eq!(after["attemptedRevision"], refused.as_str());
 
-    // Applied for another spec than the one that there is now, it is not put right any more, and yet told. That the rules are
-    // others has changed nothing.
+    // The revision was applied for another spec than the current one, so its drift is no longer repaired, but still reported. The
+    // changed rules make no difference to that.
     stage.patch("shop", r#"{"spec":{"drift":{"ignore":[{"group":"apps","kind":"Deployment","pointers":["/spec/replicas"]}]}}}"#)?;
     until("the new spec is looked at", LIMIT, || {
         let found = stage.object("Application", "shop")?;
@@ -156,7 +156,7 @@ fn what_was_applied_is_put_right_while_a_newer_commit_has_a_file_that_nobody_can
     stage.ready_at("shop", &fix)
 }
 
-/// Deletes an object, and waits until that is told and why it stays so.
+/// Deletes an object, and waits until the deletion is reported, with the reason why it is not repaired.
 fn delete_and_hear(stage: &Stage, why: &str) -> Result<()> {
     stage.kubectl(&["delete", "configmap", "settings"])?;
     let drifted = stage.condition("shop", "Drifted", "Reported")?;

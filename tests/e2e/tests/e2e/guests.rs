@@ -1,4 +1,4 @@
-//! Components that behave as a test wants.
+//! Components that behave as a test requires.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use anyhow::{Context as _, Result, bail};
 use pintle_harness::agent;
 
-/// Is the policy of `tests/guests`, as a component.
+/// Returns the path of the policy of `tests/guests`, built as a component.
 pub(crate) fn telltale() -> &'static str {
     static PATH: OnceLock<String> = OnceLock::new();
     PATH.get_or_init(|| built("pintle-guest-policy").expect("the policy is built"))

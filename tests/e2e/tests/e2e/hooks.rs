@@ -1,4 +1,4 @@
-//! Hooks: run by what really happens, once for each release, and explained when they fail.
+//! Hooks: triggered by what really happens, run once for each release, and explained when they fail.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::desk::{Desk, as_administrator};
 use crate::world::{LIMIT, Stage, condition, config_map, deployment, world};
 
-/// A Job whose pod behaves as a label says, run at events.
+/// Returns a Job whose pod behaves as a label says and that runs at the given events.
 pub(crate) fn hook(name: &str, events: &str, pod: &str) -> String {
     format!(
         "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: {name}\n  annotations: {{helm.sh/hook: '{events}'}}\n\
@@ -18,7 +18,7 @@ pub(crate) fn hook(name: &str, events: &str, pod: &str) -> String {
     )
 }
 
-/// A Job before the removal that guards refuse: it is privileged, and has the files of its node.
+/// Returns a pre-delete Job that guardrails refuse: it is privileged, and mounts files of its node.
 fn risky(name: &str) -> Value {
     let container =
         json!({"name": "main", "image": "main:1", "securityContext": {"privileged": true}});
@@ -32,7 +32,7 @@ fn risky(name: &str) -> Value {
     })
 }
 
-/// Runs kubectl on the Secret with the hooks that the agent keeps for the removal of the shop.
+/// Runs kubectl on the Secret in which the agent keeps the hooks for the removal of the shop.
 fn of_kept(stage: &Stage, verb: &str, args: &[&str]) -> Result<String> {
     let name = format!("pintle-hooks.{}.shop", stage.namespace);
     let secret = ["--namespace", AGENT_NAMESPACE, verb, "secret", &name];
@@ -40,13 +40,13 @@ fn of_kept(stage: &Stage, verb: &str, args: &[&str]) -> Result<String> {
     control_plane.kubectl(&[&secret[..], args].concat())
 }
 
-/// What tells one state of that Secret from the next; nothing if there is none.
+/// Returns the resource version of that Secret, or an empty string if there is none.
 fn kept(stage: &Stage) -> Result<String> {
     let version = "jsonpath={.metadata.resourceVersion}";
     of_kept(stage, "get", &["--ignore-not-found", "-o", version])
 }
 
-/// Waits until guards have refused a hook.
+/// Waits until guardrails have refused a hook.
 fn is_refused(stage: &Stage, hook: &str) -> Result<()> {
     let stalled = stage.condition("shop", "Stalled", "PolicyDenied")?;
     let message = stalled["message"].as_str().unwrap_or_default();
@@ -56,7 +56,7 @@ fn is_refused(stage: &Stage, hook: &str) -> Result<()> {
     Ok(())
 }
 
-/// What a version of the shop consists of.
+/// Returns the objects of one version of the shop.
 fn shop(version: &str, migration: &str) -> String {
     [
         config_map("settings", version),
@@ -69,7 +69,7 @@ fn shop(version: &str, migration: &str) -> String {
     .concat()
 }
 
-/// What tells one Job from the next of the same name.
+/// Returns the UID of a Job, which distinguishes it from the next Job of the same name.
 fn uid(stage: &Stage, job: &str) -> Result<String> {
     let uid = &stage.object("Job", job)?["metadata"]["uid"];
     Ok(uid.as_str().unwrap_or_default().to_owned())
@@ -109,7 +109,7 @@ fn hooks_go_with_releases_and_not_with_reconciliations() -> Result<()> {
     assert_eq!(uid(&stage, "migrate")?, upgraded);
     assert_eq!(stage.object("ConfigMap", "settings")?["data"]["value"], "1");
 
-    // The hooks for the removal run although the source is gone.
+    // The pre-delete hooks run although the source is gone.
     stage.repository.remove("all.yaml")?;
     stage.kubectl(&["delete", "application", "shop", "--timeout=120s"])?;
     let saved = stage
@@ -249,7 +249,7 @@ fn a_hook_for_the_removal_is_kept_only_if_policies_agree() -> Result<()> {
     let good = stage.push("shop", &[])?;
     stage.ready_at("shop", &good)?;
 
-    // But for the hook, this commit changes nothing in the cluster.
+    // Except for the hook, this commit changes nothing in the cluster.
     let mark = stage.mark()?;
     stage.push("shop", &[("worst.yaml", &worst)])?;
     is_refused(&stage, "worst")?;
@@ -267,7 +267,7 @@ fn a_hook_for_the_removal_is_kept_only_if_policies_agree() -> Result<()> {
     assert_eq!(plan["create"], 0, "{plan}");
     assert_eq!(stage.find("Job", "save")?, None, "its time has not come");
 
-    // What is refused takes the place of nothing.
+    // A refused hook replaces none of those that are kept.
     stage.push("shop", &[("worst.yaml", &worst)])?;
     is_refused(&stage, "worst")?;
     assert_eq!(kept(&stage)?, allowed);
@@ -294,7 +294,7 @@ fn a_hook_that_an_earlier_version_has_kept_is_judged_before_it_runs() -> Result<
     stage.kubectl(&["delete", "application", "shop", "--wait=false"])?;
     is_refused(&stage, "worst")?;
     assert_eq!(stage.writes_since(mark)?, BTreeMap::new());
-    // Whoever may say what judges the application may let it go.
+    // A user who may change the application's policies may let it go.
     let patch = r#"{"spec": {"policies": null}}"#;
     stage.patch("shop", patch)?;
     until("the Application is gone", LIMIT, || {
@@ -428,7 +428,7 @@ fn a_program_gets_one_result_with_the_findings_and_the_tests_in_it() -> Result<(
     Ok(())
 }
 
-/// The rights that the page on the command line lists for `converge` and `dismiss` with hooks for the removal, and no other.
+/// The permissions that the command line page lists for `converge` and `dismiss` with pre-delete hooks, and no others.
 const LISTED: &str = "\
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
