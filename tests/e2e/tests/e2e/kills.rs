@@ -1,4 +1,4 @@
-//! The agent may be killed at any moment: it goes on where it was.
+//! The agent may be killed at any moment: after a restart it continues where it stopped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
@@ -10,15 +10,15 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use crate::world::{LIMIT, Stage, config_map, deployment, service};
 
-/// The longest that the agent lives after a request, in milliseconds: about twice what it needs, so
-/// that kills fall before, into and after its writes.
+/// The longest that the agent lives after a request, in milliseconds: about twice what it needs, so that kills fall before,
+/// during and after its writes.
 const LONGEST: u64 = 200;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// Twelve objects, each of which differs between rounds, and one of which is named after the round.
+/// Returns twelve objects, each of which differs between rounds, and one of which is named after the round.
 fn files(round: u64) -> Vec<(String, String)> {
     let mut files: Vec<_> = (0..8)
         .map(|index| {
@@ -31,7 +31,7 @@ fn files(round: u64) -> Vec<(String, String)> {
         .collect();
     let moving = config_map(&format!("moving-{round}"), &format!("{round}"));
     files.push(("moving.yaml".to_owned(), moving));
-    // The account never differs, but it is an object.
+    // The account is one of the twelve objects, although it never differs.
     let web = deployment("web", 1, &format!("registry.k8s.io/pause:3.{round}"));
     files.push(("web.yaml".to_owned(), web));
     let port = 8000 + u16::try_from(round).unwrap_or_default();
@@ -50,7 +50,7 @@ fn push(stage: &Stage, round: u64) -> Result<String> {
         .push_files(&files, &format!("round {round}"))
 }
 
-/// What round `round` differs in from the round before, as `VERB RESOURCE/NAME`.
+/// Returns the writes that round `round` needs after the round before, as `VERB RESOURCE/NAME`.
 fn expected_writes(round: u64) -> BTreeSet<String> {
     let mut expected: BTreeSet<_> = (0..8)
         .map(|index| format!("patch configmaps/settings-{index}"))
@@ -62,8 +62,8 @@ fn expected_writes(round: u64) -> BTreeSet<String> {
     expected
 }
 
-/// Of each write that the round needs there is one that the API server has answered with success, or
-/// one whose answer nobody was left to receive.
+/// Asserts that each write that the round needs was sent, and answered with success at most once. A write without a successful
+/// answer is one whose sender was killed before the answer.
 fn nothing_is_written_twice(stage: &Stage, mark: u64, round: u64) -> Result<()> {
     let mut codes = BTreeMap::<String, Vec<u16>>::new();
     for request in stage.requests_since(mark)? {
@@ -124,7 +124,7 @@ fn a_killed_agent_applies_nothing_twice_and_orphans_nothing() -> Result<()> {
 
 #[test]
 fn an_agent_whose_api_server_does_not_answer_is_alive_and_ends_when_it_is_told_to() -> Result<()> {
-    // It takes connections, and never says anything.
+    // It accepts connections, and never answers.
     let silent = TcpListener::bind("127.0.0.1:0")?;
     let home = tempfile::tempdir()?;
     let kubeconfig = home.path().join("kubeconfig");
@@ -141,11 +141,11 @@ fn an_agent_whose_api_server_does_not_answer_is_alive_and_ends_when_it_is_told_t
         let asked = agent.metric("pintle_shards");
         Ok(asked.map_err(|error| error.to_string()))
     })?;
-    // Before it is killed, and with success.
+    // It ends before it is killed, and with success.
     agent.stop()
 }
 
-/// What carries the application's label is what is in git, no more and no less.
+/// Asserts that the objects with the application's label are those in git, no more and no less.
 fn nothing_is_orphaned(stage: &Stage, round: u64) -> Result<()> {
     let mut settings: BTreeSet<_> = (0..8).map(|index| format!("settings-{index}")).collect();
     settings.insert(format!("moving-{round}"));

@@ -1,8 +1,8 @@
-//! The agent and the command line against a real control plane, a real git server and with the
-//! rights of `deploy/`: what users see.
+//! The agent and the command line as users see them: against a real control plane and a real git server, with the permissions of
+//! `deploy/`.
 //!
-//! All tests share one control plane; each has its own namespace, repository and agent, which
-//! watches only that namespace. One binary, so that the control plane starts once.
+//! All tests share one control plane. Each has its own namespace, repository and agent, which watches only that namespace. They
+//! are one binary so that the control plane starts once.
 
 #![expect(
     clippy::expect_used,

@@ -77,7 +77,7 @@ fn a_commit_that_touches_one_of_many_writes_that_one_only() -> Result<()> {
     let text = manifests(&touched, "registry.k8s.io/pause:3.10");
     let commit = stage.push(&touched, &[(&path, &text)])?;
     stage.ready_at(&touched, &commit)?;
-    // Each has compared the commit with what it has read of the one before, or rendered it anew.
+    // Each application has compared the commit with what it read of the previous one, or was rendered anew.
     until("all have looked at the commit", LIMIT, || {
         let more = stage.agent.metric("pintle_renders_total")? - looks;
         Ok(if more >= 100.0 {
@@ -89,7 +89,7 @@ fn a_commit_that_touches_one_of_many_writes_that_one_only() -> Result<()> {
 
     let writes = BTreeMap::from([(format!("patch deployments/{touched}"), 1)]);
     assert_eq!(stage.writes_since(mark)?, writes);
-    // Not even their own status: neither in the account's name, nor in the agent's own.
+    // Not even their own status is written, neither as the account nor as the agent itself.
     let mut requests = stage.world.control_plane.requests_since(mark)?;
     requests.retain(|request| {
         request.namespace == stage.namespace

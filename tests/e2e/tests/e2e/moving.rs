@@ -1,4 +1,4 @@
-//! Objects that move between applications, and objects that two of them want.
+//! Objects that move between applications, and objects that two applications claim.
 
 use anyhow::{Context as _, Result};
 use pintle_harness::{Agent, until};
@@ -16,7 +16,7 @@ fn owner(stage: &Stage, name: &str) -> Result<Value> {
     Ok(stage.object("ConfigMap", name)?["metadata"]["labels"]["pintle.dev/application"].clone())
 }
 
-/// Names what an application's inventory lists.
+/// Returns the names in an application's inventory.
 fn listed(stage: &Stage, application: &str) -> Result<Vec<String>> {
     let application = stage.object("Application", application)?;
     let entries = application["status"]["inventory"]["entries"]
@@ -28,17 +28,17 @@ fn listed(stage: &Stage, application: &str) -> Result<Vec<String>> {
         .collect())
 }
 
-/// Two applications of one repository, each with an object of its own, and one that will move to the other.
+/// Two applications of one repository, each with an object of its own and one that will move to the other application.
 struct Two {
     a: String,
     b: String,
 }
 
-/// How many applications there are when two of them are to be in different replicas: one in a thousand times they are not.
+/// The number of applications from which two in different replicas are picked: one time in a thousand there are no such two.
 const MANY: usize = 11;
 
 impl Two {
-    /// Makes both, looked after by one agent.
+    /// Creates both applications, reconciled by one agent.
     fn together(stage: &Stage) -> Result<Self> {
         let two = Self {
             a: "a".to_owned(),
@@ -51,7 +51,7 @@ impl Two {
         Ok(two)
     }
 
-    /// Makes both, each looked after by a replica of its own.
+    /// Creates both applications, each reconciled by a replica of its own.
     fn apart(fleet: &Fleet) -> Result<Self> {
         let (stage, names) = (&fleet.stage, (0..MANY).map(|index| format!("app-{index}")));
         let names: Vec<String> = names.collect();
@@ -108,12 +108,13 @@ impl Two {
         stage.ready_at(&self.b, commit)
     }
 
-    /// Lets an object move each way in one commit, of which only the first application is told.
+    /// Moves an object each way in one commit that only the first application is notified of.
     fn move_both(&self, stage: &Stage) -> Result<()> {
         let Self { a, b } = self;
         let before = (uid(stage, "to-a")?, uid(stage, "to-b")?);
         let mark = stage.mark()?;
-        // Both ways: so whichever runs first, one of them gives before the other takes.
+        // The objects move both ways, so whichever application runs first, one of them gives an object up before the other takes
+        // it.
         let moves = format!("{b}/moves.yaml");
         stage.repository.write(&moves, config_map("to-b", "2"))?;
         let moves = format!("{a}/moves.yaml");
@@ -142,7 +143,7 @@ impl Two {
                 Err(format!("{lists:?}"))
             })
         })?;
-        // Nothing of the old application is left behind: a field that goes, goes.
+        // The old application leaves nothing behind, so a field that is dropped really goes.
         for (object, old) in [("to-a", b), ("to-b", a)] {
             let managed =
                 stage.object("ConfigMap", object)?["metadata"]["managedFields"].to_string();
@@ -152,7 +153,8 @@ impl Two {
         Ok(())
     }
 
-    /// Lets the second application want what the first one has, until that lets go. Each is told of its own commits only.
+    /// Makes the second application claim an object of the first one, until the first one releases it. Each is notified of its
+    /// own commits only.
     fn contest(&self, stage: &Stage) -> Result<()> {
         let Self { a, b } = self;
         let more = format!("{b}/more.yaml");
@@ -175,7 +177,8 @@ impl Two {
         Ok(())
     }
 
-    /// The same with an object that is not deleted when it leaves the first one, so that nobody is asked whether it may be.
+    /// Does the same with an object that is not deleted when it leaves the first application, so that nobody is asked whether it
+    /// may be deleted.
     fn contest_what_stays(&self, stage: &Stage) -> Result<()> {
         let Self { a, b } = self;
         let (first, second) = (format!("{a}/stays.yaml"), format!("{b}/stays.yaml"));
@@ -188,14 +191,14 @@ impl Two {
         let before = uid(stage, "stays")?;
         stage.repository.remove(&first)?;
         stage.push(a, &[])?;
-        // It was not told of the newest commit.
+        // The second application was not notified of the newest commit.
         stage.ready_at(b, &wanted)?;
         assert_eq!(uid(stage, "stays")?, before);
         assert_eq!(owner(stage, "stays")?, format!("{}.{b}", stage.namespace));
         Ok(())
     }
 
-    /// Lets the second application want what the first one has, until that is deleted and leaves its objects behind.
+    /// Makes the second application claim an object of the first one, until the first one is deleted and orphans its objects.
     fn inherit(&self, stage: &Stage) -> Result<()> {
         let Self { a, b } = self;
         let more = format!("{b}/inherited.yaml");
@@ -243,7 +246,7 @@ fn who_was_refused_an_object_asks_again_when_an_application_goes_and_is_not_rend
     let refusals = || stage.agent.metric("pintle_runs_total{outcome=\"stalled\"}");
     let (rendered, refused) = (renders()?, refusals()?);
     stage.kubectl(&["delete", "application", "c"])?;
-    // Once when it is to go, and once when it is gone.
+    // Once when the other application is about to be deleted, and once when it is gone.
     until("it has asked again", LIMIT, || {
         let more = refusals()? - refused;
         Ok(if more >= 2.0 {
@@ -253,7 +256,8 @@ fn who_was_refused_an_object_asks_again_when_an_application_goes_and_is_not_rend
         })
     })?;
     let more = renders()? - rendered;
-    // Its spec is looked at once more before it goes, and each refusal would be a render of its own.
+    // The deleted application's spec is evaluated once more before it goes. If refusals rendered anew, each would be one more
+    // render.
     assert!(more <= 1.0, "{more} more renders");
     Ok(())
 }
@@ -274,7 +278,7 @@ fn an_object_that_moves_to_where_a_kind_is_not_served_yet_stays() -> Result<()> 
     }
     let commit = stage.push(&two.a, &[])?;
     stage.condition(&two.b, "Ready", "ApplyFailed")?;
-    // Who lets go of it waits neither for the kind nor for somebody to bring it.
+    // The application that releases the object waits neither for the kind nor for anybody to install it.
     stage.ready_at(&two.a, &commit)?;
     assert_eq!(uid(&stage, "to-b")?, before);
     stage.repository.remove("b/nowhere.yaml")?;

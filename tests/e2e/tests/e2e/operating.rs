@@ -1,4 +1,4 @@
-//! What an operator asks of an application in the cluster.
+//! What an operator requests of an application in the cluster.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -41,8 +41,8 @@ fn what_is_suspended_rests_until_it_is_resumed_and_says_who_wanted_that() -> Res
 
     stage.kubectl(&["delete", "configmap", "settings"])?;
     let next = stage.push("shop", &[("settings.yaml", &config_map("settings", "2"))])?;
-    // The agent has seen the push: it fetched it for another application, which takes the suspended one for what it was. That
-    // one would be refused the object if the suspended one had put it right.
+    // The agent has seen the push: it fetched the commit for another application, which finds the suspended one as it was before.
+    // If the suspended one had repaired the object, the other one would be refused it.
     stage.apply(&stage.application("other", "", "dependsOn: [{name: shop}]"))?;
     stage.ready_at("other", &next)?;
     assert_eq!(
@@ -61,7 +61,7 @@ fn what_is_suspended_rests_until_it_is_resumed_and_says_who_wanted_that() -> Res
         Value::Null
     );
 
-    // Of a rollout that is stopped nothing says that it goes on.
+    // Nothing claims that a stopped rollout is still in progress.
     stage.push(
         "shop",
         &[("web.yaml", &misbehaving("web", "never-ready", ""))],
@@ -82,7 +82,7 @@ fn what_is_suspended_rests_until_it_is_resumed_and_says_who_wanted_that() -> Res
 #[test]
 fn what_had_failed_is_told_to_rest_although_no_run_is_stopped() -> Result<()> {
     let stage = Stage::new("restless")?;
-    // Bound and let go: nobody listens there.
+    // The port was bound and released: nothing listens there.
     let closed = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let url = format!("http://{closed}/team/lost.git");
     stage.apply(&stage.application_of(&url, "shop", "", ""))?;
@@ -120,7 +120,7 @@ fn a_run_for_another_reason_does_not_answer_what_the_source_is_asked_for() -> Re
     stage.apply(&stage.application_of(&url, "shop", "", ""))?;
     stage.ready_at("shop", &first)?;
 
-    // While the source takes its time to tell of the second one, the spec has the first applied again.
+    // While the source is slow to report the second commit, the changed spec causes the first one to be applied again.
     let second = push("2")?;
     servers.inject(Fault::on("*", "upload-pack").delay(Duration::from_secs(3)));
     let asked = r#"{"metadata": {"annotations": {"pintle.dev/reconcile-requested-at": "now"}}, "spec": {"timeout": "3m"}}"#;
@@ -128,7 +128,7 @@ fn a_run_for_another_reason_does_not_answer_what_the_source_is_asked_for() -> Re
     let status = stage.handled("shop", "now")?;
     assert_eq!(status["attemptedRevision"], second.as_str(), "{status:#}");
 
-    // A source that is replaced before it has answered leaves the question to the one that takes its place.
+    // A source that is replaced before it has answered passes the request on to its successor.
     let third = push("3")?;
     servers.heal();
     servers.inject(Fault::on("*", "upload-pack").delay(LIMIT));
@@ -156,7 +156,7 @@ fn a_reconciliation_takes_what_is_in_git_now_and_the_history_says_who_asked() ->
         as_administrator(&all, expected)
     };
 
-    // Nobody has told the agent, and it asks once an hour.
+    // The agent was not notified, and polls once an hour.
     let second = stage
         .repository
         .push_files(&[("settings.yaml", &settings("2"))], "two of them")?;
@@ -167,7 +167,7 @@ fn a_reconciliation_takes_what_is_in_git_now_and_the_history_says_who_asked() ->
     let status = stage.object("Application", "shop")?["status"].clone();
     assert_eq!(status["revision"], second.as_str());
 
-    // The same again: it is answered although there is nothing to do.
+    // The same request again: it is answered although there is nothing to do.
     pintle(&[&["reconcile", "shop"], &wait[..]].concat(), 0)?;
     let broken = stage
         .repository
@@ -244,7 +244,7 @@ fn what_an_operator_asks_for_is_answered_to_programs_with_one_document() -> Resu
     Ok(())
 }
 
-/// Watches applications without a terminal: one process prints lines for people, the other one documents.
+/// Watches applications without a terminal: one process prints lines for people, the other one prints documents.
 fn watch(stage: &Stage, home: &Path, which: &[&str]) -> Result<[Process; 2]> {
     let all = [
         &["status", "--watch", "-n", stage.namespace.as_str()],
@@ -322,7 +322,7 @@ fn who_may_ask_and_not_watch_is_told_so_at_once() -> Result<()> {
     let plane = stage.world.control_plane;
     let kubeconfig = plane.service_account_kubeconfig(&stage.namespace, "asker")?;
     let home = tempfile::tempdir()?;
-    // It would wait for ten minutes.
+    // Without the failure, the command would wait for ten minutes.
     for command in ["reconcile", "test"] {
         let mut command = of_administrator(&[command, "shop"], home.path())?;
         command.env("KUBECONFIG", &kubeconfig);
@@ -338,7 +338,7 @@ fn who_may_ask_and_not_watch_is_told_so_at_once() -> Result<()> {
     Ok(())
 }
 
-/// Waits for a line with this text, and gives it.
+/// Waits for a line with this text, and returns it.
 fn printed(process: &mut Process, text: &str) -> Result<String> {
     let end = Instant::now() + LIMIT;
     loop {

@@ -1,4 +1,4 @@
-//! What is written first, and what waits for what.
+//! What is written first, and what waits for what else.
 
 use anyhow::Result;
 use pintle_harness::until;
@@ -7,7 +7,7 @@ use crate::world::{LIMIT, Stage, config_map, deployment};
 
 const IMAGE: &str = "registry.k8s.io/pause:3.9";
 
-/// A job of the first wave, whose pod behaves as a label says.
+/// Returns a Job of the first wave, whose pod behaves as a label says.
 fn gate(name: &str, pod: &str) -> String {
     format!(
         "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: {name}\n  annotations: {{pintle.dev/wave: '-1'}}\n\

@@ -1,4 +1,4 @@
-//! What a person sees on a terminal. The recordings in `docs/recordings/` are made here: `cargo xtask record`.
+//! What a user sees on a terminal. `cargo xtask record` makes the recordings in `docs/recordings/` with these tests.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::desk::Desk;
 use crate::rollouts::misbehaving;
 use crate::world::{LIMIT, config_map, deployment, service};
 
-/// Writes a recording into the documentation, if that is what the tests are run for.
+/// Writes a recording into the documentation, if the tests run for that purpose.
 pub(crate) fn keep(name: &str, about: &str, recording: &Recording) -> Result<()> {
     let Some(folder) = std::env::var_os("PINTLE_RECORDINGS").map(PathBuf::from) else {
         return Ok(());
@@ -22,7 +22,7 @@ pub(crate) fn keep(name: &str, about: &str, recording: &Recording) -> Result<()>
     std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))
 }
 
-/// Lets plugins be compiled before a recording, which is not about that: it happens once on a machine.
+/// Compiles plugins before a recording. This happens once on a machine, and is not what the recording is about.
 fn warm(desk: &Desk) -> Result<()> {
     let differs = 3;
     desk.pintle(&["plan", ".", "--name", "shop"], differs)?;
@@ -38,7 +38,7 @@ fn at(desk: &Desk, args: &[&str]) -> Result<Recording> {
 #[test]
 fn a_rollout_that_succeeds() -> Result<()> {
     let desk = Desk::new("seen")?;
-    // Pods without a kubelet are ready at once: this is what makes the rollout take a time that can be seen.
+    // Pods without a kubelet are ready at once. This setting gives the rollout a visible duration.
     let web = deployment("web", 3, "registry.k8s.io/pause:3.9")
         .replace("  replicas: 3", "  minReadySeconds: 2\n  replicas: 3")
         + &service("web", 80);
@@ -63,7 +63,7 @@ fn a_rollout_that_succeeds() -> Result<()> {
         );
     }
     assert!(last.contains("is healthy: 4 objects"), "{last}");
-    // Drawn in place: the Deployment is on the screen once, whatever it went through.
+    // Rows are redrawn in place: whatever the Deployment goes through, it is on the screen once.
     for (_, screen) in &recording.frames {
         assert!(screen.matches("Deployment.apps").count() <= 1, "{screen}");
     }
@@ -74,7 +74,7 @@ fn a_rollout_that_succeeds() -> Result<()> {
             .any(|(_, screen)| screen.contains(text))
     };
     assert!(went("progressing"), "{}", recording.text());
-    // What is unchanged is not spoken of, and nothing is unknown for a moment.
+    // An unchanged object is not mentioned, and none is unknown even for a moment.
     let again = at(&desk, &["converge", ".", "--name", "shop"])?;
     let text = again.text();
     assert!(!text.contains("has not been seen"), "{text}");
@@ -109,7 +109,7 @@ fn a_rollout_that_fails() -> Result<()> {
     let explained = screens
         .find(|screen| screen.contains(why))
         .with_context(|| recording.text())?;
-    // While it is waited for, and drawn once.
+    // The explanation appears while the command is still waiting, and the line is drawn once.
     assert!(
         explained.contains("waiting until all is healthy"),
         "{explained}"

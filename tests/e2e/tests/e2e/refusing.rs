@@ -1,4 +1,4 @@
-//! What must not happen does not happen, and is told.
+//! What must not happen does not happen, and is reported.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,7 +25,7 @@ fn what_a_policy_denies_is_not_written_and_a_fix_supersedes_it() -> Result<()> {
 
     let mark = stage.mark()?;
     let bad = deployment("web", 1, "registry.k8s.io/pause:latest");
-    // The refused commit also holds what nobody would refuse: a plan is taken whole or not at all.
+    // The refused commit also contains a change that would be allowed: a plan is applied as a whole or not at all.
     let files = [
         ("web.yaml", bad.as_str()),
         ("more.yaml", &config_map("more", "1")),
@@ -111,7 +111,7 @@ fn a_policy_reads_the_cluster_in_the_name_of_the_application() -> Result<()> {
 
     let mark = stage.mark()?;
     stage.kubectl(&["create", "configmap", "permit"])?;
-    // Nobody watches what a policy reads: it is asked again when there is a reason to.
+    // The objects that a policy reads are not watched: the policy is evaluated again when there is another reason to.
     stage.request("shop")?;
     stage.ready_at("shop", &commit)?;
     let requests = stage.requests_since(mark)?;
@@ -132,7 +132,7 @@ fn a_broken_application_breaks_no_other() -> Result<()> {
     let commit = stage
         .repository
         .push_files(&[("good.yaml", &config_map("good", "1"))], "good")?;
-    // Bound and let go: nobody listens there.
+    // The port was bound and released: nothing listens there.
     let closed = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let image = format!("{}/plugins/absent:1.0.0", stage.world.servers.registry());
     let plugin = format!("absent-{}", stage.namespace);
@@ -178,7 +178,7 @@ fn a_plugin_that_is_not_loaded_yet_is_not_replaced_by_the_built_in_one() -> Resu
     let files = [("a.yaml", &*config_map("a", "1"))];
     let commit = stage.deploy_with("shop", "", "policies: [{plugin: guardrails}]", &files)?;
 
-    // It takes connections, and answers nothing.
+    // It accepts connections, and never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0")?;
     stage.apply(&format!(
         "apiVersion: pintle.dev/v1alpha1\nkind: Plugin\nmetadata: {{name: guardrails}}\n\
@@ -188,7 +188,7 @@ fn a_plugin_that_is_not_loaded_yet_is_not_replaced_by_the_built_in_one() -> Resu
     ))?;
     let (mut commit, mut value) = (commit, 1);
     until("the policy of the operator is awaited", LIMIT, || {
-        // What runs already is asked of no policy.
+        // Policies are not asked about what already runs.
         value += 1;
         let changed = config_map("a", &value.to_string());
         let files = [("a.yaml", &*changed)];
@@ -226,7 +226,7 @@ fn a_registry_that_goes_away_takes_no_plugin_along() -> Result<()> {
     stage.deploy_with("shop", "", &renderer, &[("a.yaml", &config_map("a", "1"))])?;
 
     registry.kill()?;
-    // Agents of other tests look for it too, and those that start from now on find nothing.
+    // Agents of other tests look for the image too, and those that start from now on do not find it.
     until(
         "the Plugin tells that it cannot be looked up",
         LIMIT,
@@ -323,7 +323,7 @@ fn a_plugin_whose_spec_cannot_be_read_for_a_while_is_used_again() -> Result<()> 
     let renderer = format!("renderer: {{plugin: {plugin}}}");
     stage.deploy_with("shop", "", &renderer, &[("a.yaml", &config_map("a", "1"))])?;
 
-    // The API server takes it, and no machine has as much.
+    // The API server accepts this value, but no machine has that much memory.
     with(5_000_000_000)?;
     told("InvalidSpec")?;
     stage.condition("shop", "Ready", "PluginFailed")?;
@@ -340,7 +340,7 @@ fn a_plugin_whose_spec_cannot_be_read_for_a_while_is_used_again() -> Result<()> 
 
 #[test]
 fn a_plugin_whose_status_could_not_be_written_is_ready_later() -> Result<()> {
-    // On a control plane of its own: the agents of other tests would write it.
+    // The test uses a control plane of its own: the agents of other tests would write the status.
     let plane = ControlPlane::start(ControlPlaneOptions::default(), &to_stderr)?;
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
     let account = agent::install(&plane, &deploy)?;
@@ -348,7 +348,7 @@ fn a_plugin_whose_status_could_not_be_written_is_ready_later() -> Result<()> {
     let agent = Agent::start(AgentOptions::new(proxy.kubeconfig(&account)?))?;
     for (plugin, spec, reason) in [
         ("manifests", "{}", "Loaded"),
-        // The API server takes it, and no machine has as much.
+        // The API server accepts this value, but no machine has that much memory.
         ("large", "{limits: {memoryMib: 5000000000}}", "InvalidSpec"),
     ] {
         let status = format!("/plugins/{plugin}/status");
@@ -364,7 +364,7 @@ fn a_plugin_whose_status_could_not_be_written_is_ready_later() -> Result<()> {
                 |line: &str| line.contains("its status was not written") && line.contains(plugin);
             Ok(if lines.any(is_told) { Ok(()) } else { Err(log) })
         })?;
-        // Nothing changes from here on but that it can be written.
+        // From here on nothing changes, except that the status can be written.
         proxy.heal();
         until(&format!("the Plugin is {reason}"), LIMIT, || {
             let get = ["get", "plugin.pintle.dev", plugin, "--output", "json"];

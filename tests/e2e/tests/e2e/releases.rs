@@ -1,4 +1,4 @@
-//! A release of a chart through an Application, from its installation to its removal: subcharts, definitions, hooks and tests.
+//! A release of a chart through an Application, from installation to removal: subcharts, definitions, hooks and tests.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ const KEPT: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: orders\n
     annotations: {helm.sh/resource-policy: keep}\n";
 const CACHE: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ .Release.Name }}-cache'}\n\
     data: {size: '{{ .Values.size }}', region: '{{ .Values.global.region }}'}\n";
-/// One template for all hooks: name, events, weight and deletion policy of each.
+/// One template for all hooks: the name, events, weight and deletion policy of each.
 const HOOKS: &str = "{{- range $name, $hook := .Values.hooks }}\n---\napiVersion: batch/v1\nkind: Job\nmetadata:\n  \
     name: {{ $.Release.Name }}-{{ $name }}\n  annotations:\n    helm.sh/hook: {{ $hook.events }}\n    \
     helm.sh/hook-delete-policy: {{ $hook.delete | default \"before-hook-creation\" }}\nspec:\n  backoffLimit: 0\n  \
@@ -41,7 +41,7 @@ fn values(replicas: u32, size: u32) -> String {
     .to_string()
 }
 
-/// A definition of a group of the test's own: definitions are the cluster's.
+/// Returns a definition in a group of the test's own, because definitions are cluster-wide.
 pub(crate) fn definition(group: &str) -> String {
     json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
@@ -56,7 +56,7 @@ pub(crate) fn definition(group: &str) -> String {
     .to_string()
 }
 
-/// The stage's account may do everything: it makes definitions.
+/// Gives the stage's account all permissions, because it creates definitions.
 pub(crate) fn allow_all(stage: &Stage) -> Result<()> {
     let namespace = &stage.namespace;
     stage.apply(&format!(
@@ -66,7 +66,7 @@ pub(crate) fn allow_all(stage: &Stage) -> Result<()> {
     ))
 }
 
-/// The unique id of a hook's Job, if it is there.
+/// Returns the UID of a hook's Job, if the Job exists.
 fn ran(stage: &Stage, hook: &str) -> Result<Option<Value>> {
     let job = stage.find("Job", &format!("shop-{hook}"))?;
     Ok(job.map(|job| job["metadata"]["uid"].clone()))

@@ -12,7 +12,7 @@ use crate::charts::BOAT;
 use crate::desk::as_administrator;
 use crate::world::{LIMIT, Stage, config_map};
 
-/// Another cluster, in which the stage's namespace has the stage's account.
+/// Another cluster, where the stage's namespace exists with the stage's account.
 struct Remote {
     plane: ControlPlane,
     namespace: String,
@@ -35,7 +35,7 @@ impl Remote {
         Ok(Self { plane, namespace })
     }
 
-    /// Is a kubeconfig that holds everything that it refers to, with a new token each time.
+    /// Returns a self-contained kubeconfig, with a new token each time.
     fn kubeconfig(&self) -> Result<String> {
         self.kubeconfig_of("visitor")
     }
@@ -83,7 +83,7 @@ impl Remote {
     }
 }
 
-/// Puts a kubeconfig into a Secret of the home cluster.
+/// Stores a kubeconfig in a Secret of the home cluster.
 fn keep(stage: &Stage, secret: &str, kubeconfig: &str) -> Result<()> {
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret, "namespace": stage.namespace},
@@ -145,7 +145,7 @@ fn an_application_for_another_cluster_lives_there_and_stops_nothing_here() -> Re
         "{writes:?}"
     );
 
-    // Drift is seen there, too.
+    // Drift is detected in the other cluster, too.
     let edit = [
         "-n",
         &remote.namespace,
@@ -158,7 +158,7 @@ fn an_application_for_another_cluster_lives_there_and_stops_nothing_here() -> Re
     remote.plane.kubectl(&edit)?;
     remote.has_value("far", "1")?;
 
-    // Whoever looks there for an Application is told why there is none.
+    // A user who looks there for an Application is told why there is none.
     let there = remote.plane.kubeconfig().display().to_string();
     let look = [
         "status",
@@ -172,13 +172,13 @@ fn an_application_for_another_cluster_lives_there_and_stops_nothing_here() -> Re
     let why = "custom resources of pintle.dev are not installed";
     assert!(unknown.contains(why), "{unknown}");
 
-    // A Secret that is of no use is told; a new one is taken up by itself.
+    // An unusable Secret is reported. A new one is picked up automatically.
     keep(&stage, "prod", "not a kubeconfig")?;
     in_status(&stage, "far", "it is no kubeconfig")?;
     keep(&stage, "prod", &remote.kubeconfig()?)?;
     stage.ready_at("far", &first)?;
 
-    // A cluster that is away holds nobody up, and what was missed is made up for.
+    // An unreachable cluster holds up no other application, and what was missed is caught up on.
     remote.plane.kill()?;
     let second = push("2")?;
     stage.request("far")?;
@@ -206,7 +206,7 @@ fn a_cluster_that_has_not_answered_yet_is_no_failure() -> Result<()> {
     let spec = "cluster: {kubeconfig: {secretName: prod}, serviceAccountName: deployer}";
     let commit = stage.deploy_with("far", "", spec, &[("a.yaml", &file)])?;
 
-    // In another name the Secret is read anew, and a connection made.
+    // For another account, the Secret is read again and a new connection is made.
     let namespace = &stage.namespace;
     stage.apply(&format!(
         "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: other, namespace: {namespace}}}\n---\n\
@@ -224,7 +224,7 @@ fn a_cluster_that_has_not_answered_yet_is_no_failure() -> Result<()> {
     })?;
     stage.ready_at("far", &commit)?;
 
-    // An agent that starts knows no cluster yet, and there is something to be removed in one.
+    // An agent that has just started knows no cluster yet, and there is something to remove from one.
     stage.agent.stop()?;
     stage.kubectl(&["delete", "application", "far", "--wait=false"])?;
     stage.agent.start_again()?;
@@ -245,7 +245,7 @@ fn a_cluster_that_has_not_answered_yet_is_no_failure() -> Result<()> {
 #[test]
 fn what_is_given_another_cluster_is_not_watched_here_any_more() -> Result<()> {
     let stage = Stage::new("remote-moved")?;
-    // No other test has one, and all agents watch all namespaces.
+    // No other test has a NetworkPolicy, and all agents watch all namespaces.
     let file = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: closed}\n\
                 spec: {podSelector: {}, policyTypes: [Ingress]}\n";
     let commit = stage.repository.push_files(&[("a.yaml", file)], "1")?;
@@ -272,7 +272,7 @@ fn what_is_given_another_cluster_is_not_watched_here_any_more() -> Result<()> {
     Ok(())
 }
 
-/// Lets the kubeconfig's user do everything but watch. What it watches already goes on.
+/// Lets the kubeconfig's user do everything but watch. Watches that are already open continue.
 fn forbid_watches(remote: &Remote) -> Result<()> {
     remote
         .plane
@@ -286,13 +286,13 @@ fn forbid_watches(remote: &Remote) -> Result<()> {
     )
 }
 
-/// Loses the cluster of the application `far`, and gets it back without a right to watch its objects.
+/// Loses the cluster of the application `far`, and gets it back without the permission to watch its objects.
 fn lose_sight(stage: &Stage, remote: &mut Remote) -> Result<()> {
     forbid_watches(remote)?;
     remote.plane.kill()?;
     in_status(stage, "far", "cannot reach the API server")?;
     remote.plane.restart()?;
-    // It is back, and only its objects are not seen.
+    // The cluster is back, and only its objects cannot be seen.
     in_status(stage, "far", "objects cannot be watched")
 }
 
@@ -313,7 +313,7 @@ fn a_cluster_that_is_lost_at_rest_is_told_until_it_is_in_sight_again() -> Result
     let spec = "cluster: {kubeconfig: {secretName: prod}, serviceAccountName: deployer}";
     let commit = stage.deploy_with("far", "", spec, &[("a.yaml", &file)])?;
 
-    // Nobody asks for anything from here on.
+    // From here on there are no requests for a reconciliation.
     lose_sight(&stage, &mut remote)?;
     let ready = stage.condition("far", "Ready", "ApplyFailed")?;
     assert_eq!(ready["status"], "False", "{ready}");
@@ -339,7 +339,7 @@ fn a_deletion_that_is_only_reported_is_looked_at_once_while_nobody_watches() -> 
 
     lose_sight(&stage, &mut remote)?;
 
-    // Each run asks for the object, in the account's name: nobody else does.
+    // Each run gets the object as the account, and nothing else does.
     let mark = remote.plane.requests_mark()?;
     std::thread::sleep(Duration::from_secs(5));
     let requests = remote.plane.requests_since(mark)?;
@@ -382,7 +382,7 @@ fn what_was_looked_up_is_followed_with_the_kubeconfig_of_now() -> Result<()> {
     stage.ready_at("boat", &commit)?;
     remote.has_value("boat", "low")?;
 
-    // Another user takes the place of the one of before, who may do nothing any more.
+    // Another user replaces the previous one, who has no permissions any more.
     remote.plane.apply(
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {name: guest}\n\
          roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}\n\
@@ -452,14 +452,14 @@ fn a_kubeconfig_runs_no_program_and_reads_no_file_of_the_agent() -> Result<()> {
         in_status(&stage, name, &format!("{field} of its user"))?;
     }
     assert!(!proof.exists());
-    // Another cluster's Secret is as far away as any other Secret of another namespace.
+    // A Secret for another cluster is as unreachable as any other Secret in another namespace.
     stage.apply(&stage.application("absent", "", "cluster: {kubeconfig: {secretName: absent}}"))?;
     in_status(
         &stage,
         "absent",
         &format!("Secret {}/absent does not exist", stage.namespace),
     )?;
-    // Objects do not move from one cluster to another by a change of the spec.
+    // A change of the spec does not move objects from one cluster to another.
     stage.apply(&stage.application("moving", "", ""))?;
     stage.ready_at("moving", &commit)?;
     let cluster = json!({"spec": {"cluster": {"kubeconfig": {"secretName": "absent"}}}});

@@ -67,7 +67,7 @@ fn change(stage: &Stage, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Lets an object leave git that is to stay, and then somebody change it, and delete it.
+/// Removes an object from git that is to stay in the cluster, then changes it as somebody else, and deletes it.
 fn let_be(stage: &Stage, spec: &str, kept: &str) -> Result<()> {
     let rest = config_map("rest", "1");
     let files = [("kept.yaml", kept), ("rest.yaml", rest.as_str())];
@@ -88,7 +88,7 @@ fn let_be(stage: &Stage, spec: &str, kept: &str) -> Result<()> {
     change(stage, "kept")?;
     change(stage, "rest")?;
     stage.has_value("rest", "1")?;
-    // Runs that come to nothing would go on and on.
+    // Runs without any effect would go on and on.
     std::thread::sleep(Duration::from_secs(2));
     let more = stage.agent.metric("pintle_runs_total")? - runs;
     assert!(more < 5.0, "{more} runs");
@@ -169,7 +169,7 @@ fn an_application_that_prunes_nothing_leaves_its_objects() -> Result<()> {
     let_go(&stage, "pruning is off for the application")
 }
 
-/// Deletes an Application whose objects stay, and looks whether that is told, and why.
+/// Deletes an Application whose objects stay, and checks that this is reported with the reason.
 fn let_go(stage: &Stage, why: &str) -> Result<()> {
     stage.kubectl(&["delete", "application", "six", "--timeout=120s"])?;
     for name in NAMES {
@@ -225,21 +225,21 @@ fn a_dismissal_that_ended_before_its_inventory_went_is_gone_on_with() -> Result<
     let left = left()?;
     assert!(!left.contains("shop"), "{left}");
 
-    // Who may not list inventories is told what he asked for.
+    // A user who may not list inventories still gets the answer to what they asked.
     refuse("GET", "/configmaps?");
     let said = dismiss()?;
     assert!(said.contains("nothing was converged under"), "{said}");
     Ok(())
 }
 
-/// A `ConfigMap` in another namespace than the application's.
+/// Returns a `ConfigMap` in another namespace than the application's.
 fn config_map_in(namespace: &str, name: &str) -> String {
     let named = format!("name: {name}");
     let placed = format!("name: {name}, namespace: {namespace}");
     config_map(name, "1").replace(&named, &placed)
 }
 
-/// Gives a stage's account the rights to another namespace.
+/// Gives a stage's account the permissions for another namespace.
 pub(crate) fn admit(stage: &Stage, namespace: &str) -> Result<()> {
     stage.apply(&format!(
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n\
@@ -250,7 +250,7 @@ pub(crate) fn admit(stage: &Stage, namespace: &str) -> Result<()> {
     ))
 }
 
-/// Takes the rights to a namespace from a stage's account, and waits until it has none.
+/// Takes the permissions for a namespace from a stage's account, and waits until it has none.
 pub(crate) fn dismiss(stage: &Stage, namespace: &str, binding: &str) -> Result<()> {
     let plane = stage.world.control_plane;
     plane.kubectl(&["-n", namespace, "delete", "rolebinding", binding])?;
@@ -355,7 +355,7 @@ fn a_removal_without_rights_names_the_way_out() -> Result<()> {
     Ok(())
 }
 
-/// A kind that an operator brings, with the rights of the stage's account to its objects.
+/// Returns a kind that an operator installs, with the permissions of the stage's account for its objects.
 fn operator(stage: &Stage) -> String {
     let group = format!("{}.example.com", stage.namespace);
     format!(
@@ -390,7 +390,7 @@ fn an_application_goes_after_the_operator_of_its_kinds() -> Result<()> {
     );
     stage.deploy("gadgets", &[("all.yaml", &gadget)])?;
 
-    // The operator is uninstalled with the rights that it had brought; no account of a tenant may read APIServices.
+    // The operator is uninstalled with the permissions that it had brought. No tenant's account may read APIServices.
     stage.kubectl(&["delete", &definition])?;
     stage.kubectl(&["delete", "rolebinding,role", "gadgets"])?;
     stage.kubectl(&["delete", "application", "gadgets", "--timeout=120s"])?;
@@ -406,8 +406,8 @@ fn an_application_that_is_made_again_while_a_removal_ends_is_watched_as_any_othe
     let proxy = Proxy::before_api_server(world().control_plane)?;
     let stage = Stage::through("again", &proxy)?;
     six(&stage, "health: [{plugin: kubernetes}]")?;
-    // The finalizer goes with a request on the resource itself, and its answer comes when another Application of the
-    // name is there already.
+    // The finalizer is removed by a request on the resource itself. The answer arrives when another Application of the same name
+    // already exists.
     let finalizer = format!("/namespaces/{}/applications/six?", stage.namespace);
     proxy.inject(Fault::on("PATCH", &finalizer).times(1).pace(LATE));
     stage.kubectl(&["delete", "application", "six"])?;
@@ -451,7 +451,7 @@ fn a_removal_is_told_once_and_when_it_is_done() -> Result<()> {
     Ok(())
 }
 
-/// How often the agent sends one request before it gives up.
+/// How often the agent sends a request before it gives up.
 const ATTEMPTS: usize = 6;
 
 #[test]
@@ -461,7 +461,7 @@ fn what_a_status_without_an_answer_wrote_is_read_before_anything_is_made() -> Re
     six(&stage, "")?;
     stage.patch("six", r#"{"spec":{"interval":"1s"}}"#)?;
     stage.request_and_wait("six")?;
-    // From now on no watch tells of the Application, and the inventory without `one` is written and never answered.
+    // From now on no watch reports the Application, and the inventory without `one` is written, but the answer is lost.
     let status = format!("/namespaces/{}/applications/six/status?", stage.namespace);
     proxy.inject(Fault::on("GET", "/applications?").refuse());
     proxy.inject(Fault::on("PATCH", &status).times(ATTEMPTS).lose_answer());

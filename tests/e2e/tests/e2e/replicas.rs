@@ -1,4 +1,4 @@
-//! Several agents split the applications: they are killed, stopped, paused and robbed.
+//! Several agents split the applications between them, and are killed, stopped, paused and robbed of their shards.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -15,11 +15,11 @@ use serde_json::Value;
 
 use crate::world::{LIMIT, Stage, WEBHOOK_TOKEN, condition, config_map, world};
 
-/// More than there are replicas, so that each of three has some: 128 shards among three.
+/// More applications than replicas, so that each of three replicas has some: 128 shards are split among three.
 const COUNT: usize = 30;
 const OBJECTS: usize = 3;
 
-/// Most requests of one application that are on their way at a time.
+/// The maximum number of requests of one application that are in flight at a time.
 const HANDED_OVER: usize = 8;
 
 /// Replicas in one namespace, with the applications that they split.
@@ -32,7 +32,7 @@ fn name(index: usize) -> String {
     format!("app-{index:02}")
 }
 
-/// Is a metric that counts.
+/// Returns a metric that counts.
 fn count(agent: &Agent, metric: &str) -> Result<usize> {
     Ok(format!("{:.0}", agent.metric(metric)?).parse()?)
 }
@@ -71,7 +71,7 @@ impl Fleet {
     fn wait_until_even(&self, replicas: usize) -> Result<()> {
         until("the replicas hold equal shares", LIMIT, || {
             let held = self.agents().map(|agent| count(agent, "pintle_shards"));
-            // One that was paused does not answer.
+            // A paused replica does not answer.
             let held: Vec<_> = held.map(Result::unwrap_or_default).collect();
             let share = 128 / replicas;
             let even = held.iter().filter(|one| (share..=share + 1).contains(*one));
@@ -84,7 +84,7 @@ impl Fleet {
         })
     }
 
-    /// Pushes a commit that changes every object, and tells nobody.
+    /// Pushes a commit that changes every object, and notifies no replica.
     fn commit(&self, round: usize) -> Result<String> {
         for index in 0..COUNT {
             let mut text = String::new();
@@ -99,7 +99,7 @@ impl Fleet {
             .push_files(&[], &format!("round {round}"))
     }
 
-    /// Pushes a commit that changes every object, and tells one replica only.
+    /// Pushes a commit that changes every object, and notifies one replica only.
     fn push(&self, round: usize) -> Result<String> {
         let commit = self.commit(round)?;
         let url = self.stage.world.servers.git_http(&self.stage.repository);
@@ -107,7 +107,7 @@ impl Fleet {
         Ok(commit)
     }
 
-    /// Makes all applications at a first commit.
+    /// Creates all applications at a first commit.
     fn deploy(&self) -> Result<()> {
         let commit = self.commit(0)?;
         let mut applications = String::new();
@@ -122,7 +122,7 @@ impl Fleet {
         self.all_ready_at(&commit)
     }
 
-    /// Names the applications whose status tells of a commit.
+    /// Returns the names of the applications whose status reports a commit.
     fn at(&self, commit: &str) -> Result<BTreeSet<String>> {
         let api = self.stage.api("Application");
         let found = self.stage.world.wait(api.list(&ListParams::default()))?;
@@ -162,14 +162,14 @@ impl Fleet {
         )
     }
 
-    /// Since a mark each object was written once, and nothing else was. Whether a write is done whose sender was killed
-    /// before the answer is not known: then it is the only one that the API server has not answered with success.
+    /// Asserts that each object was written once since a mark, and that nothing else was. If a sender was killed before the
+    /// answer, it is unknown whether its write was done: only such a write may lack a successful answer.
     fn each_was_written_once(&self, mark: u64) -> Result<()> {
         self.each_was_written(mark, 0)
     }
 
-    /// The same, but for so many objects that may have been written twice: what a process has handed over to be sent when it
-    /// is paused is sent when it goes on, and says what the object is already.
+    /// Does the same, except that up to this many objects may have been written twice: what a process has handed over to be sent
+    /// when it is paused is sent when it resumes, and only repeats what the object already is.
     fn each_was_written(&self, mark: u64, twice: usize) -> Result<()> {
         let mut written = BTreeMap::<String, Vec<u16>>::new();
         for request in self.stage.requests_since(mark)? {
@@ -195,7 +195,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Waits until some of the objects are written since a mark, and not all.
+    /// Waits until some of the objects have been written since a mark, but not all.
     fn some_are_written(&self, mark: u64) -> Result<usize> {
         let mut written = 0;
         until("some objects are written", LIMIT, || {
@@ -214,7 +214,7 @@ impl Fleet {
 fn a_replica_that_is_killed_at_work_is_replaced_and_nothing_is_done_twice() -> Result<()> {
     let mut fleet = Fleet::start("fleet", 3, "9s")?;
     fleet.deploy()?;
-    // Each application has one owner, and none is worked on by two.
+    // Each application has one owner, and no two replicas work on the same one.
     let objects = fleet
         .agents()
         .map(|agent| count(agent, "pintle_application_objects"));
@@ -225,7 +225,7 @@ fn a_replica_that_is_killed_at_work_is_replaced_and_nothing_is_done_twice() -> R
     let mark = fleet.stage.mark()?;
     let commit = fleet.push(1)?;
     let written = fleet.some_are_written(mark)?;
-    // The one that was told by the webhook tells the others, and goes on itself.
+    // The replica that the webhook notified notifies the others, and keeps running itself.
     let mut victim = fleet.others.remove(0);
     victim.kill()?;
     println!("killed one after {written} of {} writes", COUNT * OBJECTS);
@@ -236,7 +236,7 @@ fn a_replica_that_is_killed_at_work_is_replaced_and_nothing_is_done_twice() -> R
 
 #[test]
 fn a_replica_that_stops_hands_over_at_once() -> Result<()> {
-    // The test gives up long before this lease could end.
+    // The test would give up long before this lease could expire.
     let mut fleet = Fleet::start("handover", 2, "1h")?;
     fleet.deploy()?;
     let mark = fleet.stage.mark()?;
@@ -254,7 +254,8 @@ fn what_another_replica_has_rolled_out_is_not_taken_back_by_one_that_fetched_bef
 {
     let mut fleet = Fleet::start("behind", 2, "1h")?;
     fleet.deploy()?;
-    // No webhook tells of it, and no interval ends: the replica that is asked for one of its applications knows of it alone.
+    // No webhook reports the commit, and no interval ends: only the replica that reconciles one of its applications on request
+    // knows of it.
     let commit = fleet.commit(1)?;
     let fetches = |fleet: &Fleet| -> Result<Vec<usize>> {
         let fetches = fleet
@@ -285,7 +286,7 @@ fn what_another_replica_has_rolled_out_is_not_taken_back_by_one_that_fetched_bef
         Some(other) => fleet.others[other].stop()?,
     }
     fleet.wait_until_even(1)?;
-    // What is taken over is looked at as a whole: the same answer of the source is rolled out for all others.
+    // An application that is taken over is evaluated in full: the same answer of the source is rolled out to all the others.
     fleet.all_ready_at(&commit)?;
     let left = fleet.agents().nth(1 - owner).context("it is there")?;
     until("the other one has them all", LIMIT, || {
@@ -331,7 +332,7 @@ fn a_replica_that_was_paused_beyond_its_lease_writes_nothing_that_another_wrote(
     signal(paused, "-CONT")?;
     fleet.wait_until_even(2)?;
     fleet.each_was_written(mark, HANDED_OVER)?;
-    // It works again as before.
+    // It works as before.
     let mark = fleet.stage.mark()?;
     let commit = fleet.push(2)?;
     fleet.all_ready_at(&commit)?;
@@ -409,17 +410,17 @@ fn replicas_at_rest_only_renew_their_leases() -> Result<()> {
 
 #[test]
 fn a_plugin_whose_spec_cannot_be_read_is_told_by_a_replica_that_started_with_it() -> Result<()> {
-    // On a control plane of its own: the agents of other tests would tell it.
+    // The test uses a control plane of its own: the agents of other tests would report the Plugin.
     let plane = ControlPlane::start(ControlPlaneOptions::default(), &to_stderr)?;
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
     let mut options = AgentOptions::new(agent::install(&plane, &deploy)?);
     options.args = ["--lease-duration", "3s"].map(ToOwned::to_owned).to_vec();
-    // The API server takes it, and no machine has as much.
+    // The API server accepts this value, but no machine has that much memory.
     plane.apply(
         "apiVersion: pintle.dev/v1alpha1\nkind: Plugin\nmetadata: {name: large}\n\
          spec: {limits: {memoryMib: 5000000000}}\n",
     )?;
-    // It sees the Plugin before it is given any shards.
+    // The agent sees the Plugin before it holds any shards.
     let _agent = Agent::start(options)?;
     until("the Plugin is InvalidSpec", LIMIT, || {
         let get = ["get", "plugin.pintle.dev", "large", "--output", "json"];

@@ -1,4 +1,4 @@
-//! What does not work is taken back, once, and loudly.
+//! What does not work is rolled back, once, and visibly.
 
 mod restarts;
 
@@ -16,15 +16,15 @@ use crate::world::{LIMIT, Stage, condition, config_map, deployment};
 
 const IMAGE: &str = "registry.k8s.io/pause:3.9";
 
-/// Between two commits of a busy repository: far less than a rollout may take.
+/// The time between two commits of a busy repository: far less than a rollout may take.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// An application that goes back by itself, or not, at a commit that works.
+/// Deploys an application at a commit that works, with or without automatic rollbacks.
 fn shop(prefix: &str, policy: &str) -> Result<(Stage, String)> {
     shop_on(Stage::new(prefix)?, policy)
 }
 
-/// The same on a stage that is there.
+/// Does the same on an existing stage.
 fn shop_on(stage: Stage, policy: &str) -> Result<(Stage, String)> {
     let good = deployment("web", 1, IMAGE);
     let commit = stage
@@ -36,7 +36,7 @@ fn shop_on(stage: Stage, policy: &str) -> Result<(Stage, String)> {
     Ok((stage, commit))
 }
 
-/// Is what does not work, as its pods behave.
+/// Returns the manifests of a Deployment that does not work, whose pods behave as `pod` says.
 fn broken(pod: &str) -> String {
     // The account stays: a pod template that no longer names it keeps it in its old field `serviceAccount`.
     let account = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: web}\n---\n";
@@ -77,7 +77,8 @@ fn a_revision_that_does_not_work_is_taken_back_until_the_next_commit() -> Result
             .collect()
     };
     let mut told = endings(status);
-    // It was pushed and asked for: whichever is seen first while something else runs gives way to the other one.
+    // The revision was pushed and also requested: if one of the two is seen first while something else runs, the other one
+    // replaces it.
     told[1] = told[1].replace("request", "revision");
     assert_eq!(
         told,
@@ -90,7 +91,7 @@ fn a_revision_that_does_not_work_is_taken_back_until_the_next_commit() -> Result
     );
     event(&stage, "RolledBack", &says)?;
 
-    // It stays so when the agent starts anew, and what drifts is put right as the earlier revision has it.
+    // This survives a restart of the agent, and drift is repaired to what the earlier revision has.
     let mark = stage.mark()?;
     let mut stage = stage;
     stage.agent.stop()?;
@@ -119,13 +120,13 @@ fn a_revision_that_does_not_work_is_taken_back_until_the_next_commit() -> Result
     Ok(())
 }
 
-/// Pushes what changes nothing of what is rendered.
+/// Pushes a commit that changes nothing in what is rendered.
 fn push_other(stage: &Stage, text: &str) -> Result<String> {
     let files = [("README.md", text)];
     stage.repository.push_files(&files, text)
 }
 
-/// Waits until a commit is known to come to what was gone back from.
+/// Waits until the agent knows that a commit renders the same as the one that was rolled back.
 fn is_left(stage: &Stage, commit: &str) -> Result<()> {
     until("it runs on", LIMIT, || {
         let found = stage.object("Application", "shop")?;
@@ -142,13 +143,13 @@ fn is_left(stage: &Stage, commit: &str) -> Result<()> {
 #[test]
 fn what_others_push_puts_nothing_back_that_was_gone_back_from() -> Result<()> {
     let (mut stage, good) = shop("others", "OnFailure")?;
-    // Nobody asks for a reconciliation, which would end it.
+    // No reconciliation is requested: a request would end the rollback.
     stage.patch("shop", r#"{"spec": {"interval": "1s"}}"#)?;
     push_broken(&stage)?;
     stage.condition("shop", "Stalled", "RolledBack")?;
     let mark = stage.mark()?;
     is_left(&stage, &push_other(&stage, "It sells.")?)?;
-    // An agent that starts anew finds a commit that nobody has looked at.
+    // A restarted agent finds a commit that it has never seen.
     stage.agent.stop()?;
     let next = push_other(&stage, "It sells more.")?;
     stage.agent.start_again()?;
@@ -223,11 +224,11 @@ fn an_outage_is_no_fault_of_a_commit_that_changes_nothing() -> Result<()> {
             Err(found["status"]["conditions"].to_string())
         })
     })?;
-    // What comes of a request is told with all that was decided before it.
+    // The outcome of a request is reported along with everything that was decided before it.
     let status = ask_for_nowhere(&stage)?;
     assert_eq!(status["rollback"], Value::Null, "{status}");
     assert_eq!(status["attemptedRevision"], same.as_str(), "{status}");
-    // The commit that changes nothing of what is not healthy is no rollout of its own.
+    // A commit that changes nothing about what is unhealthy is no rollout of its own.
     assert_eq!(status["history"][0]["revision"], good.as_str(), "{status}");
     assert_eq!(status["history"][1], Value::Null, "{status}");
     Ok(())
@@ -236,7 +237,7 @@ fn an_outage_is_no_fault_of_a_commit_that_changes_nothing() -> Result<()> {
 #[test]
 fn commits_that_change_nothing_give_no_more_time_to_what_does_not_work() -> Result<()> {
     let (stage, good) = shop("steady", "OnFailure")?;
-    // Nobody asks for what is pushed: who does has it waited for anew.
+    // No reconciliation is requested for the pushed commits: a request would start the wait anew.
     let often = stage.application("shop", "", "rollback: OnFailure");
     let often = often.replace("interval: 1h", "interval: 1s");
     stage.apply(&often.replace("timeout: 1m", "timeout: 25s"))?;
@@ -287,7 +288,7 @@ fn forget_fetched(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Asks for a rollback to what is not in the history, and waits until it is refused.
+/// Requests a rollback to a revision that is not in the history, and waits until it is refused.
 fn ask_for_nowhere(stage: &Stage) -> Result<Value> {
     let request =
         r#"{"id": "by-hand", "by": "eve", "at": "2026-01-01T00:00:00Z", "to": "nowhere"}"#;
@@ -347,7 +348,7 @@ fn a_person_goes_back_and_a_reconciliation_returns() -> Result<()> {
 #[test]
 fn a_source_that_is_set_back_to_what_was_gone_back_to_is_followed_again() -> Result<()> {
     let (stage, first) = shop("set-back", "Never")?;
-    // Nobody asks for a reconciliation, which would end it.
+    // No reconciliation is requested: a request would end the rollback.
     stage.patch("shop", r#"{"spec": {"interval": "1s"}}"#)?;
     let second = deployment("web", 2, IMAGE);
     let second = stage
@@ -427,7 +428,7 @@ fn each_request_is_answered_even_if_nothing_comes_of_it() -> Result<()> {
         stage.request("shop")?;
         stage.ready_at("shop", &commit)?;
     }
-    // It renders to what is there already.
+    // The revision renders to what is already there.
     let args = ["rollback", "shop", "--to", "1", "-n", &stage.namespace];
     let said = as_administrator(&args, 0)?;
     assert!(said.contains(&format!("runs {}", &first[..12])), "{said}");
@@ -446,7 +447,7 @@ fn each_request_is_answered_even_if_nothing_comes_of_it() -> Result<()> {
     stage.annotate("shop", lacking)?;
     event(&stage, "RollbackRefused", "missing field `id`")?;
 
-    // The source is away. What was fetched before does not need it.
+    // The source is unreachable. What was fetched before does not need it.
     let bare = stage.repository.bare();
     let away = bare.with_extension("away");
     std::fs::rename(bare, &away)?;
@@ -455,7 +456,7 @@ fn each_request_is_answered_even_if_nothing_comes_of_it() -> Result<()> {
         0,
     )?;
     assert_eq!(stage.object("Deployment", "web")?["spec"]["replicas"], 2);
-    // What is not there any more does: each who asks is told so.
+    // What is no longer cached does need it, and each requester is told so.
     forget_fetched(&stage)?;
     for _ in 0..2 {
         let limit = ["--to", "1", "--timeout", "1m", "-n", &stage.namespace];

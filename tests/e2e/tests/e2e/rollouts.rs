@@ -1,4 +1,4 @@
-//! A rollout that does not go on says why, and one that only waits for time goes on by itself.
+//! A rollout that makes no progress says why, and one that only waits for time continues by itself.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::world::{LIMIT, Stage, config_map, world};
 
 const IMAGE: &str = "registry.k8s.io/pause:3.9";
 
-/// A Deployment whose pods behave in a way, and may go to some nodes only.
+/// Returns a Deployment whose pods behave in a given way, and may run on certain nodes only.
 pub(crate) fn misbehaving(name: &str, pod: &str, nodes: &str) -> String {
     format!(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\nspec:\n  \
@@ -53,7 +53,7 @@ fn the_status_and_an_event_say_why_pods_do_not_become_ready() -> Result<()> {
     let application = stage.application("shop", "", "");
     stage.apply(&application.replace("timeout: 1m", "timeout: 30s"))?;
 
-    // Long before the time is over.
+    // The explanations come long before the timeout.
     let explained = until("the status explains all three", LIMIT, || {
         let status = stage.object("Application", "shop")?["status"].clone();
         let all = ["crashing", "imageless", "homeless"].map(|name| {
@@ -90,7 +90,7 @@ fn the_status_and_an_event_say_why_pods_do_not_become_ready() -> Result<()> {
         text(&homeless, "events").contains("FailedScheduling"),
         "{homeless}"
     );
-    // No kubelet, no log: that is said, and hides nothing else.
+    // Without a kubelet there is no log. This is reported, and hides nothing else.
     assert!(
         text(&crashing, "unknown").contains("its log cannot be read"),
         "{crashing}"
@@ -117,7 +117,7 @@ fn the_status_and_an_event_say_why_pods_do_not_become_ready() -> Result<()> {
             Err(format!("{events:?}"))
         })
     })?;
-    // A look is a handful of requests, and is made again only when pods change.
+    // An inspection takes a handful of requests, and is repeated only when pods change.
     let requests = stage.requests_since(mark)?;
     let about_pods = requests
         .iter()
@@ -162,7 +162,7 @@ fn an_account_that_may_not_read_pods_is_told_so() -> Result<()> {
 
 #[test]
 fn nothing_tells_what_a_secret_holds() -> Result<()> {
-    // As it was written, and as the API has it.
+    // The value as it was written, and as the API returns it.
     const FORMS: [&str; 2] = ["918273645", "OTE4MjczNjQ1"];
     let stage = Stage::new("hidden")?;
     let nothing_tells = || -> Result<()> {
@@ -191,7 +191,7 @@ fn nothing_tells_what_a_secret_holds() -> Result<()> {
     let text = secret(&format!("'{}'", FORMS[0]));
     let web = misbehaving("web", "crash-loop", "");
 
-    // What is no text is refused, and the reason does not quote it.
+    // A value that is no text is refused, and the reason does not quote it.
     stage
         .repository
         .push_files(&[("pin.yaml", &number)], "no text")?;
@@ -205,7 +205,7 @@ fn nothing_tells_what_a_secret_holds() -> Result<()> {
     nothing_tells()
 }
 
-/// A definition and an object of it. There is no controller, so that nothing but time happens to the object.
+/// Returns a definition and an object of it. There is no controller, so nothing but time happens to the object.
 fn widget(stage: &Stage) -> Result<[String; 2]> {
     allow_all(stage)?;
     let group = format!("{}.example.com", stage.namespace);
@@ -227,7 +227,7 @@ fn a_custom_resource_without_conditions_is_healthy_when_its_grace_is_over() -> R
     let health = "health: [{plugin: kubernetes, settings: {withoutConditionsGraceSeconds: 5}}]";
     stage.apply(&stage.application("shop", "", health))?;
     stage.ready_at("shop", &commit)?;
-    // Its creation is told to the second: it may seem to be older than it is.
+    // Creation timestamps have a resolution of a second, so the object may seem older than it is.
     assert!(
         begin.elapsed() >= Duration::from_secs(4),
         "after {:?}",
@@ -269,7 +269,7 @@ fn a_converge_does_not_take_what_was_before_for_what_it_has_written() -> Result<
     let before = desk.kubectl(&[&get[..], &["--show-managed-fields"]].concat())?;
     let before: Value = serde_json::from_str(&before)?;
 
-    // The first watch begins with what was before, and no other one comes to tell more.
+    // The first watch starts with the old state, and no later one reports anything more.
     let end = json!({"type": "BOOKMARK", "object": {"kind": "Deployment", "apiVersion": "apps/v1", "metadata": {
         "resourceVersion": before["metadata"]["resourceVersion"],
         "annotations": {"k8s.io/initial-events-end": "true"},

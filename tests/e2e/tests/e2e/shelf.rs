@@ -1,4 +1,4 @@
-//! Where charts are kept: a chart repository with an index and a registry, both behind a password.
+//! Where charts are published: a chart repository with an index, and a registry, both behind a password.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::world::world;
 const USER: &str = "reader";
 const PASSWORD: &str = "hunter2";
 
-/// Servers of one test.
+/// The servers of one test.
 pub(crate) struct Shelf {
     pub(crate) servers: Servers,
     /// The index's entries, in the order in which they were published.
@@ -32,12 +32,12 @@ impl Shelf {
         })
     }
 
-    /// Is the registry's address below which charts are pushed.
+    /// Returns the registry address below which charts are pushed.
     pub(crate) fn registry(&self) -> String {
         format!("oci://{}/charts", self.servers.registry())
     }
 
-    /// Publishes a chart in the repository, and gives the digest of its archive.
+    /// Publishes a chart in the repository, and returns the digest of its archive.
     pub(crate) fn publish(
         &self,
         chart: &str,
@@ -72,7 +72,7 @@ impl Shelf {
         Ok(format!("sha256:{digest}"))
     }
 
-    /// Pushes a chart into the registry as Helm does, and gives the digest of its manifest.
+    /// Pushes a chart to the registry as Helm does, and returns the digest of its manifest.
     pub(crate) fn push(
         &self,
         chart: &str,
@@ -84,7 +84,7 @@ impl Shelf {
         world().wait(self.servers.push_chart(&repository, version, archive))
     }
 
-    /// Writes what `helm repo add`, `helm registry login` and `docker login` would, into a home folder.
+    /// Writes into a home folder what `helm repo add`, `helm registry login` and `docker login` would.
     pub(crate) fn log_in(&self, home: &Path) -> Result<()> {
         let repositories = serde_json::json!({
             "apiVersion": "",
@@ -105,7 +105,7 @@ impl Shelf {
         )
     }
 
-    /// Is a Secret with the password, and with the authority of the certificate.
+    /// Returns a Secret with the password and the CA certificate.
     pub(crate) fn secret(&self, name: &str, namespace: &str) -> Result<String> {
         let authority = std::fs::read_to_string(self.servers.ca())?;
         let secret = serde_json::json!({
@@ -116,7 +116,7 @@ impl Shelf {
     }
 }
 
-/// Writes files, with the folders in which they are.
+/// Writes files, and creates the folders that contain them.
 pub(crate) fn write(root: &Path, files: &[(&str, &str)]) -> Result<()> {
     for (path, content) in files {
         write_file(&root.join(path), content)?;

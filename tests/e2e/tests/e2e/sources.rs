@@ -1,5 +1,5 @@
-//! Sources whose credentials or authorities are replaced, whose host wants a pause or sends slowly, and copies that do not stay as they
-//! were.
+//! Sources whose credentials or certificate authorities are replaced, whose host asks for a pause or sends slowly, and local
+//! copies that do not stay as they were.
 
 use std::fs::{self, File, Permissions};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -195,7 +195,8 @@ fn a_copy_that_is_damaged_is_mended_without_a_commit() -> Result<()> {
     let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
     let commit = stage.deploy_with("one", "one", "", &files)?;
 
-    // In place, for the agent has it open. It has not read the folder of the other application yet.
+    // The packs are overwritten in place, because the agent has them open. It has not read the folder of the other application
+    // yet.
     let packs = packs(&stage.agent.dir().join("cache/git/repositories"))?;
     assert!(!packs.is_empty(), "the repository was fetched");
     for pack in packs {
@@ -208,7 +209,7 @@ fn a_copy_that_is_damaged_is_mended_without_a_commit() -> Result<()> {
     stage.ready_at("two", &commit)
 }
 
-/// A chart repository whose index comes so slowly that whoever waits for it waits longer than any test.
+/// A chart repository whose index arrives so slowly that waiting for it takes longer than any test.
 struct Dripping {
     address: SocketAddr,
     asked: mpsc::Receiver<()>,
@@ -228,7 +229,7 @@ impl Dripping {
                 }
                 let leave = leave.clone();
                 thread::spawn(move || {
-                    // It ends by failing, when nobody takes what it writes.
+                    // This ends with an error once nobody reads what it writes.
                     let _ = drip(connection);
                     let _ = leave.send(());
                 });
@@ -241,7 +242,7 @@ impl Dripping {
         })
     }
 
-    /// Is an Application of a chart that is there.
+    /// Returns an Application of a chart in this repository.
     fn application(&self, stage: &Stage, name: &str) -> String {
         let chart = format!(
             "{{repository: 'http://{}', name: web, version: 1.0.0}}",
@@ -251,20 +252,20 @@ impl Dripping {
         stage.application(name, "web", &renderer)
     }
 
-    /// Waits until somebody asks.
+    /// Waits until a client sends a request.
     fn is_asked(&self) -> Result<()> {
         let asked = self.asked.recv_timeout(LIMIT);
         asked.context("nobody asks the chart repository")
     }
 
-    /// Waits until somebody who has asked is gone.
+    /// Waits until a client that has sent a request is gone.
     fn is_left(&self) -> Result<()> {
         let left = self.left.recv_timeout(LIMIT);
         left.context("the chart repository is still waited for")
     }
 }
 
-/// Answers one request, until whoever has asked goes.
+/// Answers one request until the client disconnects.
 fn drip(mut connection: TcpStream) -> std::io::Result<()> {
     let mut lines = BufReader::new(connection.try_clone()?);
     while lines.read_line(&mut String::new())? > "\r\n".len() {}
@@ -275,7 +276,7 @@ fn drip(mut connection: TcpStream) -> std::io::Result<()> {
     }
 }
 
-/// Pushes the folder of a chart that is elsewhere, and one that needs nothing.
+/// Pushes a folder for a chart that is elsewhere, and a folder that needs nothing else.
 fn push_both(stage: &Stage) -> Result<String> {
     let plain = config_map("a", "1");
     let files = [("web/values.yaml", "{}\n"), ("plain/a.yaml", &plain)];

@@ -1,4 +1,4 @@
-//! Two tenants on one cluster, one of which tries to be more than it is.
+//! Two tenants of one cluster, one of which tries to exceed its permissions.
 
 use anyhow::{Context as _, Result};
 use pintle_harness::{AgentOptions, until};
@@ -8,14 +8,14 @@ use crate::desk::as_administrator;
 use crate::hooks::hook;
 use crate::world::{LIMIT, Stage, condition, config_map, namespace, world};
 
-/// A stage for who tries to escape, and the namespace of the other one.
+/// A stage for the tenant that tries to escape, and the namespace of the other tenant.
 struct Tenants {
     stage: Stage,
     victim: String,
 }
 
 impl Tenants {
-    /// Starts an agent as `deploy/` does: with an account that may do everything, for those that are trusted.
+    /// Starts an agent as `deploy/` does: with a default account that may do everything, for trusted users.
     fn new(prefix: &str) -> Result<Self> {
         let victim = namespace(&format!("{prefix}-victim"))?;
         world().control_plane.apply(&format!(
@@ -34,13 +34,13 @@ impl Tenants {
         Ok(Self { stage, victim })
     }
 
-    /// Waits until an application is not Ready, and gives the reason and the message.
+    /// Waits until an application is not Ready, and returns the reason and the message.
     fn refused(&self, application: &str) -> Result<(String, String)> {
         let mut found = (String::new(), String::new());
         until(&format!("{application} is refused"), LIMIT, || {
             let ready = condition(&self.stage.object("Application", application)?, "Ready");
             let text = |field: &str| ready[field].as_str().unwrap_or_default().to_owned();
-            // What is on its way is not refused yet.
+            // While it is being applied, it is not refused yet.
             let is_refused = ready["status"] == "False" && text("reason") != "Applying";
             found = (text("reason"), text("message"));
             Ok(if is_refused {
@@ -52,7 +52,7 @@ impl Tenants {
         Ok(found)
     }
 
-    /// Gives a `ConfigMap` of the other tenant, null if it is not there.
+    /// Returns a `ConfigMap` of the other tenant, or null if it does not exist.
     fn of_victim(&self, name: &str) -> Result<Value> {
         let args = [
             "-n",
@@ -68,11 +68,11 @@ impl Tenants {
         Ok(serde_json::from_str(&text).unwrap_or_default())
     }
 
-    /// Nobody but the tracker's watches has asked for the other tenant's Secrets with success since a mark.
+    /// Asserts that since a mark, nothing but the tracker's watches has successfully read the other tenant's Secrets.
     fn treasure_is_safe(&self, mark: u64) -> Result<()> {
         let mut requests = self.stage.world.control_plane.requests_since(mark)?;
         requests.retain(|request| {
-            // In nobody's name, and only those of an application.
+            // Without impersonation, and limited to objects of an application.
             let is_tracker = request.impersonated.is_none()
                 && matches!(request.verb.as_str(), "list" | "watch")
                 && request.uri.contains("labelSelector=");
@@ -150,7 +150,7 @@ fn an_application_can_do_what_its_account_can() -> Result<()> {
             "-king}",
             &format!("-king, namespace: {}}}", stage.namespace),
         );
-    // A file in the repository names another account, and turns off what the operator of the application wants.
+    // A file in the repository names another account, and disables what the operator of the application wants.
     let file = format!(
         "serviceAccountName: pintle-applier\nprune: {{maxPercent: 100}}\nnamespace: {}\n",
         stage.namespace
@@ -183,7 +183,7 @@ fn an_application_can_do_what_its_account_can() -> Result<()> {
         "{planted}"
     );
 
-    // Who may edit a namespace may make Applications there, and neither Plugins nor statuses.
+    // A user who may edit a namespace may create Applications there, but neither Plugins nor statuses.
     let may = |verb: &str, what: &[&str], namespace: &str| {
         let user = format!("--as=system:serviceaccount:{}:deployer", stage.namespace);
         let args = [&["auth", "can-i", verb, "-n", namespace, &user], what].concat();
@@ -243,7 +243,7 @@ fn nobody_keeps_what_another_deletes_by_rendering_it() -> Result<()> {
     );
     stage.apply(&owner)?;
     has(["waited", "hooked"], true)?;
-    // Neither gets as far as to be refused what is the other tenant's.
+    // Neither gets far enough to be refused the other tenant's object.
     let waits = stage.application("waits", "waits", "dependsOn: [{name: never-there}]");
     stage.apply(&(waits + &stage.application("fails", "fails", "")))?;
     stage.condition("waits", "Ready", "DependencyNotReady")?;
@@ -296,7 +296,8 @@ fn what_waited_for_others_first_is_handed_over_as_all_else() -> Result<()> {
         })
     })?;
 
-    // In a repository of its own: nothing but that it claims the object has it run when the owner lets go.
+    // The taker has a repository of its own: the only reason for it to run when the owner releases the object is that it claims
+    // the object.
     let servers = &stage.world.servers;
     let repository = servers.repository(&format!("{}-taker", stage.namespace))?;
     repository.write("db/db.yaml", config_map("db", "1"))?;
@@ -329,7 +330,7 @@ fn a_secret_is_read_in_its_own_namespace_and_in_the_name_of_the_account() -> Res
     stage
         .repository
         .push_files(&[("a.yaml", &config_map("a", "1"))], "a")?;
-    // An account that may not read Secrets cannot have them read for it either.
+    // An account that may not read Secrets cannot have the agent read them on its behalf either.
     stage.apply(&format!(
         "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: weak, namespace: {ns}}}\n---\n\
          apiVersion: v1\nkind: Secret\nmetadata: {{name: own, namespace: {ns}}}\nstringData: {{username: a, password: b}}\n",
@@ -392,13 +393,13 @@ fn a_plugin_does_for_a_tenant_what_the_operator_grants() -> Result<()> {
          apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: loot}}\n\
          data: {{value: '{{{{ dig \"data\" \"password\" \"nothing\" $found }}}}'}}\n"
     );
-    // Without a name all are asked for, by another verb.
+    // Without a name, the lookup asks for all of them, with another verb.
     let all = format!(
         "{{{{ $found := lookup \"v1\" \"Secret\" \"{victim}\" \"\" -}}}}\n\
          apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: hoard}}\n\
          data: {{value: '{{{{ $found | toJson | b64enc }}}}'}}\n"
     );
-    // Notifiers that the repository adds get no more than those of the operator.
+    // Notifiers that the repository adds get no more than the operator's.
     let sink = stage.world.servers.sink(&stage.namespace);
     let file = format!(
         "notifiers:\n- plugin: webhook\n  settings: {{url: '{sink}'}}\n- plugin: {theirs}\n"
@@ -425,7 +426,7 @@ fn a_plugin_does_for_a_tenant_what_the_operator_grants() -> Result<()> {
             + &plugin(&theirs, &format!("{victim}*"))
             + &applications),
     )?;
-    // A grant to read Secrets is one to read those that the account may read.
+    // A grant to read Secrets covers only those that the account may read.
     for (name, found) in [("ours", "loot"), ("all", "hoard")] {
         let (reason, message) = tenants.refused(name)?;
         assert!(message.contains("403"), "{reason}: {message}");
@@ -457,7 +458,7 @@ fn a_plugin_does_for_a_tenant_what_the_operator_grants() -> Result<()> {
     let deliveries = stage.world.servers.deliveries(&stage.namespace)?;
     assert!(deliveries.is_empty(), "{}", deliveries.len());
 
-    // Its own is found by the tenant whose it is.
+    // The tenant that owns the Secret finds it.
     let text = using("mine", "chart", &theirs).replace(
         &format!("namespace: {}}}", stage.namespace),
         &format!("namespace: {victim}}}"),
@@ -473,7 +474,7 @@ fn a_plugin_does_for_a_tenant_what_the_operator_grants() -> Result<()> {
         })
     })?;
     let value = found["data"]["value"].as_str().context("it has a value")?;
-    // As the API gives it: base64 of `pieces-of-eight`.
+    // As the API returns it: the base64 encoding of `pieces-of-eight`.
     assert_eq!(value, "cGllY2VzLW9mLWVpZ2h0");
     Ok(())
 }

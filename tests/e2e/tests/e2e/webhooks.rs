@@ -1,4 +1,4 @@
-//! A push that a git server tells of is fetched at once.
+//! A push that a git server reports is fetched at once.
 
 use anyhow::Result;
 use hmac::{Hmac, Mac as _};
@@ -13,7 +13,7 @@ fn sign(token: &str, body: &str) -> String {
     format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
 }
 
-/// Tells of a push, and gives the status of the answer.
+/// Reports a push, and returns the status of the answer.
 fn tell(stage: &Stage, body: &str, signature: Option<&str>) -> Result<u16> {
     let url = format!("{}/webhook/generic", stage.agent.webhooks());
     let mut request = reqwest::Client::new().post(url).body(body.to_owned());
@@ -26,7 +26,7 @@ fn tell(stage: &Stage, body: &str, signature: Option<&str>) -> Result<u16> {
 #[test]
 fn a_signed_webhook_starts_a_fetch_and_a_forged_one_is_refused() -> Result<()> {
     let stage = Stage::new("webhook")?;
-    // Its interval is an hour.
+    // The application's interval is an hour.
     stage.deploy("shop", &[("a.yaml", &config_map("settings", "1"))])?;
     let second = stage
         .repository

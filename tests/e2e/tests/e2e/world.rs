@@ -1,4 +1,4 @@
-//! What all tests share, and what each has of its own.
+//! What all tests share, and what each test has of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -16,13 +16,13 @@ use pintle_harness::{
 };
 use serde_json::Value;
 
-/// How long anything may take: far more than it does, because the machine may be busy.
+/// The time limit for any single step: far more than it needs, because the machine may be busy.
 pub(crate) const LIMIT: Duration = Duration::from_mins(2);
 
 /// The shared key of webhooks.
 pub(crate) const WEBHOOK_TOKEN: &str = "a shared secret";
 
-/// What runs once for all tests.
+/// What is started once for all tests.
 pub(crate) struct World {
     pub(crate) control_plane: &'static ControlPlane,
     pub(crate) servers: Servers,
@@ -31,7 +31,7 @@ pub(crate) struct World {
     agent_kubeconfig: PathBuf,
 }
 
-/// Gives what runs once for all tests, started on first use.
+/// Returns what is started once for all tests, and starts it on first use.
 pub(crate) fn world() -> &'static World {
     static WORLD: OnceLock<World> = OnceLock::new();
     WORLD.get_or_init(|| World::start().expect("the world starts"))
@@ -42,7 +42,7 @@ impl World {
         let control_plane = ControlPlane::shared();
         let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
         let agent_kubeconfig = agent::install(control_plane, &deploy)?;
-        // The agents of all tests receive webhooks signed with it.
+        // The agents of all tests receive webhooks signed with this token.
         control_plane.apply(&format!(
             "apiVersion: v1\nkind: Secret\nmetadata: {{name: pintle-webhook, namespace: {AGENT_NAMESPACE}}}\n\
              stringData: {{token: {WEBHOOK_TOKEN}}}\n"
@@ -61,19 +61,19 @@ impl World {
         })
     }
 
-    /// Is a kubeconfig with the rights that `deploy/` gives the agent.
+    /// Returns a kubeconfig with the permissions that `deploy/` gives the agent.
     pub(crate) fn agent_kubeconfig(&self) -> PathBuf {
         self.agent_kubeconfig.clone()
     }
 
-    /// Runs something async to its end.
+    /// Runs a future to completion.
     pub(crate) fn wait<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)
     }
 }
 
-/// What one test has of its own: a namespace with an account in whose name is written, a
-/// repository, and an agent that watches this namespace only.
+/// What one test has of its own: a namespace with the account that the agent writes as, a repository, and an agent that watches
+/// only this namespace.
 pub(crate) struct Stage {
     pub(crate) world: &'static World,
     pub(crate) namespace: String,
@@ -87,7 +87,7 @@ impl Stage {
         Self::connected(prefix, world().agent_kubeconfig())
     }
 
-    /// Makes a stage whose agent reaches the API server through a proxy.
+    /// Creates a stage whose agent reaches the API server through a proxy.
     pub(crate) fn through(prefix: &str, proxy: &Proxy) -> Result<Self> {
         Self::connected(prefix, proxy.kubeconfig(&world().agent_kubeconfig)?)
     }
@@ -102,7 +102,7 @@ impl Stage {
         })
     }
 
-    /// Makes a stage with an agent of its own kind, given the namespace.
+    /// Creates a stage whose agent has options of its own, given the namespace.
     pub(crate) fn with(prefix: &str, options: impl FnOnce(&str) -> AgentOptions) -> Result<Self> {
         let world = world();
         let namespace = namespace(prefix)?;
@@ -116,7 +116,7 @@ impl Stage {
         })
     }
 
-    /// Is an Application of this stage's repository, with more lines of its spec.
+    /// Returns an Application of this stage's repository, with additional lines of its spec.
     pub(crate) fn application(&self, name: &str, path: &str, spec: &str) -> String {
         self.application_of(
             &self.world.servers.git_http(&self.repository),
@@ -126,7 +126,7 @@ impl Stage {
         )
     }
 
-    /// Is an Application of any repository, with more lines of its spec.
+    /// Returns an Application of any repository, with additional lines of its spec.
     pub(crate) fn application_of(&self, url: &str, name: &str, path: &str, spec: &str) -> String {
         let mut text = format!(
             "apiVersion: pintle.dev/v1alpha1\nkind: Application\nmetadata: {{name: {name}, namespace: {}}}\n\
@@ -152,14 +152,14 @@ impl Stage {
         self.world.control_plane.kubectl(&all)
     }
 
-    /// Writes an annotation of an Application, such as `pintle.dev/NAME=VALUE`.
+    /// Sets an annotation of an Application, such as `pintle.dev/NAME=VALUE`.
     pub(crate) fn annotate(&self, application: &str, annotation: &str) -> Result<()> {
         let what = ["annotate", "--overwrite", "application"];
         self.kubectl(&[&what[..], &[application, annotation]].concat())?;
         Ok(())
     }
 
-    /// Asks for a reconciliation now, as a person would.
+    /// Requests a reconciliation now, as a user would.
     pub(crate) fn request(&self, application: &str) -> Result<String> {
         let value = self.requests.fetch_add(1, Ordering::Relaxed).to_string();
         let annotation = format!("pintle.dev/reconcile-requested-at={value}");
@@ -167,13 +167,13 @@ impl Stage {
         Ok(value)
     }
 
-    /// Asks for a reconciliation, and waits until the status says that it is done.
+    /// Requests a reconciliation, and waits until the status says that it is done.
     pub(crate) fn request_and_wait(&self, application: &str) -> Result<()> {
         let value = self.request(application)?;
         self.handled(application, &value).map(drop)
     }
 
-    /// Waits until the status says that a request for a reconciliation is done, and gives that status.
+    /// Waits until the status says that a requested reconciliation is done, and returns that status.
     pub(crate) fn handled(&self, application: &str, request: &str) -> Result<Value> {
         until("the request is handled", LIMIT, || {
             let status = self.object("Application", application)?["status"].take();
@@ -185,18 +185,18 @@ impl Stage {
         })
     }
 
-    /// Changes fields of an Application by a merge patch.
+    /// Changes fields of an Application with a merge patch.
     pub(crate) fn patch(&self, application: &str, patch: &str) -> Result<String> {
         let what = ["patch", "application", application, "--type=merge"];
         self.kubectl(&[&what[..], &["--patch", patch]].concat())
     }
 
-    /// Pushes files, makes an Application of them, and waits until it is Ready.
+    /// Pushes files, creates an Application for them, and waits until it is Ready.
     pub(crate) fn deploy(&self, application: &str, files: &[(&str, &str)]) -> Result<String> {
         self.deploy_with(application, "", "", files)
     }
 
-    /// Does the same for an Application of a folder, with more lines of its spec.
+    /// Does the same for an Application of a folder, with additional lines of its spec.
     pub(crate) fn deploy_with(
         &self,
         application: &str,
@@ -210,7 +210,7 @@ impl Stage {
         Ok(commit)
     }
 
-    /// Writes files, pushes a commit and has the agent look.
+    /// Writes files, pushes a commit and requests a reconciliation.
     pub(crate) fn push(&self, application: &str, files: &[(&str, &str)]) -> Result<String> {
         let commit = self.repository.push_files(files, "change")?;
         self.request(application)?;
@@ -247,7 +247,7 @@ impl Stage {
         )
     }
 
-    /// Waits until a condition has a reason, and gives the condition.
+    /// Waits until a condition has a reason, and returns the condition.
     pub(crate) fn condition(&self, application: &str, kind: &str, reason: &str) -> Result<Value> {
         until(
             &format!("{application} is {kind} for {reason}"),
@@ -264,15 +264,15 @@ impl Stage {
         )
     }
 
-    /// Gives the lines of the agent's log.
+    /// Returns the lines of the agent's log.
     pub(crate) fn logged(&self) -> Result<Vec<Value>> {
         let log = fs::read_to_string(self.agent.dir().join("agent.log"))?;
         let lines = log.lines().map(serde_json::from_str);
-        // One may be written at this moment.
+        // The last line may still be incomplete.
         Ok(lines.filter_map(Result::ok).collect())
     }
 
-    /// What to say of an application that is not there yet.
+    /// Describes an application that is not in the expected state yet.
     fn seen(&self, application: &Value) -> String {
         format!(
             "{} {} (log: {})",
@@ -282,19 +282,19 @@ impl Stage {
         )
     }
 
-    /// Gives an object of the namespace, which must be there.
+    /// Returns an object of the namespace, which must exist.
     pub(crate) fn object(&self, kind: &str, name: &str) -> Result<Value> {
         self.find(kind, name)?
             .ok_or_else(|| anyhow!("{kind} {name} is not in {}", self.namespace))
     }
 
-    /// Gives an object of the namespace, if it is there.
+    /// Returns an object of the namespace, if it exists.
     pub(crate) fn find(&self, kind: &str, name: &str) -> Result<Option<Value>> {
         let found = self.world.wait(self.api(kind).get_opt(name))?;
         Ok(found.map(serde_json::to_value).transpose()?)
     }
 
-    /// Names the objects of a kind that carry an application's label.
+    /// Returns the names of the objects of a kind that carry an application's label.
     pub(crate) fn names(&self, kind: &str, application: &str) -> Result<BTreeSet<String>> {
         let label = format!("pintle.dev/application={}.{application}", self.namespace);
         let params = ListParams::default().labels(&label);
@@ -306,7 +306,7 @@ impl Stage {
             .collect())
     }
 
-    /// Gives the reasons of events about an application, with their messages.
+    /// Returns the reasons of events about an application, with their messages.
     pub(crate) fn events(&self, application: &str) -> Result<Vec<(String, String)>> {
         let found = self
             .world
@@ -322,13 +322,13 @@ impl Stage {
             .collect())
     }
 
-    /// Marks now, for [`Stage::writes_since`].
+    /// Marks the current position, for [`Stage::writes_since`].
     pub(crate) fn mark(&self) -> Result<u64> {
         self.world.control_plane.requests_mark()
     }
 
-    /// Gives what was asked in the name of this namespace's account since a mark: everything that the
-    /// agent does to an application's objects.
+    /// Returns the requests that were sent as this namespace's account since a mark: everything that the agent does to an
+    /// application's objects.
     pub(crate) fn requests_since(&self, mark: u64) -> Result<Vec<ApiRequest>> {
         let account = format!("system:serviceaccount:{}:deployer", self.namespace);
         let mut requests = self.world.control_plane.requests_since(mark)?;
@@ -336,8 +336,7 @@ impl Stage {
         Ok(requests)
     }
 
-    /// Counts the writes to each object in the name of this namespace's account since a mark that
-    /// succeeded and were no dry runs.
+    /// Counts the successful writes to each object as this namespace's account since a mark, dry runs excluded.
     pub(crate) fn writes_since(&self, mark: u64) -> Result<BTreeMap<String, usize>> {
         let mut writes = BTreeMap::new();
         for request in self.requests_since(mark)? {
@@ -350,7 +349,7 @@ impl Stage {
         Ok(writes)
     }
 
-    /// Connects to a kind of object in the namespace.
+    /// Returns the API for a kind of object in the namespace.
     pub(crate) fn api(&self, kind: &str) -> Api<DynamicObject> {
         let (group, version) = match kind {
             "Application" => ("pintle.dev", "v1alpha1"),
@@ -365,7 +364,7 @@ impl Stage {
     }
 }
 
-/// Makes a namespace with an account in whose name is written.
+/// Creates a namespace with the account that the agent writes as.
 pub(crate) fn namespace(prefix: &str) -> Result<String> {
     let control_plane = world().control_plane;
     let namespace = control_plane.namespace(prefix)?;
@@ -379,7 +378,7 @@ pub(crate) fn namespace(prefix: &str) -> Result<String> {
     Ok(namespace)
 }
 
-/// Gives a condition of an application, null if it has none of that type.
+/// Returns a condition of an application, or null if it has none of that type.
 pub(crate) fn condition(application: &Value, kind: &str) -> Value {
     let conditions = application["status"]["conditions"].as_array();
     conditions
@@ -388,14 +387,14 @@ pub(crate) fn condition(application: &Value, kind: &str) -> Value {
         .unwrap_or_default()
 }
 
-/// A `ConfigMap` with one value.
+/// Returns a `ConfigMap` manifest with one value.
 pub(crate) fn config_map(name: &str, value: &str) -> String {
     format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{value: '{value}'}}\n---\n"
     )
 }
 
-/// A `Deployment` with its `ServiceAccount`.
+/// Returns a `Deployment` manifest with its `ServiceAccount`.
 pub(crate) fn deployment(name: &str, replicas: u32, image: &str) -> String {
     format!(
         "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {name}}}\n---\n\
@@ -405,7 +404,7 @@ pub(crate) fn deployment(name: &str, replicas: u32, image: &str) -> String {
     )
 }
 
-/// A `Service`.
+/// Returns a `Service` manifest.
 pub(crate) fn service(name: &str, port: u16) -> String {
     format!(
         "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\n\

@@ -1,4 +1,4 @@
-//! A rollback that an agent finds when it starts anew.
+//! A rollback that an agent finds when it restarts.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::world::{LIMIT, Stage, condition, deployment, world};
 fn an_agent_that_is_killed_on_the_way_back_goes_on_with_it() -> Result<()> {
     let proxy = Proxy::before_api_server(world().control_plane)?;
     let (mut stage, good) = shop_on(Stage::through("halfway", &proxy)?, "OnFailure")?;
-    // The broken revision is written, and what comes after it does not arrive.
+    // The broken revision is written, and the write that follows does not arrive.
     let late = Fault::on("PATCH", "/deployments/web?").after(1);
     proxy.inject(late.delay(Duration::from_mins(10)));
     push_broken(&stage)?;
@@ -51,7 +51,7 @@ fn what_was_gone_back_from_is_not_rolled_out_while_the_earlier_revision_cannot_b
     as_administrator(&["rollback", "shop", "-n", &stage.namespace], 0)?;
     stage.condition("shop", "Ready", "RolledBack")?;
 
-    // The same files without what was before them, and an agent that has to fetch all it needs.
+    // The branch gets the same files without their history, and the agent has to fetch all it needs.
     stage.agent.stop()?;
     let repository = &stage.repository;
     let alone = repository.git(&["commit-tree", "-m", "anew", "HEAD^{tree}"])?;
