@@ -1,6 +1,6 @@
-//! Settings of the hostile guests: a flat JSON object of strings without escapes, read without any library.
+//! The settings of the hostile guests: a flat JSON object of strings without escapes, read without any library.
 
-/// Returns the value of a field, or nothing.
+/// Returns the value of a field, or an empty string if there is none.
 pub(crate) fn field<'a>(settings: &'a str, name: &str) -> &'a str {
     let key = format!("\"{name}\":\"");
     settings

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use crate::control_plane::ControlPlane;
 
 impl ControlPlane {
-    /// Gives a kubeconfig that holds a token of a service account from the `TokenRequest` API, valid
-    /// for a day, and no other credential: whoever uses it has the rights of that account only.
+    /// Writes a kubeconfig with a token of a service account and no other credential, so that its user has the permissions of
+    /// that account only. The token comes from the `TokenRequest` API and is valid for a day.
     ///
-    /// The account is made if it does not exist; the namespace must.
+    /// The account is created if it does not exist. The namespace must exist.
     pub fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf> {
         let account = json!({
             "apiVersion": "v1", "kind": "ServiceAccount",
@@ -40,7 +40,7 @@ impl ControlPlane {
     }
 }
 
-/// Writes a kubeconfig with one context, also named after the namespace, which is its default one.
+/// Writes a kubeconfig with one context. The context is named after the namespace, which is also its default namespace.
 pub(crate) fn write_token_kubeconfig(
     path: &Path,
     server: &str,
@@ -57,7 +57,7 @@ pub(crate) fn write_token_kubeconfig(
     fs::write(path, kubeconfig.to_string()).with_context(|| format!("write {}", path.display()))
 }
 
-/// Reads the one token and the default namespace back from a kubeconfig written here.
+/// Reads the token and the default namespace from a kubeconfig that was written here.
 pub(crate) fn read_token_kubeconfig(path: &Path) -> Result<(String, String)> {
     let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     let kubeconfig: Value =

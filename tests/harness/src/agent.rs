@@ -1,4 +1,4 @@
-//! The agent as a child process, with the rights that `deploy/` gives it and no other.
+//! The agent as a child process, with the permissions that `deploy/` gives it and no others.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,31 +13,31 @@ use crate::process::Process;
 use crate::run_dir::RunDir;
 use crate::wait::until;
 
-/// The namespace that `deploy/install.yaml` makes.
+/// The namespace that `deploy/install.yaml` creates.
 pub const AGENT_NAMESPACE: &str = "pintle-system";
 
-/// How long the agent may take until it has read the Applications.
+/// How long the agent may take to read the Applications.
 const READY_LIMIT: Duration = Duration::from_mins(1);
 
-/// How to start an [`Agent`].
+/// Options for starting an [`Agent`].
 #[derive(Clone, Debug)]
 pub struct AgentOptions {
-    /// The `pintle` to start; without one it is [`executable`].
+    /// The `pintle` to start. If unset, it is [`executable`].
     pub executable: Option<PathBuf>,
-    /// Whose rights it has.
+    /// The kubeconfig that determines its permissions.
     pub kubeconfig: PathBuf,
-    /// More arguments for `pintle agent`.
+    /// Additional arguments for `pintle agent`.
     pub args: Vec<String>,
-    /// More of its environment.
+    /// Additional environment variables.
     pub env: Vec<(String, String)>,
-    /// A folder for its cache and log that stays; without one it is in a [`RunDir`].
+    /// A persistent folder for its cache and log. If unset, they are in a [`RunDir`].
     pub dir: Option<PathBuf>,
-    /// Whether it goes on after this process has ended, and after the drop.
+    /// Whether it keeps running after this process has ended, and after the drop.
     pub detached: bool,
 }
 
 impl AgentOptions {
-    /// Makes the options of an agent that works without a lease and logs at `info`.
+    /// Returns the options of an agent that works without a lease and logs at `info`.
     pub fn new(kubeconfig: PathBuf) -> Self {
         Self {
             executable: None,
@@ -50,7 +50,7 @@ impl AgentOptions {
     }
 }
 
-/// A running `pintle agent`. Dropping it stops it gracefully, and panics if it ever panicked and nobody else has its log.
+/// A running `pintle agent`. Dropping it stops it gracefully, and panics if the agent ever panicked and nobody else has its log.
 #[derive(Debug)]
 pub struct Agent {
     executable: PathBuf,
@@ -58,11 +58,11 @@ pub struct Agent {
     dir: PathBuf,
     ports: (Port, Port),
     process: Process,
-    // After the process, which writes into it.
+    // Dropped after the process, which writes into it.
     fresh: Option<RunDir>,
 }
 
-/// Finds the `pintle` that was built with this test or command: `$PINTLE_BIN`, else beside it.
+/// Finds the `pintle` that was built with this test or command: `$PINTLE_BIN`, or else the one beside it.
 pub fn executable() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("PINTLE_BIN") {
         return Ok(path.into());
@@ -70,7 +70,7 @@ pub fn executable() -> Result<PathBuf> {
     program("pintle")
 }
 
-/// Finds a program of the workspace, named as its package, that was built with this test or command.
+/// Finds a program of the workspace, given its package name, that was built with this test or command.
 pub fn program(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe().context("find this executable")?;
     let found = own
@@ -87,8 +87,8 @@ pub fn program(name: &str) -> Result<PathBuf> {
     })
 }
 
-/// Installs the custom resources and the agent's accounts from `deploy/`, as an operator would, and
-/// gives a kubeconfig with a token of the agent's account.
+/// Installs the custom resource definitions and the agent's accounts from `deploy/`, as an operator would, and returns a
+/// kubeconfig with a token of the agent's account.
 pub fn install(control_plane: &ControlPlane, deploy: &Path) -> Result<PathBuf> {
     for file in ["crds", "install.yaml", "applier-cluster-admin.yaml"] {
         let path = deploy.join(file);
@@ -103,7 +103,7 @@ pub fn install(control_plane: &ControlPlane, deploy: &Path) -> Result<PathBuf> {
 }
 
 impl Agent {
-    /// Starts the agent and waits until `/readyz` says so.
+    /// Starts the agent and waits until `/readyz` reports that it is ready.
     pub fn start(options: AgentOptions) -> Result<Self> {
         let mut agent = Self::launch(options)?;
         agent.wait_ready()?;
@@ -138,18 +138,17 @@ impl Agent {
         })
     }
 
-    /// Is the base URL of `/metrics`, `/healthz` and `/readyz`.
+    /// Returns the base URL of `/metrics`, `/healthz` and `/readyz`.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.0)
     }
 
-    /// Is the base URL of the webhook receiver.
+    /// Returns the base URL of the webhook receiver.
     pub fn webhooks(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.1)
     }
 
-    /// Tells the agent of a push to a repository, as GitLab would: with the token that is in the
-    /// Secret `pintle-webhook`.
+    /// Notifies the agent of a push to a repository, as GitLab would: with the token from the Secret `pintle-webhook`.
     pub fn tell_of_push(&self, repository: &str, token: &str) -> Result<()> {
         let body = serde_json::json!({ "project": { "git_http_url": repository } }).to_string();
         let head = format!(
@@ -163,22 +162,22 @@ impl Agent {
         }
     }
 
-    /// Is the process, for what it used and logged.
+    /// Returns the process, for its usage and its log.
     pub fn process(&self) -> &Process {
         &self.process
     }
 
-    /// Is the folder of its cache and log.
+    /// Returns the folder with its cache and log.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Says whether it has not ended.
+    /// Returns whether it is still running.
     pub fn is_running(&mut self) -> bool {
         self.process.is_running()
     }
 
-    /// Says how it has ended; nothing if it has not.
+    /// Returns its exit status, or `None` if it has not ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.process.ended()
     }
@@ -188,7 +187,7 @@ impl Agent {
         self.process.kill()
     }
 
-    /// Stops it with SIGTERM; fails if it does not end by itself with success.
+    /// Stops it with SIGTERM. Fails unless it ends by itself with success.
     pub fn stop(&mut self) -> Result<()> {
         let status = self.process.terminate()?;
         if !status.success() {
@@ -197,7 +196,7 @@ impl Agent {
         Ok(())
     }
 
-    /// Starts it again with the same cache, without waiting for it.
+    /// Starts it again with the same cache, without waiting until it is ready.
     pub fn start_again(&mut self) -> Result<()> {
         self.process = spawn(&self.executable, &self.options, &self.dir, &self.ports)?;
         Ok(())
@@ -215,7 +214,7 @@ impl Agent {
         })
     }
 
-    /// Gives one sum over all series of a metric, 0 if there is none.
+    /// Returns the sum over all series of a metric, 0 if there are none.
     pub fn metric(&self, name: &str) -> Result<f64> {
         let text = get(&format!("{}/metrics", self.url())).map_err(anyhow::Error::msg)?;
         let series = text.lines().filter(|line| {
@@ -229,13 +228,13 @@ impl Agent {
 }
 
 impl Drop for Agent {
-    /// A task that panics is begun again, so a test may pass all the same.
+    /// Checks the log for panics: a task that panics is restarted, so a test may pass in spite of it.
     fn drop(&mut self) {
         if self.fresh.is_none() || self.options.detached || std::thread::panicking() {
             return;
         }
         if self.process.is_running() {
-            // One that has to be killed has its log all the same.
+            // An agent that has to be killed still leaves its log.
             let _ = self.process.terminate();
         }
         let log = fs::read_to_string(self.process.log()).unwrap_or_default();
@@ -245,7 +244,7 @@ impl Drop for Agent {
     }
 }
 
-/// Finds where a program says that it panicked. What a plugin says is in lines of the agent's own.
+/// Finds the line in which a program reports its panic. Output of a plugin is inside the agent's own log lines.
 fn panic_in(log: &str) -> Option<&str> {
     let mut lines = log.lines();
     lines.find(|line| line.starts_with("thread '") && line.contains("panicked at"))
@@ -276,7 +275,7 @@ fn spawn(
     }
 }
 
-/// A plain HTTP GET on loopback of what must be there.
+/// Sends a plain HTTP GET on loopback, and fails unless the answer is a success.
 fn get(url: &str) -> Result<String, String> {
     let rest = url.strip_prefix("http://").ok_or("only http")?;
     let (host, path) = rest.split_once('/').ok_or("a path")?;
@@ -290,8 +289,8 @@ fn get(url: &str) -> Result<String, String> {
     }
 }
 
-/// A plain HTTP request on loopback, without a client's runtime, so that it works inside an async
-/// one too. Gives the status and the body.
+/// Sends a plain HTTP request on loopback, and returns the status and the body. It has no client runtime, so it also works inside
+/// an async one.
 fn ask(base: &str, head: &str, body: &str) -> Result<(u16, String), String> {
     use std::io::{Read as _, Write as _};
     let host = base.strip_prefix("http://").ok_or("only http")?;

@@ -1,4 +1,4 @@
-//! What clients asked of the API server, from its own audit log.
+//! The requests that clients sent to the API server, from the server's own audit log.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -9,33 +9,33 @@ use serde::Deserialize;
 
 use crate::control_plane::ControlPlane;
 
-/// One request to the API server by anyone but the control plane itself.
+/// One request to the API server from any client except the control plane itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiRequest {
-    /// Kubernetes' verb: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, ...
+    /// The Kubernetes verb: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, ...
     pub verb: String,
-    /// Who sent it, such as `system:serviceaccount:pintle-system:pintle`.
+    /// The user who sent it, such as `system:serviceaccount:pintle-system:pintle`.
     pub user: String,
-    /// Whom the sender acted for.
+    /// The user that the sender impersonated.
     pub impersonated: Option<String>,
-    /// The client's name for itself.
+    /// The user agent that the client reported.
     pub user_agent: String,
-    /// Path and query.
+    /// The path and the query.
     pub uri: String,
-    /// Plural name of the resource, such as `deployments`; empty for paths such as `/version`.
+    /// The plural name of the resource, such as `deployments`. Empty for paths such as `/version`.
     pub resource: String,
-    /// Subresource, such as `status`; empty for none.
+    /// The subresource, such as `status`. Empty if there is none.
     pub subresource: String,
-    /// Namespace; empty for none.
+    /// The namespace. Empty if there is none.
     pub namespace: String,
-    /// Name of the object; empty for lists and for some creations.
+    /// The name of the object. Empty for lists and for some creations.
     pub name: String,
-    /// HTTP status of the answer.
+    /// The HTTP status of the answer.
     pub code: u16,
 }
 
 impl ApiRequest {
-    /// Says whether it was meant to change something, dry runs included.
+    /// Returns whether the request was meant to change something, dry runs included.
     pub fn is_write(&self) -> bool {
         !matches!(self.verb.as_str(), "get" | "list" | "watch")
     }
@@ -51,8 +51,8 @@ pub fn by_verb<'a>(requests: impl IntoIterator<Item = &'a ApiRequest>) -> BTreeM
 }
 
 impl ControlPlane {
-    /// Marks now, for [`ControlPlane::requests_since`]. A line that is half written is of a request that has no answer yet:
-    /// it comes after the mark.
+    /// Marks the current position, for [`ControlPlane::requests_since`]. A partially written line belongs to a request that has
+    /// no answer yet, so it comes after the mark.
     pub fn requests_mark(&self) -> Result<u64> {
         let path = self.dir().join("audit.log");
         match fs::read(&path) {
@@ -67,17 +67,16 @@ impl ControlPlane {
         }
     }
 
-    /// Gives the requests answered since the mark, in order; a watch counts when it begins.
+    /// Returns the requests answered since the mark, in order. A watch counts when it begins.
     ///
-    /// The API server writes its log before the end of an answer, so whoever has an answer finds
-    /// its request here.
+    /// The API server writes its log before the end of an answer, so a client that has an answer finds its request here.
     pub fn requests_since(&self, mark: u64) -> Result<Vec<ApiRequest>> {
         let path = self.dir().join("audit.log");
         let mut log = Vec::new();
         let mut file = File::open(&path).with_context(|| format!("open {}", path.display()))?;
         let metadata = file.metadata();
         let length = metadata.with_context(|| format!("look at {}", path.display()))?;
-        // Of another file, nothing that was asked would be found.
+        // In a different file, none of the requests would be found.
         if length.len() < mark {
             bail!("{} is shorter than when it was marked", path.display());
         }
@@ -124,7 +123,7 @@ struct ResponseStatus {
     code: u16,
 }
 
-/// Returns the whole lines: the last one may be half written.
+/// Returns the complete lines. The last line may be partially written.
 fn whole(log: &[u8]) -> &[u8] {
     let end = log.iter().rposition(|byte| *byte == b'\n');
     end.map_or(&[], |end| &log[..=end])
@@ -136,7 +135,7 @@ fn parse(log: &[u8]) -> Result<Vec<ApiRequest>> {
     for line in text.lines() {
         let event: Event =
             serde_json::from_str(line).with_context(|| format!("parse the audit event {line}"))?;
-        // A watch has two events, for its begin and its end; everything else has one, or "Panic".
+        // A watch has two events, one when it begins and one when it ends. Everything else has one event, or "Panic".
         if (event.stage == "ResponseStarted") != (event.verb == "watch") {
             continue;
         }

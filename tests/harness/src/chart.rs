@@ -1,4 +1,4 @@
-//! Charts, packed and pushed as Helm does.
+//! Charts, packed and pushed as Helm does it.
 
 use std::process::Command;
 use std::time::Duration;
@@ -17,8 +17,8 @@ const LAYER: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 /// How long the registry, on this machine, may take for one request.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Packs a chart with the program that everybody packs with: `files` are below the chart's folder, beside a `Chart.yaml`
-/// with this name and version.
+/// Packs a chart with `tar`, the program that everybody uses for it. The paths in `files` are below the chart's folder, which
+/// also gets a `Chart.yaml` with this name and version.
 pub fn pack_chart(name: &str, version: &str, files: &[(&str, &str)]) -> Result<Vec<u8>> {
     let folder = tempfile::tempdir().context("make a folder for a chart")?;
     let root = folder.path().join(name);
@@ -39,7 +39,7 @@ pub fn pack_chart(name: &str, version: &str, files: &[(&str, &str)]) -> Result<V
 }
 
 impl Servers {
-    /// Pushes a packed chart into the registry, and gives the digest of its manifest, `sha256:` and hexadecimal digits.
+    /// Pushes a packed chart to the registry, and returns the digest of its manifest, `sha256:` and hexadecimal digits.
     /// `repository` is below the registry's root.
     pub async fn push_chart(
         &self,

@@ -1,4 +1,4 @@
-//! A Kubernetes control plane of one's own.
+//! A Kubernetes control plane for the tests alone.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,23 +13,23 @@ use pintle_programs::{Program, Progress, to_stderr};
 use crate::process::Process;
 use crate::run_dir::RunDir;
 
-/// How long a start may take. It is 4 s on two idle cores, and a minute when six builds share them.
+/// The time limit for a start. A start takes 4 s on two idle cores, and a minute when six builds share them.
 const START_LIMIT: Duration = Duration::from_mins(3);
 
-/// How to start a [`ControlPlane`].
+/// Options for starting a [`ControlPlane`].
 #[derive(Clone, Debug)]
 pub struct ControlPlaneOptions {
-    /// Fake nodes.
+    /// The number of fake nodes.
     pub nodes: u32,
     /// Whether clients' requests are logged, for [`ControlPlane::requests_since`].
     pub audit: bool,
-    /// More flags for kube-apiserver, such as `--emulated-version=1.34`.
+    /// Additional flags for kube-apiserver, such as `--emulated-version=1.34`.
     pub api_server_args: Vec<String>,
-    /// A file of kwok Stages beside those of `tests/cluster/stages.yaml`.
+    /// A file of kwok Stages in addition to those of `tests/cluster/stages.yaml`.
     pub stages: Option<PathBuf>,
-    /// A folder for its state that stays; without one it is in a [`RunDir`].
+    /// A persistent folder for its state. If unset, the state is in a [`RunDir`].
     pub dir: Option<PathBuf>,
-    /// Whether it goes on after this process has ended, and after the drop.
+    /// Whether it keeps running after this process has ended, and after the drop.
     pub detached: bool,
 }
 
@@ -74,7 +74,7 @@ impl State {
 impl ControlPlane {
     /// Builds the program if needed, starts it, and waits until a pod can run.
     ///
-    /// The folder of a start that failed is kept; the error names its log.
+    /// If the start fails, its folder is kept, and the error names the log.
     pub fn start(options: ControlPlaneOptions, progress: Progress<'_>) -> Result<Self> {
         let executable = Program::Cluster.build(progress)?;
         let mut state = match &options.dir {
@@ -102,8 +102,8 @@ impl ControlPlane {
         }
     }
 
-    /// Gives the one control plane that the tests of this process share, started on first use. It
-    /// ends with the process. Tests keep apart by [`ControlPlane::namespace`].
+    /// Returns the one control plane that the tests of this process share, started on first use. It ends with the process. Tests
+    /// stay apart by using [`ControlPlane::namespace`].
     ///
     /// # Panics
     ///
@@ -120,27 +120,27 @@ impl ControlPlane {
         }
     }
 
-    /// Is the folder with its state and logs.
+    /// Returns the folder with its state and logs.
     pub fn dir(&self) -> &Path {
         self.state.path()
     }
 
-    /// Is the kubeconfig of an administrator, who may do everything.
+    /// Returns the kubeconfig of an administrator, who may do everything.
     pub fn kubeconfig(&self) -> PathBuf {
         self.dir().join("admin.kubeconfig")
     }
 
-    /// Is an executable that is kubectl, of the API server's version.
+    /// Returns the path of a kubectl executable of the API server's version.
     pub fn kubectl_path(&self) -> PathBuf {
         self.executable.with_file_name("kubectl")
     }
 
-    /// Is the process that runs it all, for its usage and its log.
+    /// Returns the process that runs it all, for its usage and its log.
     pub fn process(&self) -> &Process {
         &self.process
     }
 
-    /// Is the API server's address, `https://127.0.0.1:PORT`. It stays the same over restarts.
+    /// Returns the API server's address, `https://127.0.0.1:PORT`. It stays the same across restarts.
     pub fn server(&self) -> Result<String> {
         self.kubectl(&[
             "config",
@@ -151,7 +151,7 @@ impl ControlPlane {
         ])
     }
 
-    /// Runs kubectl as the administrator and gives what it printed.
+    /// Runs kubectl as the administrator and returns its output.
     pub fn kubectl(&self, args: &[&str]) -> Result<String> {
         self.run_kubectl(args, None)
     }
@@ -186,21 +186,21 @@ impl ControlPlane {
         String::from_utf8(output.stdout).context("kubectl printed what is not UTF-8")
     }
 
-    /// Makes a namespace whose name begins with `prefix` and that nothing else has.
+    /// Creates a namespace with a unique name that begins with `prefix`.
     ///
-    /// It is left when the test is over: deleting one takes 5 s and more.
+    /// It is not deleted when the test is over: deleting a namespace takes 5 s or more.
     pub fn namespace(&self, prefix: &str) -> Result<String> {
         let name = format!("{prefix}-{:08x}", rand::random::<u32>());
         self.kubectl(&["create", "namespace", &name])?;
         Ok(name)
     }
 
-    /// Connects as the administrator. Needs a tokio runtime, and is of use in that one only.
+    /// Connects as the administrator. The client needs a tokio runtime, and works in that runtime only.
     pub async fn client(&self) -> Result<kube::Client> {
         connect(&self.kubeconfig()).await
     }
 
-    /// Kills it with SIGKILL, as a machine that loses power; etcd's data stays.
+    /// Kills it with SIGKILL, like a machine that loses power. etcd's data stays.
     pub fn kill(&mut self) -> Result<()> {
         self.process.kill()
     }
@@ -217,8 +217,8 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Starts it again with the same data at the same address, after [`ControlPlane::kill`] or
-    /// [`ControlPlane::stop`], or kills it first.
+    /// Starts it again with the same data at the same address, after [`ControlPlane::kill`] or [`ControlPlane::stop`]. If it is
+    /// still running, it is killed first.
     pub fn restart(&mut self) -> Result<()> {
         if self.process.is_running() {
             self.kill()?;
@@ -228,8 +228,7 @@ impl ControlPlane {
     }
 }
 
-/// Connects as a kubeconfig's current context says. Needs a tokio runtime, and is of use in that one
-/// only.
+/// Connects according to a kubeconfig's current context. The client needs a tokio runtime, and works in that runtime only.
 pub async fn connect(kubeconfig: &Path) -> Result<kube::Client> {
     let reading = || format!("connect as {} says", kubeconfig.display());
     let parsed = Kubeconfig::read_from(kubeconfig).with_context(reading)?;
@@ -275,7 +274,7 @@ fn launch(executable: &Path, options: &ControlPlaneOptions, dir: &Path) -> Resul
     Ok(process)
 }
 
-/// Is an unnamed file that holds `text`: a child can read it at its own pace without a writing thread.
+/// Returns an unnamed file with the content `text`: a child can read it at its own pace, and no thread has to write it.
 fn as_file(text: &str) -> Result<fs::File> {
     use std::io::{Seek as _, Write as _};
     let mut file = tempfile::tempfile().context("make a temporary file")?;

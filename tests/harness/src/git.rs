@@ -1,4 +1,4 @@
-//! Repositories to serve, and a clone to work in.
+//! Repositories to serve, each with a clone to work in.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::files::write_file;
 
 /// A bare repository, and a working clone of it that commits and pushes with the git command line.
 ///
-/// The branch is `main`. Nobody's git configuration is read.
+/// The branch is `main`. No user's git configuration is read.
 #[derive(Debug)]
 pub struct GitRepo {
     bare: PathBuf,
@@ -18,7 +18,7 @@ pub struct GitRepo {
 }
 
 impl GitRepo {
-    /// Makes an empty bare repository at `bare`, which must not exist, and a clone beside it.
+    /// Creates an empty bare repository at `bare`, which must not exist, and a clone beside it.
     pub fn create(bare: &Path) -> Result<Self> {
         let bare = std::path::absolute(bare).with_context(|| format!("find {}", bare.display()))?;
         let work = bare.with_extension("work");
@@ -40,7 +40,7 @@ impl GitRepo {
                 &repo.file(),
             ],
         )?;
-        // As the large hosts do: any reachable commit can be fetched, and partial clones work.
+        // As on the large hosts: any reachable commit can be fetched, and partial clones work.
         for setting in [
             "uploadpack.allowReachableSHA1InWant",
             "uploadpack.allowFilter",
@@ -56,17 +56,17 @@ impl GitRepo {
         Ok(repo)
     }
 
-    /// Is the bare repository's absolute path.
+    /// Returns the bare repository's absolute path.
     pub fn bare(&self) -> &Path {
         &self.bare
     }
 
-    /// Is the working clone's absolute path.
+    /// Returns the working clone's absolute path.
     pub fn work(&self) -> &Path {
         &self.work
     }
 
-    /// Is the repository's URL on this machine, `file:///...`.
+    /// Returns the repository's URL on this machine, `file:///...`.
     pub fn url(&self) -> String {
         format!("file://{}", self.file())
     }
@@ -75,7 +75,7 @@ impl GitRepo {
         self.bare.to_string_lossy().into_owned()
     }
 
-    /// Is the bare repository's file name, `NAME.git`.
+    /// Returns the bare repository's file name, `NAME.git`.
     pub(crate) fn file_name(&self) -> String {
         self.bare
             .file_name()
@@ -84,7 +84,7 @@ impl GitRepo {
             .into_owned()
     }
 
-    /// Writes a file in the clone, with its folders.
+    /// Writes a file in the clone, and creates the folders that contain it.
     pub fn write(&self, path: &str, content: impl AsRef<[u8]>) -> Result<()> {
         write_file(&self.work.join(path), content)
     }
@@ -95,7 +95,7 @@ impl GitRepo {
         fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))
     }
 
-    /// Commits all that differs in the clone, also nothing, and gives the commit's id.
+    /// Commits all changes in the clone, even if there are none, and returns the commit's id.
     pub fn commit(&self, message: &str) -> Result<String> {
         self.git(&["add", "--all"])?;
         self.git(&["commit", "--quiet", "--allow-empty", "--message", message])?;
@@ -109,7 +109,7 @@ impl GitRepo {
             .map(drop)
     }
 
-    /// Writes files, commits and pushes them, and gives the commit's id.
+    /// Writes files, commits and pushes them, and returns the commit's id.
     pub fn push_files(&self, files: &[(&str, &str)], message: &str) -> Result<String> {
         for (path, content) in files {
             self.write(path, content)?;
@@ -131,7 +131,7 @@ impl GitRepo {
             .map(drop)
     }
 
-    /// Switches to a branch, made from the current commit if it does not exist.
+    /// Switches to a branch, which is created from the current commit if it does not exist.
     pub fn branch(&self, name: &str) -> Result<()> {
         let exists = self
             .git(&[
@@ -149,12 +149,12 @@ impl GitRepo {
         self.git(args).map(drop)
     }
 
-    /// Is the current commit's id.
+    /// Returns the current commit's id.
     pub fn head(&self) -> Result<String> {
         self.git(&["rev-parse", "HEAD"])
     }
 
-    /// Runs git in the clone and gives what it printed, without white space around it.
+    /// Runs git in the clone and returns its output, without surrounding white space.
     pub fn git(&self, args: &[&str]) -> Result<String> {
         git(&self.work, args)
     }
@@ -190,7 +190,7 @@ fn command(dir: &Path) -> Command {
             .env(format!("GIT_{role}_NAME"), "Test")
             .env(format!("GIT_{role}_EMAIL"), "test@example.com");
     }
-    // From a git hook, or the user's own; they would lead git to another repository or authority.
+    // These come from a git hook, or from the user, and would point git to another repository or certificate authority.
     for name in [
         "GIT_DIR",
         "GIT_WORK_TREE",

@@ -1,15 +1,13 @@
 //! A real control plane, registry, git servers and receivers for tests and the demo.
 //!
-//! Nothing here imitates what Pintle talks to. The [`ControlPlane`] is Kubernetes' own code built
-//! from its modules (`tests/cluster`), with kwok in the place of the kubelets. [`Servers`]
-//! (`tests/servers`) are an OCI registry, git's own programs behind http and OpenSSH's server, and
-//! a sink that records what notifiers send. A [`Proxy`] in front of any of them injects the faults
-//! that a real server shows only on a bad day.
+//! Nothing here imitates what Pintle talks to. The [`ControlPlane`] is Kubernetes' own code built from its modules
+//! (`tests/cluster`), with kwok in place of the kubelets. [`Servers`] (`tests/servers`) are an OCI registry, git's own programs
+//! behind http and OpenSSH's server, and a sink that records what notifiers send. A [`Proxy`] in front of any of them injects the
+//! faults that a real server shows only on a bad day.
 //!
-//! Everything is synchronous and works inside and outside of an async runtime, so that a server
-//! outlives the runtime of the test which started it. Whatever is started ends with the process
-//! that started it, however that ends; state is below the cache folder ([`cache`]), is removed on
-//! success, and is kept, with its path in the error, on failure.
+//! Everything is synchronous and works inside and outside of an async runtime, so that a server outlives the runtime of the test
+//! that started it. Whatever is started ends with the process that started it, however that process ends. State is below the
+//! cache folder ([`cache`]). It is removed on success. On failure it is kept, and the error contains its path.
 //!
 //! Linux only: it uses process groups and `/proc`.
 

@@ -1,4 +1,4 @@
-//! Ports for what is started again on those that it had.
+//! Ports for programs that are restarted on the ports that they had.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,22 +8,22 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, bail};
 
-/// Ports that the system gives to nobody by itself: any connection could take one of the others while nobody listens there
+/// Ports that the system does not assign by itself. Any connection could take one of the others while nothing listens on it
 /// (`/proc/sys/net/ipv4/ip_local_port_range` begins at 32768).
 const PORTS: Range<u16> = 10_000..32_000;
-/// How many are tried.
+/// How many ports are tried.
 const TRIES: u32 = 1000;
 
-/// Those that are somebody's in this process, whether he listens or not.
+/// The ports that are taken in this process, whether their owner listens or not.
 static RESERVED: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 
-/// A port that nobody else in this process gets as long as this is there. Another process that takes it makes the start
-/// fail, and say so.
+/// A port that is reserved in this process for as long as this value exists. If another process takes it, the start fails with an
+/// error that says so.
 #[derive(Debug)]
 pub(crate) struct Port(u16);
 
 impl Port {
-    /// Finds one on which nobody listens.
+    /// Finds a port on which nothing listens.
     pub(crate) fn free() -> Result<Self> {
         for _ in 0..TRIES {
             let port = rand::random_range(PORTS);

@@ -14,14 +14,14 @@ use nix::unistd::{Pid, SysconfVar, sysconf};
 
 /// How long a process may take to end by itself before it is killed.
 const GRACE: Duration = Duration::from_secs(25);
-/// How much of a log an error shows.
+/// How many lines of a log an error shows.
 const TAIL_LINES: usize = 20;
 
 /// A running child process with its own process group.
 ///
-/// Its standard error goes to a log file. Its standard input is a pipe that closes when this
-/// process ends, and where `setpriv` (util-linux) is installed the kernel kills it then: a test
-/// run that is interrupted leaves nothing behind. Dropping it ends it, gracefully first.
+/// Its standard error goes to a log file. Its standard input is a pipe that closes when this process ends. Where `setpriv`
+/// (util-linux) is installed, the kernel also kills it then: an interrupted test run leaves nothing behind. Dropping it ends it,
+/// gracefully first.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -32,22 +32,22 @@ pub struct Process {
     detached: bool,
 }
 
-/// What a process has used since it started.
+/// The resources that a process has used since it started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// User and system time of all its threads and of the children that it waited for.
+    /// The user and system time of all its threads and of the children that it waited for.
     pub cpu: Duration,
-    /// The most memory that was resident at one time, in bytes.
+    /// The maximum amount of memory that was resident at one time, in bytes.
     pub peak_memory: u64,
 }
 
 impl Process {
-    /// Starts `command`, appending its standard error to the file `log`. `name` is for messages.
+    /// Starts `command`, appending its standard error to the file `log`. `name` is used in messages.
     pub fn spawn(name: &str, command: Command, log: &Path) -> Result<Self> {
         Self::spawn_as(name, command, log, false)
     }
 
-    /// As [`Process::spawn`], for a process that goes on after this one has ended.
+    /// Does the same as [`Process::spawn`], for a process that keeps running after this one has ended.
     pub fn spawn_detached(name: &str, command: Command, log: &Path) -> Result<Self> {
         Self::spawn_as(name, command, log, true)
     }
@@ -79,7 +79,7 @@ impl Process {
         let stdout = child.stdout.take().context("standard output is a pipe")?;
         let (send, lines) = mpsc::channel();
         std::thread::spawn(move || {
-            // Reads on when nobody listens, or the child would stop at a full pipe.
+            // Keeps reading even if nobody listens: otherwise the child would block on a full pipe.
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 let _ = send.send(line);
             }
@@ -94,19 +94,19 @@ impl Process {
         })
     }
 
-    /// Is the process id.
+    /// Returns the process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Is the file that holds what the process wrote to its standard error.
+    /// Returns the file with the process's standard error.
     pub fn log(&self) -> &Path {
         &self.log
     }
 
     /// Waits for the next line on the process's standard output.
     ///
-    /// Fails, with the end of its log, when it ends first or `limit` passes.
+    /// Fails, with the end of its log, if it ends first or `limit` passes.
     pub fn line(&mut self, limit: Duration) -> Result<String> {
         match self
             .lines
@@ -132,7 +132,7 @@ impl Process {
         }
     }
 
-    /// Is the end of the log, headed by its path.
+    /// Returns the end of the log, headed by its path.
     pub fn log_tail(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
@@ -140,12 +140,12 @@ impl Process {
         format!("end of {}:\n{tail}", self.log.display())
     }
 
-    /// Says whether the process has not ended.
+    /// Returns whether the process is still running.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Says how the process has ended; nothing if it has not.
+    /// Returns the process's exit status, or `None` if it has not ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
@@ -159,7 +159,7 @@ impl Process {
         Ok(())
     }
 
-    /// Asks the process to end with SIGTERM and waits; kills it after 25 s, which is an error.
+    /// Asks the process to end with SIGTERM, and waits. Kills it after 25 s, which is an error.
     pub fn terminate(&mut self) -> Result<ExitStatus> {
         self.stdin = None;
         self.signal(Signal::SIGTERM);
@@ -190,7 +190,7 @@ impl Process {
         self.signal(Signal::SIGINT);
     }
 
-    /// Waits until the process ends by itself, and kills it after `limit`, which is an error.
+    /// Waits until the process ends by itself. Kills it after `limit`, which is an error.
     pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
         let start = Instant::now();
         loop {
@@ -213,7 +213,7 @@ impl Process {
         }
     }
 
-    /// Reads what the process has used so far, from `/proc`. It must be running.
+    /// Reads the process's usage so far from `/proc`. It must be running.
     pub fn usage(&self) -> Result<Usage> {
         let read = |file: &str| {
             fs::read_to_string(format!("/proc/{}/{file}", self.id()))
@@ -232,7 +232,7 @@ impl Process {
 
     fn signal_group(&self, signal: Signal) {
         if let Ok(id) = i32::try_from(self.id()) {
-            // Fails only if all of it has ended.
+            // Fails only if the whole group has ended.
             let _ = killpg(Pid::from_raw(id), signal);
         }
     }
@@ -241,12 +241,12 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if !self.detached && self.is_running() && self.terminate().is_err() {
-            // It was killed; a drop has nobody to tell.
+            // It was killed. A drop has nobody to report that to.
         }
     }
 }
 
-/// Wraps the command so that the kernel kills it when its parent ends in any way.
+/// Wraps the command so that the kernel kills it when its parent ends, however that happens.
 fn dying_with_parent(command: Command) -> Command {
     static SETPRIV: LazyLock<bool> = LazyLock::new(|| {
         let asked = Command::new("setpriv")
@@ -275,8 +275,8 @@ fn dying_with_parent(command: Command) -> Command {
     wrapped
 }
 
-/// Spawns from a thread that lasts as long as this process: the kernel takes the end of the thread
-/// that started a child for the end of its parent, and a test's thread ends with the test.
+/// Spawns from a thread that lives as long as this process. The kernel treats the end of the thread that started a child as the
+/// end of its parent, and a test's thread ends with the test.
 fn spawn_from_lasting_thread(command: Command) -> Result<Child> {
     type Order = (Command, mpsc::Sender<std::io::Result<Child>>);
     static SPAWNER: LazyLock<mpsc::Sender<Order>> = LazyLock::new(|| {
@@ -295,9 +295,9 @@ fn spawn_from_lasting_thread(command: Command) -> Result<Child> {
     Ok(answer.recv().context("the spawning thread has ended")??)
 }
 
-/// Reads the texts that `proc_pid_stat(5)` and `proc_pid_status(5)` describe.
+/// Parses the texts that `proc_pid_stat(5)` and `proc_pid_status(5)` describe.
 fn parse_usage(stat: &str, status: &str) -> Result<Usage> {
-    // The second field is the program's name in parentheses, and may hold spaces and parentheses.
+    // The second field is the program's name in parentheses, and may itself contain spaces and parentheses.
     let (_, after_name) = stat.rsplit_once(") ").context("no program name in stat")?;
     let fields: Vec<&str> = after_name.split(' ').collect();
     let mut ticks = 0;
@@ -319,7 +319,7 @@ fn parse_usage(stat: &str, status: &str) -> Result<Usage> {
 mod tests {
     use super::*;
 
-    /// Starts a script of the shell, with its log in a folder.
+    /// Starts a shell script, with its log in a folder.
     fn script(text: &str) -> (tempfile::TempDir, Process) {
         let dir = tempfile::tempdir().unwrap();
         let mut command = Command::new("sh");
@@ -354,7 +354,7 @@ mod tests {
         use std::os::unix::process::ExitStatusExt as _;
         let (_dir, mut process) = script("read line; ulimit -c 0; kill -ABRT $$");
         assert_eq!(process.ended(), None);
-        // What it reads from ends.
+        // The input that it reads from ends.
         process.stdin = None;
         let status = process.wait(GRACE).unwrap();
         assert_eq!(status.signal(), Some(6));
@@ -367,7 +367,7 @@ mod tests {
         let sleeper: i32 = process.line(GRACE).unwrap().parse().unwrap();
         drop(process);
         crate::until("the sleeper is gone", GRACE, || {
-            // A zombie still has its id until init has waited for it.
+            // A zombie keeps its id until init has waited for it.
             let state = fs::read_to_string(format!("/proc/{sleeper}/stat")).unwrap_or_default();
             Ok(if state.is_empty() || state.contains(") Z ") {
                 Ok(())

@@ -22,13 +22,12 @@ use crate::control_plane::ControlPlane;
 
 pub use fault::Fault;
 
-/// Says what happens to a request, by its method and its path and query.
+/// Decides what happens to a request, given its method and its path and query.
 type Decide = Box<dyn FnMut(&str, &str) -> Option<Fault> + Send>;
 
-/// An HTTP server on loopback that passes requests on to a real server, records them, and does to
-/// some of them what a [`Fault`] says.
+/// An HTTP server on loopback that forwards requests to a real server, records them, and applies a [`Fault`] to some of them.
 ///
-/// Answers are passed on as they come, watches included. It has its own thread and runtime.
+/// Answers are forwarded as they arrive, watches included. The proxy has its own thread and runtime.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -41,23 +40,23 @@ pub struct Proxy {
 /// One request that a [`Proxy`] saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxied {
-    /// HTTP method.
+    /// The HTTP method.
     pub method: String,
-    /// Path and query.
+    /// The path and the query.
     pub uri: String,
-    /// When it came.
+    /// When the request arrived.
     pub arrived: Instant,
-    /// What the client got, or would have if it had stayed: the HTTP status, or 0 if the connection was cut before one.
+    /// The HTTP status that the client got, or would have got if it had stayed. 0 if the connection was cut before a status.
     pub status: u16,
-    /// Whether the request, whole, was sent to the real server.
+    /// Whether the complete request was sent to the real server.
     pub passed_on: bool,
-    /// What the real server said to it, also where the client never heard of it.
+    /// The real server's answer, even if the client never received it.
     pub answered: Option<Answered>,
-    /// The request's body, if it was passed on.
+    /// The request's body, if the request was forwarded.
     pub body: Bytes,
 }
 
-/// What a real server said to a request.
+/// A real server's answer to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answered {
     /// The HTTP status.
@@ -66,24 +65,24 @@ pub struct Answered {
     pub at: Instant,
 }
 
-/// What the proxy's thread and its owner both use.
+/// The state that the proxy's thread and its owner share.
 struct Shared {
     faults: Mutex<Vec<Fault>>,
     decide: Mutex<Option<Decide>>,
     seen: Mutex<Vec<Proxied>>,
-    /// How many requests have come and are not yet in that list.
+    /// The number of requests that have arrived and are not yet in that list.
     under_way: AtomicUsize,
-    /// Each send ends all answers that are under way.
+    /// Each send ends all answers that are in flight.
     end: watch::Sender<Option<End>>,
     upstream: String,
 }
 
-/// How answers that are under way end.
+/// How answers in flight end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     /// The connection is cut.
     Cut,
-    /// Watches are told that their position is too old.
+    /// Watches receive an error that says that their position is too old.
     Expired,
 }
 
@@ -97,12 +96,12 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    /// No code panics while it holds one of these, and a list is whole at every moment.
+    /// Locks a value. No code panics while it holds such a lock, and a list is consistent at every moment.
     fn lock<T>(list: &Mutex<T>) -> MutexGuard<'_, T> {
         list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what to do to a request from the first fault that matches it.
+    /// Returns what to do to a request, from the first fault that matches it.
     fn fault_for(&self, method: &str, uri: &str) -> Option<Fault> {
         let decided = Self::lock(&self.decide)
             .as_mut()
@@ -117,15 +116,15 @@ impl Shared {
 }
 
 impl Proxy {
-    /// Starts a proxy with plain http before the server at `upstream`, such as
-    /// `http://127.0.0.1:5000`; `ca` is the PEM file of its authority when it has https.
+    /// Starts a plain http proxy in front of the server at `upstream`, such as `http://127.0.0.1:5000`. `ca` is the PEM file of
+    /// the server's certificate authority if it uses https.
     pub fn start(upstream: &str, ca: Option<&Path>) -> Result<Self> {
         Self::launch(upstream, ca, None)
     }
 
-    /// Starts a proxy before the API server. Its certificate is the API server's own.
+    /// Starts a proxy in front of the API server. Its certificate is the API server's own.
     ///
-    /// Credentials must be tokens, see [`Proxy::kubeconfig`]: a client certificate ends here.
+    /// Credentials must be tokens, see [`Proxy::kubeconfig`]: a client certificate is not forwarded.
     pub fn before_api_server(control_plane: &ControlPlane) -> Result<Self> {
         let file = |name: &str| control_plane.dir().join(name);
         let acceptor = tls::acceptor(&file("apiserver.crt"), &file("apiserver.key"))?;
@@ -167,7 +166,7 @@ impl Proxy {
         };
         let thread = std::thread::spawn(move || {
             runtime.block_on(serving.run(listener, stopped));
-            // Without waiting: open watches end with their tasks.
+            // This does not wait: open watches end with their tasks.
             runtime.shutdown_background();
         });
         Ok(Self {
@@ -179,19 +178,18 @@ impl Proxy {
         })
     }
 
-    /// Is the proxy's address, `http://127.0.0.1:PORT` or, before an API server, https.
+    /// Returns the proxy's address, `http://127.0.0.1:PORT`, or https in front of an API server.
     pub fn url(&self) -> String {
         let scheme = if self.ca.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.address)
     }
 
-    /// Is `127.0.0.1:PORT`, as in an image reference.
+    /// Returns `127.0.0.1:PORT`, as in an image reference.
     pub fn host(&self) -> String {
         self.address.to_string()
     }
 
-    /// Gives a copy of a kubeconfig of [`ControlPlane::service_account_kubeconfig`] that leads
-    /// through the proxy.
+    /// Writes a copy of a kubeconfig from [`ControlPlane::service_account_kubeconfig`] that goes through the proxy.
     pub fn kubeconfig(&self, account: &Path) -> Result<PathBuf> {
         let ca = self
             .ca
@@ -203,46 +201,46 @@ impl Proxy {
         Ok(path)
     }
 
-    /// Adds a fault. The oldest one that matches a request and is not used up strikes.
+    /// Adds a fault. For each request, the oldest fault that matches it and is not used up applies.
     pub fn inject(&self, fault: Fault) {
         Shared::lock(&self.shared.faults).push(fault);
     }
 
-    /// Asks `decide` what happens to each request, by its method and its path and query; where it says nothing, the
+    /// Lets `decide` choose what happens to each request, given its method and its path and query. If it returns `None`, the
     /// injected faults decide.
     ///
-    /// It is called on the proxy's thread, in the order in which requests come, and must not panic.
+    /// It is called on the proxy's thread, in the order in which requests arrive, and must not panic.
     pub fn decide_by(&self, decide: impl FnMut(&str, &str) -> Option<Fault> + Send + 'static) {
         *Shared::lock(&self.shared.decide) = Some(Box::new(decide));
     }
 
-    /// Removes all faults, and who decides on them.
+    /// Removes all faults, and the function that decides on them.
     pub fn heal(&self) {
         Shared::lock(&self.shared.faults).clear();
         *Shared::lock(&self.shared.decide) = None;
     }
 
-    /// Cuts the connections of all answers that are under way: every watch breaks off.
+    /// Cuts the connections of all answers in flight: every watch breaks off.
     pub fn cut_answers(&self) {
         self.shared.end.send_replace(Some(End::Cut));
     }
 
-    /// Ends all watches that are under way with the error event 410 `Expired`.
+    /// Ends all watches in flight with the error event 410 `Expired`.
     pub fn expire_watches(&self) {
         self.shared.end.send_replace(Some(End::Expired));
     }
 
-    /// Gives the requests seen so far, in the order in which their answers began.
+    /// Returns the requests seen so far, in the order in which their answers began.
     pub fn seen(&self) -> Vec<Proxied> {
         Shared::lock(&self.shared.seen).clone()
     }
 
-    /// Says how many requests have come whose answers have not begun: those of clients that are gone, too.
+    /// Returns the number of requests that have arrived and whose answers have not begun, including those whose clients are gone.
     pub fn under_way(&self) -> usize {
         self.shared.under_way.load(Ordering::Relaxed)
     }
 
-    /// Forgets the requests seen so far.
+    /// Clears the requests seen so far.
     pub fn forget(&self) {
         Shared::lock(&self.shared.seen).clear();
     }
@@ -263,7 +261,7 @@ impl Drop for Proxy {
     }
 }
 
-/// The port may be another proxy's soon.
+/// Removes the proxy's kubeconfigs, because another proxy may soon have its port.
 fn remove_kubeconfigs(dir: &Path, port: u16) {
     let ending = format!(".{port}.kubeconfig");
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {

@@ -1,4 +1,4 @@
-//! Folders for the state of what runs now.
+//! Folders for the state of running programs.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -10,25 +10,26 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result};
 use pintle_programs::cache;
 
-/// What marks a folder as kept for a look at its logs.
+/// The file that marks a folder as kept so that its logs can be inspected.
 const KEPT: &str = "kept";
 /// How long a kept folder stays.
 const KEPT_FOR: Duration = Duration::from_hours(24);
-/// Those of this process. What a static holds is never dropped.
+/// The folders of this process. The value of a static is never dropped.
 static LIVE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 thread_local! {
-    /// Whether this thread has waited in vain: a test that says so with an error drops its folders without a panic.
+    /// Whether this thread has waited in vain: a test that reports this as an error drops its folders without a panic.
     static GAVE_UP: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Says that what this thread waited for did not come: its folders are worth a look, and those that it shares with others.
+/// Records that what this thread waited for did not happen. Its folders are worth a look, and so are those that it shares with
+/// others.
 pub(crate) fn give_up() {
     GAVE_UP.set(true);
     keep_live();
 }
 
-/// Marks what is there now. Whoever is dropped later without a failure is removed all the same.
+/// Marks the folders that exist now. One that is dropped later without a failure is removed in spite of its mark.
 fn keep_live() {
     for path in live().iter() {
         mark(path);
@@ -39,16 +40,16 @@ fn live() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     LIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Without the mark the next sweep would take the folder: whoever fails to set it has one log less to look at.
+/// Marks a folder as kept, because otherwise the next sweep would remove it. If this fails, there is one log less to inspect.
 fn mark(path: &Path) {
     let _ = File::create(path.join(KEPT));
 }
 
 /// A fresh folder below the cache folder, removed when dropped.
 ///
-/// It is kept for a day if it is dropped in a panic, as when a test fails, after what its thread waited for did not come, or
-/// after [`RunDir::keep`]. Folders of processes that ended without dropping theirs are removed when the next one is made,
-/// unless something failed there: a lock beside the folder says whether its owner lives.
+/// It is kept for a day if it is dropped in a panic, as when a test fails, after what its thread waited for did not happen, or
+/// after [`RunDir::keep`]. When a folder is created, the folders of processes that ended without dropping them are removed,
+/// unless something failed there: a lock beside each folder shows whether its owner is alive.
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
@@ -57,11 +58,11 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes a folder whose name begins with `prefix`.
+    /// Creates a folder whose name begins with `prefix`.
     pub fn new(prefix: &str) -> Result<Self> {
         let runs = cache::dir()?.join("runs");
         fs::create_dir_all(&runs).with_context(|| format!("make {}", runs.display()))?;
-        // While folders are swept, nobody has one that he has not locked yet.
+        // While folders are swept, no process has a folder that it has not locked yet.
         let _turn = turn(&runs)?;
         sweep(&runs);
         let path = runs.join(format!("{prefix}-{:012x}", rand::random::<u64>() >> 16));
@@ -80,7 +81,7 @@ impl RunDir {
         })
     }
 
-    /// Is the folder's absolute path.
+    /// Returns the folder's absolute path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -98,7 +99,7 @@ impl Drop for RunDir {
         } else if self.keep {
             mark(&self.path);
         } else {
-            // What can't be removed is left to the next sweep.
+            // Folders that cannot be removed are left to the next sweep.
             let _ = fs::remove_dir_all(&self.path);
             let _ = fs::remove_file(lock_file(&self.path));
         }
@@ -106,12 +107,12 @@ impl Drop for RunDir {
     }
 }
 
-/// The lock is beside the folder, so that a folder seen without a lock is one that nobody owns.
+/// Returns the path of a folder's lock. The lock is beside the folder, so that a folder without a lock is one that nobody owns.
 fn lock_file(path: &Path) -> PathBuf {
     path.with_extension("lock")
 }
 
-/// Waits until no other process makes or sweeps folders.
+/// Waits until no other process creates or sweeps folders.
 fn turn(runs: &Path) -> Result<File> {
     let path = runs.join("turn");
     let file = File::create(&path).with_context(|| format!("make {}", path.display()))?;
@@ -120,7 +121,7 @@ fn turn(runs: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// Removes the folders of dead owners. The next one tries again, so nothing here is an error.
+/// Removes the folders of dead owners. The next sweep tries again, so nothing here is an error.
 fn sweep(runs: &Path) {
     for entry in fs::read_dir(runs).into_iter().flatten().flatten() {
         let lock_path = entry.path();
@@ -152,7 +153,7 @@ mod tests {
     use super::*;
     use crate::until;
 
-    /// Runs like a test, in a thread of its own, and says which of its folders are left.
+    /// Runs a closure like a test, in a thread of its own, and returns which of its folders are kept.
     fn left(test: impl FnOnce() -> Result<()> + Send) -> Vec<bool> {
         let shared = RunDir::new("shared").unwrap();
         let own = std::thread::scope(|scope| {

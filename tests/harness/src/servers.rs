@@ -16,19 +16,19 @@ use crate::sink::{self, Delivery};
 
 const START_LIMIT: Duration = Duration::from_mins(1);
 
-/// How to start [`Servers`]. The default asks nobody for a credential and has no ssh.
+/// Options for starting [`Servers`]. By default no credentials are required, and there is no ssh.
 #[derive(Clone, Debug, Default)]
 pub struct ServersOptions {
-    /// User name and password that registry, git and charts ask for.
+    /// The user name and password that the registry, git and charts require.
     pub user: Option<(String, String)>,
-    /// A bearer token that git and charts accept, and that the registry gives out to `user` (or to anyone
-    /// without one) at the token endpoint of its challenge.
+    /// A bearer token that git and charts accept. The registry issues it to `user`, or to anyone if there is no user, at the
+    /// token endpoint of its challenge.
     pub token: Option<String>,
-    /// Whether git is served by ssh too, which needs openssh-server.
+    /// Whether git is also served over ssh, which needs openssh-server.
     pub ssh: bool,
-    /// A folder for repositories and logs that stays; without one it is in a [`RunDir`].
+    /// A persistent folder for repositories and logs. If unset, they are in a [`RunDir`].
     pub dir: Option<PathBuf>,
-    /// Whether they go on after this process has ended, and after the drop.
+    /// Whether they keep running after this process has ended, and after the drop.
     pub detached: bool,
 }
 
@@ -39,22 +39,22 @@ pub struct Servers {
     addresses: Addresses,
     user: Option<(String, String)>,
     process: Process,
-    // After the process, which it is dropped after: the process writes into it.
+    // Dropped after the process, which writes into it.
     _dir: Option<RunDir>,
 }
 
-/// How to reach the ssh server.
+/// The connection details of the ssh server.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Ssh {
-    /// User to log in as.
+    /// The user to log in as.
     pub user: String,
-    /// Port on 127.0.0.1.
+    /// The port on 127.0.0.1.
     pub port: u16,
-    /// File of the private key, without a passphrase, of the one client that may log in.
+    /// The private key file of the only client that may log in. It has no passphrase.
     pub key: PathBuf,
-    /// File of another private key, for which the server speaks version 0 of git's protocol.
+    /// Another private key file, for which the server speaks version 0 of git's protocol.
     pub old_key: PathBuf,
-    /// File of the server's host key, in the form of `known_hosts`.
+    /// The server's host key, as a file in the `known_hosts` format.
     pub known_hosts: PathBuf,
 }
 
@@ -71,7 +71,7 @@ struct Addresses {
 }
 
 impl Servers {
-    /// Builds the program if needed, starts it, and waits until all of it answers.
+    /// Builds the program if needed, starts it, and waits until all of its servers answer.
     pub fn start(options: &ServersOptions, progress: Progress<'_>) -> Result<Self> {
         let executable = Program::Servers.build(progress)?;
         let (mut fresh, dir) = if let Some(dir) = &options.dir {
@@ -98,15 +98,15 @@ impl Servers {
         }
     }
 
-    /// Is the user and the password that are asked for, if any are.
+    /// Returns the required user name and password, if there are any.
     pub(crate) fn user(&self) -> Option<&(String, String)> {
         self.user.as_ref()
     }
 
-    /// Asks for another password from now on, if a user is asked for at all.
+    /// Requires another user and password from now on, if a user is required at all.
     pub fn change_user(&mut self, user: &str, password: &str) -> Result<()> {
         let path = &self.addresses.user;
-        // The program reads it with each request, and must not read half of it.
+        // The program reads the file on each request, and must not read half of it.
         let draft = path.with_extension("new");
         write_file(&draft, format!("{user}:{password}"))?;
         std::fs::rename(&draft, path).with_context(|| format!("write {}", path.display()))?;
@@ -114,52 +114,52 @@ impl Servers {
         Ok(())
     }
 
-    /// Is `http://127.0.0.1:PORT`, without a path.
+    /// Returns `http://127.0.0.1:PORT`, without a path.
     pub fn http(&self) -> &str {
         &self.addresses.http
     }
 
-    /// Is `https://127.0.0.1:PORT`, without a path; its certificate is from [`Servers::ca`].
+    /// Returns `https://127.0.0.1:PORT`, without a path. Its certificate is issued by [`Servers::ca`].
     pub fn https(&self) -> &str {
         &self.addresses.https
     }
 
-    /// Is the PEM file of the authority that signed the certificate for https.
+    /// Returns the PEM file of the certificate authority that signed the https certificate.
     pub fn ca(&self) -> &Path {
         &self.addresses.ca
     }
 
-    /// Is the registry's `127.0.0.1:PORT` over plain http, as in an image reference.
+    /// Returns the registry's `127.0.0.1:PORT` over plain http, as in an image reference.
     pub fn registry(&self) -> &str {
         self.http().trim_start_matches("http://")
     }
 
-    /// Is the registry's `127.0.0.1:PORT` over https.
+    /// Returns the registry's `127.0.0.1:PORT` over https.
     pub fn registry_tls(&self) -> &str {
         self.https().trim_start_matches("https://")
     }
 
-    /// Is how to reach the ssh server, if it was asked for.
+    /// Returns the connection details of the ssh server, if ssh was requested.
     pub fn ssh(&self) -> Option<&Ssh> {
         self.addresses.ssh.as_ref()
     }
 
-    /// Makes an empty repository `NAME.git` that is served at once.
+    /// Creates an empty repository `NAME.git` that is served at once.
     pub fn repository(&self, name: &str) -> Result<GitRepo> {
         GitRepo::create(&self.addresses.repos.join(format!("{name}.git")))
     }
 
-    /// Is a repository's URL over plain http.
+    /// Returns a repository's URL over plain http.
     pub fn git_http(&self, repository: &GitRepo) -> String {
         format!("{}/git/{}", self.http(), repository.file_name())
     }
 
-    /// Is a repository's URL over https.
+    /// Returns a repository's URL over https.
     pub fn git_https(&self, repository: &GitRepo) -> String {
         format!("{}/git/{}", self.https(), repository.file_name())
     }
 
-    /// Is a repository's URL over ssh, if ssh was asked for.
+    /// Returns a repository's URL over ssh, if ssh was requested.
     pub fn git_ssh(&self, repository: &GitRepo) -> Option<String> {
         let Ssh { user, port, .. } = self.ssh()?;
         Some(format!(
@@ -168,29 +168,29 @@ impl Servers {
         ))
     }
 
-    /// Is the folder whose files are served below `/charts/`: with an `index.yaml`, a chart repository.
+    /// Returns the folder whose files are served below `/charts/`: with an `index.yaml`, it is a chart repository.
     pub fn charts(&self) -> &Path {
         &self.addresses.charts
     }
 
-    /// Is the URL of the chart repository over plain http.
+    /// Returns the URL of the chart repository over plain http.
     pub fn charts_http(&self) -> String {
         format!("{}/charts", self.http())
     }
 
-    /// Is the URL of the chart repository over https.
+    /// Returns the URL of the chart repository over https.
     pub fn charts_https(&self) -> String {
         format!("{}/charts", self.https())
     }
 
-    /// Is the URL of a sink over plain http. A query changes how it answers: `?fail=2` refuses the
-    /// first two requests with 503, `?status=500` all of them, `?fail=2&status=429&retry-after=1`
-    /// the first two with that status and header.
+    /// Returns the URL of a sink over plain http. A query changes its answers: `?fail=2` refuses the first two requests with 503,
+    /// `?status=500` refuses all of them, and `?fail=2&status=429&retry-after=1` refuses the first two with that status and
+    /// header.
     pub fn sink(&self, name: &str) -> String {
         format!("{}/sink/{name}", self.http())
     }
 
-    /// Gives what was sent to a sink so far, in order.
+    /// Returns what was sent to a sink so far, in order.
     pub fn deliveries(&self, name: &str) -> Result<Vec<Delivery>> {
         let path = format!("/sink/{name}");
         let mut all = sink::read(&self.addresses.sink)?;
@@ -198,12 +198,12 @@ impl Servers {
         Ok(all)
     }
 
-    /// Is the process that runs it all.
+    /// Returns the process that runs all of the servers.
     pub fn process(&self) -> &Process {
         &self.process
     }
 
-    /// Ends all servers with SIGKILL: from now on they are unreachable.
+    /// Ends all servers with SIGKILL. From then on they are unreachable.
     pub fn kill(&mut self) -> Result<()> {
         self.process.kill()
     }

@@ -12,24 +12,24 @@ use serde::Deserialize;
 /// One request that the sink received, in the order of arrival.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// When it came, RFC 3339 in UTC with fractions of a second.
+    /// When it arrived: RFC 3339 in UTC, with fractions of a second.
     pub at: String,
-    /// HTTP method.
+    /// The HTTP method.
     pub method: String,
-    /// Path, `/sink/NAME`.
+    /// The path, `/sink/NAME`.
     pub path: String,
-    /// Query without its question mark.
+    /// The query without its question mark.
     pub query: String,
-    /// Headers by lowercase name; values of repeated ones joined by a comma.
+    /// The headers by lowercase name. Values of repeated headers are joined by a comma.
     pub headers: BTreeMap<String, String>,
-    /// Body, byte for byte.
+    /// The body, byte for byte.
     pub body: Vec<u8>,
-    /// Status that the sink answered.
+    /// The status of the sink's answer.
     pub status: u16,
 }
 
 impl Delivery {
-    /// Is the body as JSON.
+    /// Returns the body as JSON.
     pub fn json(&self) -> Result<serde_json::Value> {
         serde_json::from_slice(&self.body)
             .with_context(|| format!("the body sent to {} is not JSON", self.path))
@@ -48,7 +48,7 @@ struct Line {
     status: u16,
 }
 
-/// Reads the sink's file, without a last line that is half written.
+/// Reads the sink's file, except for a partially written last line.
 pub(crate) fn read(file: &Path) -> Result<Vec<Delivery>> {
     let text = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);

@@ -1,4 +1,4 @@
-//! A program on a terminal of its own, recorded as a person sees it.
+//! A program on a terminal of its own, recorded as a user sees it.
 
 use std::fmt::Write as _;
 use std::io::Read as _;
@@ -13,30 +13,30 @@ use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Rows and columns of the terminal.
+/// The rows and columns of the terminal.
 const ROWS: NonZeroU16 = NonZeroU16::new(30).expect("not zero");
 const COLUMNS: NonZeroU16 = NonZeroU16::new(110).expect("not zero");
-/// A screen counts when nothing was drawn for this long: before, it may be half drawn.
+/// A screen counts once nothing has been drawn for this long. Before that, it may be half drawn.
 const QUIET: Duration = Duration::from_millis(40);
 
 /// What a terminal showed over time.
 #[derive(Debug, Clone)]
 pub struct Recording {
-    /// What was typed.
+    /// The command that was typed.
     pub command: String,
-    /// Each screen that differs from the one before by more than a spinner, with the time since the start.
+    /// Each screen that differs from the previous one by more than a spinner, with the time since the start.
     pub frames: Vec<(Duration, String)>,
-    /// How the program ended.
+    /// The program's exit code.
     pub code: Option<i32>,
 }
 
 impl Recording {
-    /// Is the last screen.
+    /// Returns the last screen.
     pub fn last(&self) -> &str {
         self.frames.last().map_or("", |(_, screen)| screen)
     }
 
-    /// Writes it as text: each screen under the time at which it was seen.
+    /// Formats it as text: each screen under the time at which it was seen.
     pub fn text(&self) -> String {
         let mut text = format!("$ {}\n", self.command);
         for (time, screen) in &self.frames {
@@ -54,8 +54,8 @@ impl Recording {
     }
 }
 
-/// Runs a program on a terminal until it ends, and records what the terminal shows. `interrupt_when` is asked for each new
-/// screen whether Ctrl-C is pressed now.
+/// Runs a program on a terminal until it ends, and records what the terminal shows. For each new screen, `interrupt_when` decides
+/// whether Ctrl-C is pressed now.
 pub fn record(
     mut command: Command,
     typed: &str,
@@ -78,7 +78,7 @@ pub fn record(
         .env_remove("NO_COLOR");
     let started = Instant::now();
     let mut child = Running(command.spawn().with_context(|| format!("start {typed}"))?);
-    // The terminal closes when the program, as the last one, closes it.
+    // Only the program still holds the terminal open, so the terminal closes when the program does so.
     drop(command);
     drop(pty.slave);
     let output = read(pty.master);
@@ -114,12 +114,12 @@ pub fn record(
     })
 }
 
-/// Ends with whoever records it.
+/// A child process that ends with its recorder.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The program may have ended by itself.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -130,7 +130,7 @@ fn read(terminal: OwnedFd) -> mpsc::Receiver<Vec<u8>> {
     std::thread::spawn(move || {
         let mut terminal = std::fs::File::from(terminal);
         let mut bytes = vec![0; 16 << 10];
-        // A terminal that nobody writes to any more gives an error on Linux, not an end.
+        // On Linux, reading a terminal that nobody writes to any more returns an error, not the end of the file.
         while let Ok(count @ 1..) = terminal.read(&mut bytes) {
             if send.send(bytes[..count].to_vec()).is_err() {
                 return;
@@ -141,7 +141,7 @@ fn read(terminal: OwnedFd) -> mpsc::Receiver<Vec<u8>> {
 }
 
 fn keep(frames: &mut Vec<(Duration, String)>, screen: &vt100::Parser, started: Instant) {
-    // Row by row: a line that fills its row is not one with the next.
+    // The screen is read row by row: a line that fills its row is not joined with the next one.
     let rows = screen.screen().rows(0, COLUMNS.get());
     let rows: Vec<String> = rows.map(|row| row.trim_end().to_owned()).collect();
     let text = rows.join("\n").trim_end().to_owned();
@@ -151,7 +151,7 @@ fn keep(frames: &mut Vec<(Duration, String)>, screen: &vt100::Parser, started: I
     }
 }
 
-/// A screen without what moves by itself: the spinner, and the time that has passed at the end of its line.
+/// Returns a screen without what moves by itself: the spinner, and the elapsed time at the end of its line.
 fn still(screen: &str) -> String {
     let is_spinner = |sign: char| ('\u{2800}'..='\u{28ff}').contains(&sign);
     let lines = screen.lines().map(|line| {
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_spinner_makes_no_new_screen_and_can_be_interrupted() {
-        // A shell cannot trap what was ignored when it started, as it is for whatever runs in the background.
+        // A shell cannot trap a signal that was ignored when it started, as SIGINT is for everything that runs in the background.
         let mut command = Command::new("env");
         command.args(["--default-signal=INT", "sh"]);
         let script = "trap 'exit 0' INT; while :; do printf '\\r⠋ waiting 1s'; sleep 0.1; printf '\\r⠙ waiting 2s'; sleep 0.1; done";

@@ -6,13 +6,13 @@ use anyhow::{Result, bail};
 
 use crate::run_dir;
 
-/// Between two looks. Short against anything waited for, long against the cost of a look.
+/// The pause between two looks: short compared to anything that is waited for, long compared to the cost of a look.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Looks again and again until `look` gives a value, and fails after `limit` with `what` was
-/// awaited and the last reason that `look` gave for not being there.
+/// Calls `look` again and again until it returns a value. After `limit`, fails with an error that says `what` was awaited and the
+/// last reason that `look` returned.
 ///
-/// `look` answers `Ok(Err(reason))` for "not yet" and `Err(_)` for what will never get better.
+/// `look` returns `Ok(Err(reason))` for "not yet", and `Err(_)` for a failure that waiting cannot cure.
 pub fn until<T>(
     what: &str,
     limit: Duration,
@@ -31,7 +31,7 @@ pub fn until<T>(
     }
 }
 
-/// Is [`until`] for async code.
+/// Does the same as [`until`] for async code.
 pub async fn until_async<T, F>(
     what: &str,
     limit: Duration,

@@ -1,4 +1,4 @@
-//! The exports, for the target of components only.
+//! The exports, compiled only for the component target.
 
 #[path = "../../field.rs"]
 mod field;

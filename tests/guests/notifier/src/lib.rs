@@ -1,6 +1,6 @@
-//! A notifier that sends what its settings say, and tells as a refusal what came back.
+//! A notifier that sends what its settings say, and reports the answer as a refusal.
 //!
-//! `mode` chooses; every mode has a test in `agent/host/tests/it`, and one test checks that.
+//! `mode` selects what it does. Every mode has a test in `agent/host/tests/it`, and one test checks that.
 
 #[cfg(target_arch = "wasm32")]
 #[expect(unsafe_code, reason = "generated bindings")]

@@ -1,4 +1,4 @@
-//! The exports, for the target of components only.
+//! The exports, compiled only for the component target.
 
 #[path = "../../field.rs"]
 mod field;
@@ -84,7 +84,7 @@ fn tell(plan: &Plan) -> Vec<Finding> {
     told
 }
 
-/// Refuses a plan as long as there is no `ConfigMap` of a name where it goes.
+/// Denies a plan as long as its target namespace has no `ConfigMap` of this name.
 fn require(name: &str) -> Vec<Finding> {
     let id = ObjectId {
         api_version: "v1".to_owned(),

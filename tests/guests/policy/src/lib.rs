@@ -1,6 +1,6 @@
-//! A policy that tells everything it sees.
+//! A policy that reports everything it sees.
 //!
-//! `mode` chooses; every mode has a test in `agent/host/tests/it`, and one test checks that.
+//! `mode` selects what it does. Every mode has a test in `agent/host/tests/it`, and one test checks that.
 
 #[cfg(target_arch = "wasm32")]
 #[expect(unsafe_code, reason = "generated bindings")]

@@ -1,4 +1,4 @@
-//! The exports, for the target of components only.
+//! The exports, compiled only for the component target.
 
 #[path = "../../field.rs"]
 mod field;
@@ -154,7 +154,7 @@ impl renderer::Guest for Hostile {
     }
 }
 
-/// Asks what a script says, one question after the other: `read a.yaml;stat b;glob **;name`.
+/// Runs the steps of a script, one after the other: `read a.yaml;stat b;glob **;name`.
 fn run(script: &str, folder: &Tree) -> String {
     let answers = script
         .split(';')
@@ -188,7 +188,7 @@ fn run(script: &str, folder: &Tree) -> String {
     answers.collect::<Vec<_>>().join("\n")
 }
 
-/// Asks for a power of small numbers: `4 13 497` is 4 to the 13th modulo 497.
+/// Asks the host for a power of small numbers: `4 13 497` is 4 to the 13th modulo 497.
 fn power(numbers: &str) -> Option<Vec<u8>> {
     let mut numbers = numbers.split(' ').map(|number| {
         let number: u16 = number.parse().expect("a number of two bytes");

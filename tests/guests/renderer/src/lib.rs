@@ -1,6 +1,6 @@
 //! A renderer that does what its settings say, most of it hostile.
 //!
-//! `mode` chooses; every mode has a test in `agent/host/tests/it`, and one test checks that.
+//! `mode` selects what it does. Every mode has a test in `agent/host/tests/it`, and one test checks that.
 
 #[cfg(target_arch = "wasm32")]
 #[expect(unsafe_code, reason = "generated bindings")]

@@ -1,12 +1,12 @@
-//! What a proxy does to a request instead of passing it on and back.
+//! What a proxy does to a request instead of just forwarding it.
 
 use std::time::Duration;
 
 use serde_json::json;
 
-/// A rule of a [`Proxy`](crate::Proxy): which requests, how many of them, and what happens to them.
+/// A rule of a [`Proxy`](crate::Proxy): which requests it applies to, how many of them, and what happens to them.
 ///
-/// Without one of the methods that say what happens it does nothing but use up its count.
+/// Without one of the methods that set what happens, it only uses up its count.
 #[derive(Clone, Debug)]
 #[must_use = "a fault does nothing until it is injected"]
 pub struct Fault {
@@ -15,16 +15,16 @@ pub struct Fault {
     skip: usize,
     times: usize,
     pub(super) delay: Duration,
-    /// Between two pieces of the answer's body.
+    /// The pause between two pieces of the answer's body.
     pub(super) pace: Duration,
     pub(super) effect: Effect,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// The request is passed on.
+    /// The request is forwarded.
     None,
-    /// The proxy answers itself.
+    /// The proxy itself answers.
     Answer {
         status: u16,
         headers: Vec<(String, String)>,
@@ -32,19 +32,19 @@ pub(super) enum Effect {
     },
     /// The connection is closed without an answer, and the server never sees the request.
     Refuse,
-    /// The server gets the request, and its answer is lost.
+    /// The server gets the request, but its answer is lost.
     LoseAnswer,
-    /// The answer breaks off after so many bytes of its body.
+    /// The answer breaks off after this many bytes of its body.
     CutAfter(usize),
-    /// A watch ends after so many events as one whose position is too old.
+    /// After this many events, a watch ends with the error that its position is too old.
     ExpireAfter(usize),
-    /// A watch is resumed at a position that is so much older than the one asked for.
+    /// A watch is resumed at a position that is older than the requested one by this much.
     Rewind(u64),
 }
 
 impl Fault {
-    /// Is for requests with `method` (`*`: any) and with `part` anywhere in their path and query.
-    /// It strikes each time, until [`Fault::times`] says otherwise.
+    /// Creates a fault for requests with `method` (`*`: any) and with `part` anywhere in their path and query. It applies every
+    /// time, unless [`Fault::times`] limits it.
     pub fn on(method: &str, part: &str) -> Self {
         Self {
             method: method.to_owned(),
@@ -63,13 +63,13 @@ impl Fault {
         self
     }
 
-    /// Strikes at most `count` times.
+    /// Applies at most `count` times.
     pub fn times(mut self, count: usize) -> Self {
         self.times = count;
         self
     }
 
-    /// Answers with this status and, as the API server does, a `Status` object for a body.
+    /// Answers with this status and, as the API server does, with a `Status` object as the body.
     pub fn status(self, status: u16, reason: &str, message: &str) -> Self {
         let body = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {},
@@ -89,8 +89,7 @@ impl Fault {
         self
     }
 
-    /// Adds a header to the answer that [`Fault::status`] or [`Fault::body`] has set, such as
-    /// `Retry-After`.
+    /// Adds a header, such as `Retry-After`, to the answer that [`Fault::status`] or [`Fault::body`] has set.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         if let Effect::Answer { headers, .. } = &mut self.effect {
             headers.push((name.to_owned(), value.to_owned()));
@@ -104,14 +103,14 @@ impl Fault {
         self
     }
 
-    /// Closes the connection without an answer; the server never sees the request.
+    /// Closes the connection without an answer. The server never sees the request.
     pub fn refuse(mut self) -> Self {
         self.effect = Effect::Refuse;
         self
     }
 
-    /// Passes the request on and closes the connection instead of answering: what was asked is
-    /// done, and the client cannot know.
+    /// Forwards the request and closes the connection instead of answering: the request is carried out, and the client cannot
+    /// know.
     pub fn lose_answer(mut self) -> Self {
         self.effect = Effect::LoseAnswer;
         self
@@ -123,28 +122,27 @@ impl Fault {
         self
     }
 
-    /// Passes the answer's body on slowly: with this pause before each piece of it. What is told on another
-    /// connection overtakes it.
+    /// Forwards the answer's body slowly, with this pause before each piece. Messages on another connection overtake it.
     pub fn pace(mut self, pause: Duration) -> Self {
         self.pace = pause;
         self
     }
 
-    /// Lets `events` of a watch through and then ends it with the error event 410 `Expired`, as the API server does
-    /// when etcd has compacted what was asked for.
+    /// Lets `events` of a watch through and then ends it with the error event 410 `Expired`, as the API server does when etcd has
+    /// compacted the requested position.
     pub fn expire_after(mut self, events: usize) -> Self {
         self.effect = Effect::ExpireAfter(events);
         self
     }
 
-    /// Resumes a watch from `versions` before the position that is asked for: the server tells what it told before
-    /// once more, as one that lags behind does. A watch without a position is passed on as it is.
+    /// Resumes a watch `versions` before the requested position: the server repeats earlier events, as one that lags behind does.
+    /// A watch without a position is forwarded unchanged.
     pub fn rewind(mut self, versions: u64) -> Self {
         self.effect = Effect::Rewind(versions);
         self
     }
 
-    /// Counts a matching request, and gives what to do if it is one to strike.
+    /// Counts a matching request, and returns the fault if it applies.
     pub(super) fn strike(&mut self, method: &str, uri: &str) -> Option<Self> {
         let matches = (self.method == "*" || self.method.eq_ignore_ascii_case(method))
             && uri.contains(&self.part);

@@ -1,4 +1,4 @@
-//! How an answer's body is passed back: as it comes, slowly, or not to its end.
+//! How an answer's body is forwarded: as it arrives, slowly, or not to its end.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use super::End;
 use super::serve::Error;
 
-/// What the API server says in a watch whose position etcd has compacted.
+/// The event that the API server sends in a watch whose position etcd has compacted.
 /// <https://kubernetes.io/docs/reference/using-api/api-concepts/#410-gone-responses>
 const EXPIRED: &str = concat!(
     r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","#,
@@ -19,18 +19,18 @@ const EXPIRED: &str = concat!(
 
 type Sender = mpsc::Sender<Result<Frame<Bytes>, Error>>;
 
-/// How one answer's body is passed back.
+/// How one answer's body is forwarded.
 pub(super) struct Passing {
     is_watch: bool,
     pace: Duration,
     pub(super) cut_after: Option<usize>,
     pub(super) expire_after: Option<usize>,
-    /// Of a watch: what came of the next event.
+    /// In a watch, the part of the next event that has arrived.
     begun: BytesMut,
 }
 
 impl Passing {
-    /// Passes all of it, with a pause before each piece.
+    /// Forwards the whole body, with a pause before each piece.
     pub(super) fn whole(is_watch: bool, pace: Duration) -> Self {
         Self {
             is_watch,
@@ -41,7 +41,7 @@ impl Passing {
         }
     }
 
-    /// Passes a body until its end, its limit, or until all are ended.
+    /// Forwards a body until its end, its limit, or the end of all answers.
     pub(super) async fn run(
         mut self,
         mut answer: reqwest::Response,
@@ -84,7 +84,7 @@ impl Passing {
         }
     }
 
-    /// Splits a watch into its events, one a line: what is put between them must not be within one.
+    /// Splits a watch into its events, one per line: what is inserted between events must not end up inside one.
     fn pieces(&mut self, chunk: Bytes) -> Vec<Bytes> {
         if !self.is_watch {
             return vec![chunk];
@@ -97,7 +97,7 @@ impl Passing {
         pieces
     }
 
-    /// Passes one piece. Returns whether more is to come.
+    /// Forwards one piece. Returns whether there is more to come.
     async fn pass(&mut self, piece: Bytes, send: &Sender) -> bool {
         if self.expire_after == Some(0) {
             expire(send).await;
@@ -126,7 +126,7 @@ impl Passing {
     }
 }
 
-/// Who went away meanwhile need not be told.
+/// Sends the expiry event. A client that has gone away in the meantime does not need it.
 async fn expire(send: &Sender) {
     let _ = send
         .send(Ok(Frame::data(Bytes::from_static(EXPIRED.as_bytes()))))

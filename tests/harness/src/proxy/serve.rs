@@ -1,4 +1,4 @@
-//! The proxy's thread: accepts, passes on, and strikes.
+//! The proxy's thread: accepts connections, forwards requests, and applies faults.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -27,7 +27,7 @@ use super::{Answered, Proxied, Shared};
 pub(super) type Error = Box<dyn std::error::Error + Send + Sync>;
 type Body = UnsyncBoxBody<Bytes, Error>;
 
-/// What each connection needs.
+/// The state that each connection needs.
 #[derive(Clone)]
 pub(super) struct Serving {
     pub(super) shared: Arc<Shared>,
@@ -35,7 +35,7 @@ pub(super) struct Serving {
     pub(super) acceptor: Option<TlsAcceptor>,
 }
 
-/// Counts a request from its arrival until it is recorded.
+/// Counts a request as in flight from its arrival until it is recorded.
 struct UnderWay(Arc<Shared>);
 
 impl UnderWay {
@@ -81,7 +81,7 @@ impl Serving {
 
     async fn connection(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let service = service_fn(|request| self.clone().answer(request));
-        // An error here is a client that went away, or a cut that was asked for.
+        // An error here is a client that went away, or a cut that was requested.
         let _ = hyper::server::conn::http1::Builder::new()
             .serve_connection(TokioIo::new(stream), service)
             .await;
@@ -89,7 +89,7 @@ impl Serving {
 
     /// Answers a request. An error closes the connection without an answer.
     ///
-    /// In a task of its own: what a client asked for that is gone is passed on and recorded all the same.
+    /// This runs in a task of its own: a request whose client is gone is still forwarded and recorded.
     async fn answer(self, request: Request<Incoming>) -> Result<Response<Body>, Error> {
         let under_way = UnderWay::begin(&self.shared);
         let answering = tokio::spawn(async move {
@@ -120,7 +120,7 @@ impl Serving {
             };
             Shared::lock(&self.shared.seen).push(seen);
         };
-        // Before any delay: who has sent all of it may be gone after that.
+        // The body is read before any delay, because a client that has sent all of it may be gone afterwards.
         let body = match body.collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) => {
@@ -175,7 +175,7 @@ impl Serving {
         Ok(self.pass_back(answer?, passing))
     }
 
-    /// Sends a request to the real server, and gives its answer.
+    /// Sends a request to the real server, and returns its answer.
     async fn pass_on(
         &self,
         parts: &Parts,
@@ -197,7 +197,7 @@ impl Serving {
         Ok(request.body(body).send().await?)
     }
 
-    /// Streams an answer as it comes, until its end, its limit, or until all are ended.
+    /// Streams an answer as it arrives, until its end, its limit, or the end of all answers.
     fn pass_back(&self, answer: reqwest::Response, passing: Passing) -> Response<Body> {
         let mut response = Response::new(());
         *response.status_mut() = answer.status();
@@ -216,7 +216,7 @@ fn is_watch(uri: &str) -> bool {
     uri.contains("watch=1") || uri.contains("watch=true")
 }
 
-/// Moves the position from which a watch is resumed back. Positions are numbers in every API server there is.
+/// Moves the position from which a watch is resumed back. Positions are numbers in every existing API server.
 fn rewound(uri: &str, versions: u64) -> Cow<'_, str> {
     const PARAMETER: &str = "resourceVersion=";
     if versions == 0 || !is_watch(uri) {
@@ -237,7 +237,7 @@ fn rewound(uri: &str, versions: u64) -> Cow<'_, str> {
     }
 }
 
-/// Headers about one connection, and about a body's length: each side says its own.
+/// Removes the headers about one connection and about a body's length: each side sets its own.
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for name in [CONNECTION, TRANSFER_ENCODING, CONTENT_LENGTH] {
         headers.remove(name);

@@ -1,4 +1,4 @@
-//! The control plane does what an agent needs of Kubernetes.
+//! The control plane does what an agent needs from Kubernetes.
 
 use std::process::Command;
 
@@ -279,7 +279,7 @@ fn a_killed_parent_takes_its_children_along() {
         })
     })
     .unwrap();
-    // The next folder's making removes those of the dead.
+    // Creating the next folder removes those of dead processes.
     drop(pintle_harness::RunDir::new("sweep").unwrap());
     assert!(!state.exists(), "{} is left", state.display());
 }

@@ -1,4 +1,4 @@
-//! The harness itself, on the real things that it starts.
+//! The harness itself, tested with the real programs that it starts.
 
 mod control_plane;
 mod proxy;

@@ -11,7 +11,7 @@ use kube::api::{Api, ListParams, Patch, PatchParams, WatchEvent, WatchParams};
 use pintle_harness::{ControlPlane, Fault, Proxy, Servers, ServersOptions, to_stderr};
 use serde_json::json;
 
-/// Connects to the API server through a proxy as an account that may do all with config maps.
+/// Connects to the API server through a proxy as an account that may do everything with config maps.
 async fn connect(cluster: &ControlPlane, proxy: &Proxy, namespace: &str) -> Api<ConfigMap> {
     let account = cluster
         .service_account_kubeconfig(namespace, "bot")
@@ -134,7 +134,7 @@ async fn answers_can_be_replaced_lost_and_cut() {
 fn what_a_client_asked_that_is_gone_is_done_and_recorded() {
     let servers = Servers::start(&ServersOptions::default(), &to_stderr).unwrap();
     let proxy = Proxy::start(servers.http(), None).unwrap();
-    // Longer than it takes until the proxy sees that the connection is closed.
+    // The delay is longer than the proxy takes to see that the connection is closed.
     proxy.inject(Fault::on("POST", "/sink/gone").delay(Duration::from_millis(200)));
     let mut client = TcpStream::connect(proxy.host()).unwrap();
     write!(

@@ -1,4 +1,4 @@
-//! Registry, git and sink, as their clients see them.
+//! The registry, git and the sink, as their clients see them.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::path::Path;
@@ -25,7 +25,7 @@ fn digest(content: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(content)))
 }
 
-/// Pushes a blob and a manifest that names it, and gives the manifest.
+/// Pushes a blob and a manifest that names it, and returns the manifest.
 async fn push(client: &Client, registry: &str, token: &str, blob: &[u8]) -> Vec<u8> {
     let uploads = format!("{registry}/v2/a/b/blobs/uploads/");
     let upload = client
@@ -126,7 +126,7 @@ async fn the_registry_gives_its_token_to_the_user_and_keeps_what_is_pushed() {
         blob.send().await.unwrap().bytes().await.unwrap().as_ref(),
         b"a blob"
     );
-    // The same content is there over plain http, where the challenge names the plain token server.
+    // The same content is available over plain http, where the challenge names the plain token server.
     let plain = client
         .get(format!("{}/v2/", servers.http()))
         .send()
@@ -166,7 +166,7 @@ async fn without_a_token_the_registry_asks_for_the_password() {
     );
 }
 
-/// Clones with the git command line and gives the content of `file`, or what git said.
+/// Clones with the git command line and returns the content of `file`, or git's error output.
 fn clone(url: &str, file: &str, settings: &[(&str, &str)]) -> Result<String, String> {
     let dir = tempfile::tempdir().unwrap();
     let mut command = Command::new("git");
@@ -256,7 +256,7 @@ fn git_is_served_over_http_https_ssh_and_files() {
         "{unknown}"
     );
 
-    // Over http one can push too.
+    // Pushes work over http, too.
     repo.write("a/b.yaml", "two").unwrap();
     let second = repo.commit("second").unwrap();
     repo.git(&[
