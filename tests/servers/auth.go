@@ -8,16 +8,16 @@ import (
 	"strings"
 )
 
-// credentials are what registry, git and charts ask for; the zero value lets everyone in.
+// credentials are what the registry, git and charts require. The zero value lets everyone in.
 type credentials struct {
 	user, token string
-	// newUser is a file that may appear at any time: the user:password in it counts from then on.
+	// newUser is a file that may appear at any time. From then on, the user:password in it is required.
 	newUser string
 }
 
 func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
-// open says that nobody is asked for anything.
+// open reports whether no credentials are required.
 func (c credentials) open() bool { return c.user == "" && c.token == "" }
 
 func (c credentials) basic(r *http.Request) bool {
@@ -46,8 +46,8 @@ func (c credentials) forFiles(realm string, next http.Handler) http.Handler {
 	})
 }
 
-// forRegistry asks as the distribution spec says: a bearer challenge that names the token server,
-// or a basic one when there is no token.
+// forRegistry challenges clients as the distribution spec says: with a bearer challenge that names the token server, or with a
+// basic one if there is no token.
 func (c credentials) forRegistry(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c.open() || (c.token != "" && c.bearer(r)) || (c.token == "" && c.basic(r)) {
@@ -69,7 +69,7 @@ func (c credentials) forRegistry(next http.Handler) http.Handler {
 	})
 }
 
-// tokens is the registry's token server: the token for the user, or for anyone when there is none.
+// tokens is the registry's token server. It issues the token to the user, or to anyone if there is no user.
 func (c credentials) tokens() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// issue makes a CA, writes its certificate to caFile, and gives a serving certificate for loopback.
-// Their keys are never written: each start has its own.
+// issue creates a CA, writes its certificate to caFile, and returns a serving certificate for loopback. The keys are never
+// written: each start has its own.
 func issue(caFile string) (tls.Certificate, error) {
 	none := tls.Certificate{}
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

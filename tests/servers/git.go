@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// newGit serves the bare repositories below repos with git's own CGI program, which implements the
-// smart protocol in versions 0 to 2, and the dumb one. Whoever may reach it may push.
+// newGit serves the bare repositories below repos with git's own CGI program, which implements the smart protocol in versions 0
+// to 2, and the dumb one. Every client that is let in may push.
 func newGit(repos string) (http.Handler, error) {
 	out, err := exec.Command("git", "--exec-path").Output()
 	if err != nil {

@@ -1,4 +1,4 @@
-// Command testservers is what a GitOps agent talks to besides Kubernetes, for tests on loopback:
+// Command testservers provides what a GitOps agent talks to besides Kubernetes, for tests on loopback:
 //
 //	/v2/        an OCI registry (distribution spec 1.1 with referrers), in memory
 //	/git/       git's smart HTTP protocol over the bare repositories in DIR/repos
@@ -6,12 +6,12 @@
 //	/sink/      takes any request and appends it to DIR/sink.jsonl, as a receiver of notifications
 //	ssh         an OpenSSH server for the same repositories, with -ssh
 //
-// The HTTP services are there twice, as http and as https with a certificate of DIR/ca.crt. With
-// -user, registry, git and charts ask for that user by basic authentication, or for the one in
-// DIR/user as soon as there is that file; with -token, git and charts take the token as a bearer
-// too, and the registry sends clients to /token for it. The sink never asks.
+// Each HTTP service is available twice, over http and over https with a certificate of DIR/ca.crt. With -user, the registry, git
+// and charts require that user with basic authentication, or the one in DIR/user as soon as that file exists. With -token, git
+// and charts also accept the token as a bearer token, and the registry sends clients to /token for it. The sink requires no
+// credentials.
 //
-// It prints one line of JSON with its addresses once all of them answer.
+// It prints one line of JSON with its addresses once all services answer.
 package main
 
 import (

@@ -11,8 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-// A delivery is one request that the sink received, with what it answered. A body that is not UTF-8
-// is in bytes.
+// A delivery is one request that the sink received, with the sink's answer. A body that is not UTF-8 is in bytes.
 type delivery struct {
 	At      time.Time           `json:"at"`
 	Method  string              `json:"method"`
@@ -24,7 +23,7 @@ type delivery struct {
 	Status  int                 `json:"status"`
 }
 
-// sink records every request as a line of JSON before it answers. The URL says how it answers:
+// sink records every request as a line of JSON before it answers. The URL determines the answer:
 //
 //	/sink/NAME                     200
 //	/sink/NAME?status=500          always 500
@@ -68,7 +67,7 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, http.StatusText(record.Status)+"\n")
 }
 
-// record decides the answer and writes the line. One lock over both keeps lines whole and counts in order.
+// record chooses the answer and writes the line. One lock covers both, so that lines stay whole and counts in order.
 func (s *sink) record(r *http.Request, d *delivery) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

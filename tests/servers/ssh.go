@@ -25,9 +25,9 @@ type sshAddress struct {
 	KnownHosts string `json:"known_hosts"` // the server's host key
 }
 
-// startSSH runs OpenSSH's server as the user who runs this program, with generated keys. Its one
-// client may run git's upload-pack and receive-pack, and nothing else. For its second key git is not
-// told which version of the protocol the client knows, as where sshd_config has no AcceptEnv for it.
+// startSSH runs OpenSSH's server as the user who runs this program, with generated keys. Its only client may run git's
+// upload-pack and receive-pack, and nothing else. For the client's second key, git is not told which version of the protocol the
+// client knows, as is the case where sshd_config has no AcceptEnv for it.
 func startSSH(ctx context.Context, dir, repos string, failed chan<- error) (*sshAddress, error) {
 	sshd, err := exec.LookPath("sshd")
 	if err != nil {
@@ -92,7 +92,7 @@ func startSSH(ctx context.Context, dir, repos string, failed chan<- error) (*ssh
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started := make(chan error, 1)
 	go func() {
-		// The death signal comes when the thread that started the child ends, so that thread stays.
+		// The death signal is sent when the thread that started the child ends, so that thread must stay.
 		runtime.LockOSThread()
 		started <- command.Start()
 		failed <- fmt.Errorf("sshd ended: %w; see %s", command.Wait(), path("sshd.log"))
@@ -106,7 +106,7 @@ func startSSH(ctx context.Context, dir, repos string, failed chan<- error) (*ssh
 	}, dial(ctx, port)
 }
 
-// authorized is a line of authorized_keys that gives what the client asks for to a shell, whatever it is.
+// authorized returns a line of authorized_keys that passes the client's command, whatever it is, to a shell.
 func authorized(shell string, key []byte) string {
 	return fmt.Sprintf("restrict,command=\"%s -c \\\"$SSH_ORIGINAL_COMMAND\\\"\" %s", shell, key)
 }
@@ -127,8 +127,8 @@ func dial(ctx context.Context, port int) error {
 	}
 }
 
-// freePort finds a port for who listens later. No outgoing connection takes it meanwhile: the system gives those ports from 32768
-// on.
+// freePort finds a port for a component that listens later. No outgoing connection takes the port in the meantime: the system
+// assigns those ports from 32768 upwards.
 func freePort() (int, error) {
 	var err error
 	for range 100 {

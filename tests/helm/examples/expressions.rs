@@ -1,7 +1,7 @@
-//! Compares all generated expressions, and tells how many are equal for each function.
+//! Compares all generated expressions, and reports how many are equal for each function.
 //!
-//! `cargo run -p pintle-helm-tests --example expressions [-- FILTER [SHOWN]]`; a filter is a function's name, or the
-//! beginning of one with `*`; so many differences are shown for each.
+//! `cargo run -p pintle-helm-tests --example expressions [-- FILTER [SHOWN]]`: `FILTER` is a function's name, or the beginning of
+//! one followed by `*`. `SHOWN` limits how many differences are shown for each.
 #![expect(clippy::print_stdout, reason = "a report for people")]
 
 use std::collections::BTreeMap;

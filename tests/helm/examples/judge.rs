@@ -1,11 +1,10 @@
 //! Judges charts on disk.
 //!
-//! `cargo run -p pintle-helm-tests --example judge -- DIR...` looks for charts in the folders (or in those that
-//! `PINTLE_CHARTS` names, with `:` between them) and renders each with its own values, with each file in its folder
-//! `ci/`, with everything turned on that is called `enabled` or the like, with everything turned on that is false, and with
-//! its own values for an upgrade in an older cluster that has many more API versions; through Helm and through the
-//! renderer. It prints what differs, and the numbers at the end.
-//! `--list FILE` writes a line for each chart: its name and version, and what its value sets gave.
+//! `cargo run -p pintle-helm-tests --example judge -- DIR...` looks for charts in the folders (or in those of `PINTLE_CHARTS`,
+//! separated by `:`). It renders each chart through Helm and through the renderer: with its own values, with each file in its
+//! folder `ci/`, with every `enabled` or similar value turned on, with every false value turned on, and with its own values for
+//! an upgrade in an older cluster that has many more API versions. It prints the differences, and a summary at the end. `--list
+//! FILE` writes a line for each chart: its name and version, and the results of its value sets.
 #![expect(clippy::print_stdout, reason = "a report for people")]
 
 use std::collections::BTreeMap;
@@ -23,10 +22,10 @@ use pintle_helm_tests::switches::{Switch, switched_on};
 /// How many questions are asked at once.
 const BATCH: usize = 40;
 
-/// How often Helm is asked again where there is a difference.
+/// How often Helm is asked again if there is a difference.
 const AGAIN: usize = 12;
 
-/// API versions that charts look for.
+/// The API versions that charts look for.
 const API_VERSIONS: [&str; 16] = [
     "acme.cert-manager.io/v1",
     "autoscaling.k8s.io/v1",
@@ -96,7 +95,7 @@ fn main() -> Result<()> {
     }
 }
 
-/// What is asked about a chart; files with values are written to the folder.
+/// Returns the questions about a chart. Files with values are written to the folder.
 fn questions_of(chart: &Path, scratch: &Path) -> Result<Vec<Question>> {
     let name = name_and_version(chart);
     let sets = std::iter::once(Vec::new())
@@ -147,7 +146,7 @@ fn judged(oracle: &mut Oracle, batch: &[Question]) -> Result<Vec<Judgement>> {
             .collect::<Vec<_>>()
     });
     for (question, judgement) in batch.iter().zip(&mut judged) {
-        // What Helm takes from a Go map comes in any order: perhaps another answer is as ours.
+        // Helm iterates over Go maps in any order, so another answer may be equal to ours.
         if judgement.differs() {
             let again = oracle.ask(&vec![request(question); AGAIN])?;
             let again = on_large_stack(|| {
@@ -162,7 +161,7 @@ fn judged(oracle: &mut Oracle, batch: &[Question]) -> Result<Vec<Judgement>> {
     Ok(judged)
 }
 
-/// The numbers.
+/// The totals.
 #[derive(Default)]
 struct Report {
     default: BTreeMap<&'static str, usize>,
@@ -201,7 +200,7 @@ impl Report {
         println!("other values: {:?}", self.other);
     }
 
-    /// A line for each chart.
+    /// Returns a line for each chart.
     fn list(&self) -> String {
         let mut text = String::new();
         for (chart, (default, other)) in &self.charts {
@@ -236,7 +235,7 @@ fn name(judgement: &Judgement) -> &'static str {
     }
 }
 
-/// The beginning of an error, which is what several charts share.
+/// Returns the beginning of an error, which several charts have in common.
 fn beginning(error: &str) -> String {
     error.chars().take_while(|c| *c != ':').take(60).collect()
 }
@@ -255,7 +254,7 @@ fn name_and_version(chart: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// The charts below a folder that are in no other chart.
+/// Finds the charts below a folder that are not inside another chart.
 fn find(folder: &Path, found: &mut Vec<PathBuf>) {
     if folder.join("Chart.yaml").exists() {
         found.push(folder.to_owned());
@@ -274,7 +273,7 @@ fn find(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The values files that a chart is tested with by its authors.
+/// Returns the values files that a chart's authors test it with.
 fn ci_values(chart: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(chart.join("ci"));
     let entries = entries.into_iter().flatten().flatten();
@@ -289,7 +288,7 @@ fn ci_values(chart: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Files with the values that turn on what a chart leaves off.
+/// Writes files with the values that turn on what a chart leaves off, and returns their paths.
 fn turned_on(chart: &Path, scratch: &Path) -> Result<Vec<PathBuf>> {
     let Ok(values) = fs::read(chart.join("values.yaml")) else {
         return Ok(Vec::new());

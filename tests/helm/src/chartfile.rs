@@ -1,8 +1,8 @@
 //! Charts as single text files: `tests/helm/charts/*.chart`.
 //!
-//! A file begins with comments (`# why`) and lines with flags of `helm template` (`$ --set a=1`), one for each time that
-//! the chart is rendered; paths in flags are relative to the chart. Then come the chart's files, each after a line with
-//! its path: `-- templates/a.yaml --`. A path such as `charts/db-1.0.0.tgz:db/Chart.yaml` is a file in an archive.
+//! A file begins with comments (`# why`) and with lines of flags for `helm template` (`$ --set a=1`), one for each time that the
+//! chart is rendered. Paths in flags are relative to the chart. Then follow the chart's files, each after a line with its path:
+//! `-- templates/a.yaml --`. A path such as `charts/db-1.0.0.tgz:db/Chart.yaml` is a file in an archive.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,12 +19,12 @@ use crate::oracle::Templating;
 pub struct ChartFile {
     /// The flags of each time that it is rendered.
     pub runs: Vec<String>,
-    /// Its files by path.
+    /// The chart's files by path.
     files: BTreeMap<String, String>,
 }
 
 impl ChartFile {
-    /// Reads the text.
+    /// Parses the text.
     pub fn parse(text: &str) -> Result<Self> {
         let mut chart = Self::default();
         let mut current: Option<&mut String> = None;
@@ -66,7 +66,7 @@ impl ChartFile {
         Ok(())
     }
 
-    /// What a line with flags asks of the chart in a folder.
+    /// Returns the request that a line of flags makes for the chart in a folder.
     pub fn templating(flags: &str, folder: &Path) -> Result<Templating> {
         let mut asked = Templating {
             chart: folder.to_owned(),
@@ -116,7 +116,7 @@ fn inside(folder: &Path, path: &str) -> PathBuf {
     folder.join(path)
 }
 
-/// `a=x.txt,b=y.txt` with the paths in the folder.
+/// Returns `a=x.txt,b=y.txt` with the paths resolved in the folder.
 fn with_paths(line: &str, folder: &Path) -> String {
     let pairs = line.split(',').map(|pair| match pair.split_once('=') {
         Some((key, path)) => format!("{key}={}", inside(folder, path).display()),
@@ -125,7 +125,7 @@ fn with_paths(line: &str, folder: &Path) -> String {
     pairs.collect::<Vec<_>>().join(",")
 }
 
-/// Words between blanks; one that begins with a quotation mark ends with the next.
+/// Splits a text into words between blanks. A word that begins with a quotation mark ends with the next one.
 fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut rest = text.trim_start();
@@ -140,7 +140,7 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// A gzipped tar archive.
+/// Returns a gzipped tar archive.
 fn packed(entries: &[(&str, &str)]) -> Result<Vec<u8>> {
     const BLOCK: usize = 512;
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());

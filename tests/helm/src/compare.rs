@@ -1,6 +1,6 @@
-//! In which way two answers differ.
+//! How two answers differ.
 
-/// A template's output, or the text of the error.
+/// A template's output, or the error message.
 pub type Outcome = Result<Vec<u8>, String>;
 
 /// How our outcome compares with Helm's.
@@ -8,19 +8,19 @@ pub type Outcome = Result<Vec<u8>, String>;
 pub enum Verdict {
     /// The same output.
     Equal,
-    /// Both refuse, with the same text.
+    /// Both refuse, with the same message.
     SameError,
     /// They differ, and [`known`](crate::known) says why.
     Known,
-    /// Both refuse at the same place, in other words.
+    /// Both refuse at the same place, with different messages.
     SamePlace,
-    /// Both refuse, but say that it is elsewhere.
+    /// Both refuse, but name different places.
     OtherPlace,
-    /// Both give something, and it differs.
+    /// Both produce output, and the outputs differ.
     OtherOutput,
-    /// Helm gives something, we refuse.
+    /// Helm produces output, we refuse.
     OnlyWeRefuse,
-    /// Helm refuses, we give something.
+    /// Helm refuses, we produce output.
     OnlyHelmRefuses,
 }
 
@@ -44,7 +44,7 @@ impl Verdict {
         }
     }
 
-    /// Whether a chart's user would get something else.
+    /// Returns whether a chart's user would get something else.
     pub fn differs(self) -> bool {
         matches!(
             self,
@@ -53,7 +53,7 @@ impl Verdict {
     }
 }
 
-/// The first place in an error: `chart/templates/file:LINE` and, where it is there, `:COLUMN`.
+/// Returns the first place in an error: `chart/templates/file:LINE` and, if it is there, `:COLUMN`.
 fn place(error: &str) -> Option<&str> {
     let start = error.find("templates/")?;
     let rest = &error[start..];

@@ -8,23 +8,23 @@ use crate::known;
 use crate::oracle::{Expression, Oracle, Request};
 use crate::ours::{engine_of, expression};
 
-/// How often Helm is asked again where the outputs differ: what it takes from a Go map comes in any order.
+/// How often Helm is asked again if the outputs differ: it iterates over Go maps in any order.
 const AGAIN: usize = 4;
 
-/// What a case gave on both sides.
+/// The results of a case on both sides.
 #[derive(Clone, Debug)]
 pub struct Compare {
     /// The case.
     pub case: Case,
-    /// What Helm makes of it.
+    /// Helm's result.
     pub helm: Outcome,
-    /// What we make of it.
+    /// Our result.
     pub ours: Outcome,
     /// How they compare.
     pub verdict: Verdict,
 }
 
-/// All cases: for every function of Helm, for the language, grown at random and damaged at random.
+/// Returns all cases: for every function of Helm, for the language, grown at random and damaged at random.
 pub fn all(oracle: &mut Oracle, grown: usize, damaged: usize) -> Result<Vec<Case>> {
     let functions = oracle.functions()?;
     let mut cases: Vec<Case> = functions
@@ -39,8 +39,8 @@ pub fn all(oracle: &mut Oracle, grown: usize, damaged: usize) -> Result<Vec<Case
 
 /// Compares the cases.
 ///
-/// Where the outputs differ, the case is rendered with another seed and at another time, and asked of Helm again: what
-/// changes then cannot be compared.
+/// If the outputs differ, the case is rendered with another seed and at another time, and Helm is asked again: what changes then
+/// cannot be compared.
 pub fn compare(oracle: &mut Oracle, cases: Vec<Case>) -> Result<Vec<Compare>> {
     let request = |case: &Case| Request::Expr(Expression::of(case));
     let requests: Vec<Request> = cases.iter().map(request).collect();
@@ -71,14 +71,14 @@ pub fn compare(oracle: &mut Oracle, cases: Vec<Case>) -> Result<Vec<Compare>> {
     Ok(compared)
 }
 
-/// Whether a difference is known.
+/// Returns whether a difference is known.
 fn is_known(oracle: &mut Oracle, case: &Case, helm: &Outcome, verdict: Verdict) -> Result<bool> {
     let prints_address = verdict == Verdict::OtherOutput
         && (known::has_address(helm) || known::hides_address(oracle, case)?);
     Ok(prints_address || known::is_listed(case))
 }
 
-/// Whether Helm gives our output too when it is asked again.
+/// Returns whether Helm also produces our output when it is asked again.
 fn answers_again(oracle: &mut Oracle, case: &Case, ours: &Outcome) -> Result<bool> {
     let requests = vec![Request::Expr(Expression::of(case)); AGAIN];
     let answers = oracle.ask(&requests)?;

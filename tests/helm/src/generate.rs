@@ -1,4 +1,4 @@
-//! Expressions, the same on each run.
+//! Generated expressions, the same on each run.
 
 pub mod functions;
 pub mod language;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 pub enum Compared {
     /// Byte for byte.
     Exactly,
-    /// Only whether there is one: the output is random, a time, or in no order.
+    /// Only whether there is output: it is random, a time, or in no fixed order.
     Success,
 }
 
@@ -30,7 +30,7 @@ pub struct Case {
     pub compared: Compared,
 }
 
-/// The values that all cases are rendered with: each type that values can have, nested and edge ones too.
+/// Returns the values that all cases are rendered with: every type that values can have, including nested values and edge cases.
 pub fn input() -> Value {
     json!({
         "int": 3, "zero": 0, "negative": -7, "float": 1.5, "big": 1_000_000, "huge": 12_345_678_901_234_567_u64,

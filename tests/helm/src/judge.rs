@@ -11,32 +11,32 @@ use crate::ours::{self, Templated};
 /// How our rendering of a chart compares with Helm's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judgement {
-    /// Manifests, hooks, notes and objects are the same.
+    /// The manifests, hooks, notes and objects are the same.
     Equal,
-    /// They are, but for what is drawn anew each time or is the time: both here and in Helm.
+    /// They are the same except for what is random or depends on the time, both here and in Helm.
     EqualButRandom,
     /// Both refuse.
     BothRefuse {
         /// How the errors compare.
         verdict: Verdict,
-        /// What Helm says.
+        /// Helm's message.
         helm: String,
-        /// What we say.
+        /// Our message.
         ours: String,
     },
-    /// Helm wants a schema from the internet, which is nothing for a test; the renderer never asks for one.
+    /// Helm needs a schema from the internet, which a test must not depend on. The renderer never requests one.
     NeedsInternet,
     /// There is a difference.
     Different {
-        /// In what: `manifest`, `hooks`, `notes`, `objects`, `only we refuse`, `only Helm refuses`.
+        /// What differs: `manifest`, `hooks`, `notes`, `objects`, `only we refuse`, `only Helm refuses`.
         part: &'static str,
-        /// The first line that differs in both, or the error.
+        /// The first line that differs, on both sides, or the error.
         first: String,
     },
 }
 
 impl Judgement {
-    /// Whether a chart's user would get something else.
+    /// Returns whether a chart's user would get something else.
     pub fn differs(&self) -> bool {
         matches!(self, Self::Different { .. })
     }
@@ -63,8 +63,8 @@ impl fmt::Display for Judgement {
 
 /// Judges a chart by Helm's answer.
 ///
-/// Where something differs, the chart is rendered again with another seed and at another time. What then changes here
-/// cannot be the same in Helm; only the rest is compared.
+/// If something differs, the chart is rendered again with another seed and at another time. Lines that change here cannot be the
+/// same in Helm, so only the rest is compared.
 pub fn judge(asked: &Templating, helm: &Answer) -> Judgement {
     let rendered = panic::catch_unwind(|| ours::template(&ours::engine(), asked));
     let Ok(ours) = rendered else {
@@ -74,7 +74,7 @@ pub fn judge(asked: &Templating, helm: &Answer) -> Judgement {
             first,
         };
     };
-    // Helm puts the notes of several charts together in no order: both are put into one.
+    // Helm joins the notes of several charts in no fixed order, so both sides are sorted.
     let mut helm = helm.clone();
     let sorted = |notes: &str| {
         let mut lines: Vec<_> = notes.lines().collect();
@@ -134,7 +134,7 @@ fn compare(ours: &Result<Templated, String>, helm: &Answer) -> Judgement {
     Judgement::Equal
 }
 
-/// Whether every line here that no seed and no time changes is as in Helm.
+/// Returns whether every line here that depends on neither the seed nor the time is the same in Helm.
 fn same_but_for_random(ours: &Templated, again: &Templated, helm: &Answer) -> bool {
     let all = |manifest: &str, hooks: &[Hook], notes: &str| {
         format!("{manifest}\n{}\n{notes}", shown(hooks))
@@ -166,7 +166,7 @@ fn lines(objects: &[Value]) -> String {
     objects.collect::<Vec<_>>().join("\n")
 }
 
-/// The first lines that differ, with what is before them.
+/// Returns the first lines that differ, with their source and line number.
 fn first_difference(ours: &str, helm: &str) -> Option<String> {
     if ours == helm {
         return None;
@@ -197,7 +197,7 @@ fn equal_lists(ours: &[Value], helm: &[Value]) -> bool {
     ours.len() == helm.len() && ours.iter().zip(helm).all(|(ours, helm)| equal(ours, helm))
 }
 
-/// Whether two objects are equal; `1` and `1.0` are.
+/// Returns whether two objects are equal. `1` and `1.0` are equal.
 fn equal(ours: &Value, helm: &Value) -> bool {
     match (ours, helm) {
         (Value::Number(ours), Value::Number(helm)) => equal_numbers(ours, helm),

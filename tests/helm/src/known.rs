@@ -1,4 +1,4 @@
-//! What is known to differ from Helm, and why it stays. `plugins/renderers/helm/README.md` tells it to users.
+//! Known differences from Helm, and why they stay. `plugins/renderers/helm/README.md` describes them for users.
 
 use anyhow::Result;
 
@@ -9,7 +9,7 @@ use crate::oracle::{Expression, Oracle, Request};
 /// Cases that differ.
 #[derive(Clone, Copy, Debug)]
 pub struct Known {
-    /// What they test.
+    /// What the cases test.
     pub about: &'static str,
     /// A piece of their templates.
     pub text: &'static str,
@@ -17,7 +17,7 @@ pub struct Known {
     pub reason: &'static str,
 }
 
-/// All that are known, but for printed addresses. Each must differ: what does so no longer is to be taken out.
+/// All known differences, except for printed addresses. Each must still differ: one that no longer does is to be removed.
 pub const KNOWN: &[Known] = &[
     Known {
         about: "sortAlpha",
@@ -34,22 +34,22 @@ pub const KNOWN: &[Known] = &[
 const LATE: &str =
     "what `index` and `range` take of a list of texts is read in Helm when it is used";
 
-/// A filter that hides an address in what it makes of a text.
+/// A filter whose output hides an address.
 const HIDING: &str = " | b64enc";
 
 impl Known {
-    /// Whether a case is one of these.
+    /// Returns whether a case is one of these.
     pub fn covers(&self, case: &Case) -> bool {
         case.about == self.about && case.text.contains(self.text)
     }
 }
 
-/// Whether a case is known to differ.
+/// Returns whether a case is known to differ.
 pub fn is_listed(case: &Case) -> bool {
     KNOWN.iter().any(|known| known.covers(case))
 }
 
-/// Whether a pointer was printed: Go prints where in the memory of the process it leads.
+/// Returns whether a pointer was printed: Go prints the address in the process's memory that it points to.
 pub fn has_address(outcome: &Outcome) -> bool {
     const PREFIX: &[u8] = b"0x";
     const DIGITS: usize = 9;
@@ -62,7 +62,7 @@ pub fn has_address(outcome: &Outcome) -> bool {
     })
 }
 
-/// Whether a pointer was printed into what a filter has made unreadable: without the filter, Helm's output shows it.
+/// Returns whether a pointer was printed and a filter has made it unreadable: without the filter, Helm's output shows it.
 pub fn hides_address(oracle: &mut Oracle, case: &Case) -> Result<bool> {
     if !case.text.contains(HIDING) {
         return Ok(false);

@@ -1,9 +1,9 @@
-//! Runs charts and template expressions through Helm and through the renderer `helm`, and compares.
+//! Runs charts and template expressions through Helm and through the renderer `helm`, and compares the results.
 //!
-//! [`oracle`] is Helm: a Go program of the Helm library that answers questions. [`generate`] makes expressions for every
-//! function and for the language, the same ones on each run. [`compare`] says in which way two answers differ.
+//! [`oracle`] is Helm: a Go program built from the Helm library that answers questions. [`generate`] generates expressions for
+//! every function and for the language, the same ones on each run. [`compare`] determines how two answers differ.
 //!
-//! What is compared, what is excepted and why is in `tests/helm/README.md`.
+//! What is compared, and what is excluded and why, is in `tests/helm/README.md`.
 
 pub mod chartfile;
 pub mod compare;

@@ -16,17 +16,17 @@ use crate::generate::{self, Case};
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "cmd", rename_all = "lowercase")]
 pub enum Request {
-    /// Which functions there are.
+    /// Lists the available functions.
     Functions,
-    /// What a template gives.
+    /// Renders a template.
     Expr(Expression),
-    /// What Go reads in the keys and certificates of a text.
+    /// Describes the keys and certificates that Go reads in a text.
     Keys(Expression),
-    /// What release a chart gives.
+    /// Renders a chart into a release.
     Template(Box<Templating>),
-    /// What the command `helm` prints.
+    /// Runs the command `helm` and returns its output.
     Helm {
-        /// Its arguments; `--namespace` must be among them.
+        /// The command's arguments, which must include `--namespace`.
         args: Vec<String>,
     },
 }
@@ -39,12 +39,12 @@ pub struct Expression {
     /// The chart's values.
     #[serde(skip_serializing_if = "Value::is_null")]
     pub input: Value,
-    /// The text of `templates/_helpers.tpl`, if there is to be one.
+    /// The text of `templates/_helpers.tpl`, empty if there is none.
     pub helpers: String,
 }
 
 impl Expression {
-    /// The question that a generated case asks.
+    /// Returns the question that a generated case asks.
     pub fn of(case: &Case) -> Self {
         Self {
             text: case.text.clone(),
@@ -62,13 +62,13 @@ impl Expression {
     reason = "each is a flag of the command"
 )]
 pub struct Templating {
-    /// A folder or an archive.
+    /// The chart, as a folder or an archive.
     pub chart: PathBuf,
     /// The release's name.
     pub release: String,
     /// The release's namespace.
     pub namespace: String,
-    /// Values files.
+    /// The values files.
     pub values: Vec<PathBuf>,
     /// `--set`
     pub set: Vec<String>,
@@ -98,17 +98,17 @@ pub struct Templating {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Answer {
-    /// What was printed, if it is UTF-8.
+    /// The output, if it is UTF-8.
     output: String,
-    /// What was printed, in base64, if it is not.
+    /// The output in base64, if it is not UTF-8.
     bytes: Option<String>,
-    /// Why Helm refused; empty if it did not.
+    /// Why Helm refused. Empty if it did not.
     error: String,
     /// The manifests of the release, as Helm stores them.
     pub manifest: String,
     /// The hooks of the release, in Helm's order.
     pub hooks: Vec<Hook>,
-    /// What Kubernetes reads from the manifests.
+    /// The objects that Kubernetes reads from the manifests.
     pub objects: Vec<Value>,
     /// The rendered notes.
     pub notes: String,
@@ -128,7 +128,7 @@ pub struct Hook {
     pub path: String,
     /// The text of the object.
     pub manifest: String,
-    /// When it runs.
+    /// The events at which it runs.
     pub events: Vec<String>,
     /// Its weight.
     pub weight: i64,
@@ -141,27 +141,27 @@ pub struct Hook {
 /// A name that templates can call.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Function {
-    /// The name.
+    /// The function's name.
     pub name: String,
-    /// The Go types of the parameters; a variadic one is the last and stands as its element.
+    /// The Go types of the parameters. A variadic parameter is the last one, and is given as its element type.
     #[serde(rename = "in")]
     pub params: Option<Vec<String>>,
-    /// Whether the last parameter stands for any number of arguments.
+    /// Whether the last parameter accepts any number of arguments.
     pub variadic: bool,
     /// Whether it is `break` or `continue`.
     #[serde(default)]
     pub keyword: bool,
-    /// Whether text/template defines it, not Helm.
+    /// Whether text/template defines it rather than Helm.
     #[serde(default)]
     pub builtin: bool,
 }
 
 impl Answer {
-    /// What was printed, or why Helm refused.
+    /// Returns the output, or why Helm refused.
     ///
     /// # Panics
     ///
-    /// If the oracle gave bytes that are not base64, which is an error in it.
+    /// If the oracle's bytes are not base64, which is a bug in it.
     pub fn result(&self) -> Result<Vec<u8>, String> {
         if !self.error.is_empty() {
             return Err(self.error.clone());
@@ -174,13 +174,13 @@ impl Answer {
         })
     }
 
-    /// Why Helm refused.
+    /// Returns why Helm refused.
     pub fn error(&self) -> Option<&str> {
         Some(self.error.as_str()).filter(|error| !error.is_empty())
     }
 }
 
-/// The process.
+/// The oracle's process.
 #[derive(Debug)]
 pub struct Oracle {
     program: PathBuf,
@@ -195,16 +195,16 @@ struct Running {
 }
 
 impl Oracle {
-    /// Builds the program if need be (the first time that takes some minutes) and starts it.
+    /// Builds the program if needed (the first time, this takes some minutes) and starts it.
     pub fn start() -> Result<Self> {
         let program = Program::Helm.build(&to_stderr)?;
         let running = Running::start(&program)?;
         Ok(Self { program, running })
     }
 
-    /// Asks all questions and gives the answers in their order.
+    /// Asks all questions and returns the answers in the same order.
     ///
-    /// A question that ends the process is answered with an error that says so, and the others by the next process.
+    /// A question that ends the process is answered with an error that says so. The next process answers the others.
     pub fn ask(&mut self, requests: &[Request]) -> Result<Vec<Answer>> {
         let mut answers = Vec::with_capacity(requests.len());
         while answers.len() < requests.len() {
@@ -233,7 +233,7 @@ impl Oracle {
         Ok(answers.swap_remove(0))
     }
 
-    /// All names that templates can call, sorted.
+    /// Returns all names that templates can call, sorted.
     pub fn functions(&mut self) -> Result<Vec<Function>> {
         Ok(self.ask_one(Request::Functions)?.functions)
     }
@@ -246,7 +246,7 @@ impl Drop for Oracle {
 }
 
 impl Running {
-    /// Starts the program without the settings and plugins of the person who runs the tests.
+    /// Starts the program without the settings and plugins of the user who runs the tests.
     fn start(program: &Path) -> Result<Self> {
         let mut child = Command::new(program)
             .env("TZ", "UTC")
@@ -267,11 +267,11 @@ impl Running {
         })
     }
 
-    /// Adds answers until all are there or the process ends.
+    /// Appends answers until all are there or the process ends.
     fn ask(&mut self, requests: &[Request], answers: &mut Vec<Answer>) -> Result<()> {
         let (questions, lines) = (&mut self.questions, &mut self.answers);
         std::thread::scope(|scope| {
-            // Both pipes are short: who writes everything before reading anything would wait for ever.
+            // Both pipes have little room: writing everything before reading anything would block forever.
             scope.spawn(|| {
                 for request in requests {
                     let written = serde_json::to_writer(&mut *questions, request)

@@ -24,12 +24,12 @@ use pintle_sprig::{Clock, Secrets};
 use crate::compare::Outcome;
 use crate::oracle::{Expression, Hook, Templating};
 
-/// What all renders here have as time, seed and functions.
+/// Returns the engine that all renders here use, with a fixed time and seed.
 pub fn engine() -> Engine {
     engine_of(1_700_000_000, 0)
 }
 
-/// An engine at a time, in seconds, and with a seed.
+/// Returns an engine at a time, in seconds, and with a seed.
 pub fn engine_of(time: i64, seed: u8) -> Engine {
     let state = State::default()
         .with(Clock {
@@ -43,7 +43,7 @@ pub fn engine_of(time: i64, seed: u8) -> Engine {
     Engine::new(state)
 }
 
-/// Runs with a stack that is enough for the deepest template in an unoptimised build.
+/// Runs a closure with a stack that is large enough for the deepest template in an unoptimised build.
 ///
 /// # Panics
 ///
@@ -59,7 +59,7 @@ pub fn on_large_stack<T: Send>(run: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// The chart in which [`expression`] renders, as the oracle makes it.
+/// Returns the chart in which [`expression`] renders, the same as the oracle's.
 fn chart_of(asked: &Expression) -> Result<Chart, String> {
     let files: [(&str, &[u8]); 5] = [
         (
@@ -79,7 +79,7 @@ fn chart_of(asked: &Expression) -> Result<Chart, String> {
         .map_err(|error| error.to_string())
 }
 
-/// What an expression gives.
+/// Renders an expression.
 pub fn expression(engine: &Engine, asked: &Expression) -> Outcome {
     let chart = chart_of(asked)?;
     let Value::Map(values) = from_json(&asked.input) else {
@@ -110,7 +110,7 @@ pub fn expression(engine: &Engine, asked: &Expression) -> Outcome {
     Ok(ours.text.as_bytes().to_vec())
 }
 
-/// What a chart gives: what [`crate::oracle::Answer`] has of it.
+/// A rendered chart, with the same content as [`crate::oracle::Answer`].
 #[derive(Clone, Debug, Default)]
 pub struct Templated {
     /// The manifests with Helm's comments, without the definitions in `crds/`.
@@ -190,7 +190,7 @@ fn load(asked: &Templating, warnings: &mut Warnings) -> Result<Chart, String> {
     load_archive(&bytes, warnings).map_err(|error| error.to_string())
 }
 
-/// The user's values, in the order in which the command puts them together.
+/// Returns the user's values, merged in the same order as by the command.
 fn user_values(asked: &Templating) -> Result<Map, String> {
     let mut values = Map::new();
     for path in &asked.values {

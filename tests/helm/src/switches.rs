@@ -6,16 +6,16 @@ use serde_json::{Map, Value};
 /// What is turned on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Switch {
-    /// What `enabled`, `create` and the like say.
+    /// Values named `enabled`, `create` and the like.
     Features,
-    /// Everything that is false.
+    /// All values that are false.
     All,
 }
 
 /// The keys of [`Switch::Features`].
 const FEATURES: [&str; 4] = ["enabled", "create", "install", "enable"];
 
-/// The values to put over those of a chart, given the text of its `values.yaml`; none if nothing is off.
+/// Returns the values to merge over those of a chart, given the text of its `values.yaml`. `None` if nothing is off.
 pub fn switched_on(values: &[u8], switch: Switch) -> Option<Value> {
     let values = pintle_gotemplate::Value::Map(read_values(values).ok()?);
     table(to_json(&values).as_object()?, switch)

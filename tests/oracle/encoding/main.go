@@ -1,7 +1,7 @@
-// Command encoding answers what Helm's encoding functions give: the oracle of the differential tests in
+// Command encoding answers with the results of Helm's encoding functions: the oracle of the differential tests in
 // plugins/renderers/helm/encoding.
 //
-// It reads one question a line on standard input and writes one answer a line, both JSON. The functions are those of
+// It reads one question per line from standard input and writes one answer per line, both as JSON. The functions are those of
 // Helm's engine (and of sprig), on the same libraries at the versions that Helm 4.3.1 resolves.
 package main
 
@@ -20,9 +20,9 @@ import (
 
 type question struct {
 	Op string `json:"op"`
-	// Text is what the reading functions read.
+	// Text is the input of the functions that read.
 	Text []byte `json:"text,omitempty"`
-	// Value is what the writing functions write.
+	// Value is the input of the functions that write.
 	Value *typed `json:"value,omitempty"`
 }
 
@@ -55,7 +55,7 @@ func run() error {
 	return output.Flush()
 }
 
-// ask answers one question. The libraries panic on some malformed texts; that is an error as well.
+// ask answers one question. The libraries panic on some malformed texts, which is reported as an error, too.
 func ask(q question) (a answer) {
 	defer func() {
 		if r := recover(); r != nil {

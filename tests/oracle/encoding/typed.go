@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// typed is a Go value that keeps its type on its way through JSON. Exactly one field is set; none is nil.
+// typed is a Go value that keeps its type when it is encoded as JSON. Exactly one field is set, or none for nil.
 type typed struct {
 	Bool   *bool     `json:"bool,omitempty"`
 	Int    *int64    `json:"int,omitempty"`

@@ -9,15 +9,15 @@ import (
 	"helm.sh/helm/v4/pkg/engine"
 )
 
-// expressionName is the path of the one template of the chart that an expression is rendered in.
+// expressionName is the path of the chart's only template, in which an expression is rendered.
 const expressionName = "templates/t.yaml"
 
 // expression is a template's text, rendered by the real engine as the only template of a chart named `c`.
 type expression struct {
 	Text string `json:"text"`
-	// Input are the chart's values: as Helm, numbers become float64.
+	// Input is the chart's values. As in Helm, numbers become float64.
 	Input map[string]any `json:"input"`
-	// Helpers are the text of templates/_helpers.tpl.
+	// Helpers is the text of templates/_helpers.tpl.
 	Helpers string `json:"helpers"`
 }
 

@@ -10,14 +10,14 @@ import (
 	_ "helm.sh/helm/v4/pkg/engine"
 )
 
-// engineFunctions is the engine's own function map, which the library does not export: the very list that charts can
-// call, with nothing of it repeated here.
+// engineFunctions is the engine's own function map, which the library does not export: the very list that charts can call,
+// without repeating any of it here.
 //
 //go:linkname engineFunctions helm.sh/helm/v4/pkg/engine.funcMap
 func engineFunctions() template.FuncMap
 
-// builtins are the functions that text/template itself defines; it exports no list of them. Their parameters are what
-// its documentation says: the package compiles some of them specially and declares them looser than they are.
+// builtins are the functions that text/template itself defines. It exports no list of them. Their parameters follow its
+// documentation: the package compiles some of them specially and declares them with looser types.
 var builtins = map[string]function{
 	"and":      {In: []string{"any", "any"}, Variadic: true},
 	"call":     {In: []string{"any", "any"}, Variadic: true},
@@ -45,12 +45,12 @@ var builtins = map[string]function{
 // function is one name that a template can call.
 type function struct {
 	Name string `json:"name"`
-	// In are the parameters as Go types, "any" for an empty interface; a variadic one stands as its element.
+	// In are the parameters as Go types, "any" for an empty interface. A variadic parameter is given as its element type.
 	In       []string `json:"in"`
 	Variadic bool     `json:"variadic"`
-	// Keyword says that the name is no function but is written like one.
+	// Keyword says that the name is not a function, but is written like one.
 	Keyword bool `json:"keyword,omitempty"`
-	// Builtin says that text/template defines it, not Helm.
+	// Builtin says that text/template defines it rather than Helm.
 	Builtin bool `json:"builtin,omitempty"`
 }
 

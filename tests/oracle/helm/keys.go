@@ -19,9 +19,9 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// describeKeys says what Go reads in a text made of PEM blocks and of passwords with their bcrypt hashes, without what is
-// drawn at random: two texts that say the same of other keys have the same description. Each certificate must be
-// signed by one of the text, and each key be that of the certificate before it.
+// describeKeys describes what Go reads in a text of PEM blocks and of passwords with their bcrypt hashes. It leaves out what is
+// random: two texts that say the same about different keys have the same description. Each certificate must be signed by one in
+// the text, and each key must belong to the certificate before it.
 func describeKeys(text string) (string, error) {
 	var out strings.Builder
 	var certificates []*x509.Certificate
@@ -79,7 +79,7 @@ func describeKeys(text string) (string, error) {
 	return out.String(), nil
 }
 
-// contents is what a certificate says, but for its numbers.
+// contents describes a certificate, except for its numbers.
 func contents(one, signer *x509.Certificate) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "  version %d, %s, %s\n", one.Version, one.SignatureAlgorithm, kindOf(one.PublicKey))
@@ -125,7 +125,7 @@ func parseKey(block *pem.Block) (any, error) {
 	}
 }
 
-// checkDSA checks what Go does not when it reads a key.
+// checkDSA performs the checks that Go omits when it reads a key.
 func checkDSA(key *dsa.PublicKey, x *big.Int) error {
 	one := big.NewInt(1)
 	power := func(base, exponent *big.Int) *big.Int { return new(big.Int).Exp(base, exponent, key.P) }
@@ -140,7 +140,7 @@ func checkDSA(key *dsa.PublicKey, x *big.Int) error {
 	return nil
 }
 
-// belongs checks that a certificate is of a key.
+// belongs checks that a certificate belongs to a key.
 func belongs(key any, certificate *x509.Certificate) error {
 	signer, is := key.(crypto.Signer)
 	if !is {
@@ -153,7 +153,7 @@ func belongs(key any, certificate *x509.Certificate) error {
 	return nil
 }
 
-// kindOf is the algorithm and the size of a key.
+// kindOf returns the algorithm and the size of a key.
 func kindOf(key any) string {
 	switch key := key.(type) {
 	case *rsa.PrivateKey:

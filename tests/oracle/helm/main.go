@@ -1,7 +1,7 @@
-// Command helm says what Helm makes of a chart or of a piece of template: the oracle of the tests in tests/helm.
+// Command helm returns Helm's output for a chart or for a piece of template: the oracle of the tests in tests/helm.
 //
-// It reads one JSON request on each line of standard input and answers with one JSON line on standard output, in that
-// order, until the input ends. Requests and answers are the types `request` and `answer`. What Helm logs is discarded.
+// It reads one JSON request from each line of standard input and answers with one JSON line on standard output, in the same
+// order, until the input ends. Requests and answers are the types `request` and `answer`. Helm's log output is discarded.
 //
 // With arguments it is the command `helm` itself.
 package main
@@ -20,7 +20,7 @@ import (
 	helm "helm.sh/helm/v4/pkg/cmd"
 )
 
-// request is one line of the input; `cmd` says which of the others count.
+// request is one line of the input. `cmd` determines which of the other fields are used.
 type request struct {
 	// Cmd is `functions`, `expr`, `template`, `keys` or `helm`.
 	Cmd string `json:"cmd"`
@@ -33,20 +33,20 @@ type request struct {
 // answer is one line of the output.
 type answer struct {
 	Output string `json:"output,omitempty"`
-	// Bytes is the output where it is not UTF-8: templates cut strings between bytes.
+	// Bytes is the output if it is not UTF-8: templates can cut strings between bytes.
 	Bytes []byte `json:"bytes,omitempty"`
 	// Error is empty if Helm succeeded.
 	Error    string `json:"error,omitempty"`
 	Manifest string `json:"manifest,omitempty"`
 	Hooks    []hook `json:"hooks,omitempty"`
-	// Objects are what Kubernetes reads from the manifest and, if they are asked for, from the definitions in crds/.
+	// Objects are what Kubernetes reads from the manifest and, on request, from the definitions in crds/.
 	Objects   []json.RawMessage `json:"objects,omitempty"`
 	Notes     string            `json:"notes,omitempty"`
 	Functions []function        `json:"functions,omitempty"`
 }
 
 func main() {
-	// Dates in templates are printed in the process's zone; a pure render has none but UTC.
+	// Templates print dates in the process's time zone. A pure render has no zone but UTC.
 	time.Local = time.UTC
 	if len(os.Args) > 1 {
 		if err := command(os.Args[1:], os.Stdout); err != nil {
@@ -76,14 +76,14 @@ func serve(in io.Reader, out io.Writer) error {
 		if err := encoder.Encode(reply(asked)); err != nil {
 			return fmt.Errorf("write an answer: %w", err)
 		}
-		// Flushed for each answer, so that after a crash it is known which request was its cause.
+		// The output is flushed after each answer, so that after a crash it is known which request caused it.
 		if err := writer.Flush(); err != nil {
 			return fmt.Errorf("write an answer: %w", err)
 		}
 	}
 }
 
-// reply answers one request. Some inputs make Helm panic; that is an error as well.
+// reply answers one request. Some inputs make Helm panic, which is reported as an error, too.
 func reply(asked request) (given answer) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -121,7 +121,8 @@ func reply(asked request) (given answer) {
 	}
 }
 
-// command runs Helm's own command line. Give it `--namespace`: Helm keeps that of an earlier call.
+// command runs Helm's own command line. Its arguments must include `--namespace`, because Helm keeps the namespace of an earlier
+// call.
 func command(args []string, out io.Writer) error {
 	root, err := helm.NewRootCmd(out, args, func(bool) {})
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
 
-// templating makes the release that `helm template` prints of a chart on disk. Fields are its flags.
+// templating renders a chart on disk into the release that `helm template` prints. The fields are its flags.
 type templating struct {
 	// Chart is a folder or an archive.
 	Chart       string   `json:"chart"`
@@ -34,11 +34,11 @@ type templating struct {
 	IncludeCRDs bool     `json:"includeCrds"`
 	IsUpgrade   bool     `json:"isUpgrade"`
 	SkipSchema  bool     `json:"skipSchema"`
-	// SubNotes renders the NOTES.txt of subcharts too; `helm install` has the flag.
+	// SubNotes also renders the NOTES.txt of subcharts. The flag is one of `helm install`.
 	SubNotes bool `json:"subNotes"`
 }
 
-// hook is what a release stores of a hook.
+// hook is what a release stores about a hook.
 type hook struct {
 	Name           string   `json:"name"`
 	Kind           string   `json:"kind"`
@@ -73,7 +73,7 @@ func (t templating) run() answer {
 	return given
 }
 
-// objects reads a release's manifest as Helm does to send it to a cluster.
+// objects reads a release's manifest the way Helm does before it sends the objects to a cluster.
 func objects(manifest string) ([]json.RawMessage, error) {
 	var found []json.RawMessage
 	documents := yaml.NewYAMLReader(bufio.NewReader(strings.NewReader(manifest)))
@@ -94,7 +94,7 @@ func objects(manifest string) ([]json.RawMessage, error) {
 	}
 }
 
-// render loads and renders the chart in the steps of Helm's command, which exports none of them.
+// render loads and renders the chart in the same steps as Helm's command, which exports none of them.
 func (t templating) render() (*release.Release, error) {
 	client := action.NewInstall(action.NewConfiguration())
 	client.DryRunStrategy = action.DryRunClient
@@ -137,7 +137,7 @@ func (t templating) render() (*release.Release, error) {
 	return rel, err
 }
 
-// installable says whether the command would refuse the chart before rendering it.
+// installable returns an error if the command would refuse the chart before rendering it.
 func installable(loaded chart.Charter) error {
 	accessor, err := chart.NewAccessor(loaded)
 	if err != nil {

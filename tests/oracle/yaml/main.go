@@ -1,7 +1,7 @@
-// Command yaml says what Kubernetes makes of YAML documents: the oracle of the differential test in sdk/yaml.
+// Command yaml returns what Kubernetes reads from YAML documents: the oracle of the differential test in sdk/yaml.
 //
-// It reads a JSON list of texts on standard input and writes a JSON list of answers, one for each text: the JSON that
-// sigs.k8s.io/yaml gives, or the error.
+// It reads a JSON list of texts from standard input and writes a JSON list of answers, one for each text: the JSON that
+// sigs.k8s.io/yaml produces, or the error.
 package main
 
 import (
@@ -36,7 +36,7 @@ func run() error {
 	return json.NewEncoder(os.Stdout).Encode(answers)
 }
 
-// ask converts one text. The module panics on some malformed texts; that is an error as well.
+// ask converts one text. The module panics on some malformed texts, which is reported as an error, too.
 func ask(text string) (a answer) {
 	defer func() {
 		if r := recover(); r != nil {

@@ -1,14 +1,13 @@
-//! Where build output and the state of running servers are: outside the checkout, so that a fresh
-//! clone reuses it.
+//! The folder for build output and the state of running servers. It is outside the checkout, so that a fresh clone reuses it.
 
 use std::env;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-/// Gives the cache folder: `$PINTLE_CACHE`, else `pintle` below `$XDG_CACHE_HOME` or `~/.cache`.
+/// Returns the cache folder: `$PINTLE_CACHE`, or else `pintle` below `$XDG_CACHE_HOME` or `~/.cache`.
 ///
-/// It is made if it does not exist.
+/// The folder is created if it does not exist.
 pub fn dir() -> Result<PathBuf> {
     let set = |name| {
         env::var_os(name)

@@ -1,6 +1,6 @@
-//! Builds the tests' Go programs, once for each state of their sources, and knows where build output is kept.
+//! Builds the tests' Go programs, once for each state of their sources, and knows where build output is cached.
 //!
-//! This is apart from `pintle-harness` so that a test which needs one program and no Kubernetes client does not compile
+//! This is separate from `pintle-harness` so that a test that needs one program and no Kubernetes client does not have to compile
 //! the client.
 
 pub mod cache;

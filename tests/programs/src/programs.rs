@@ -13,17 +13,17 @@ use sha2::{Digest as _, Sha256};
 use crate::cache;
 use crate::progress::Progress;
 
-/// How often a build says where it is.
+/// How often a build reports its progress.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
-/// A program of this project that is written in Go, because what it is made of is.
+/// A program of this project that is written in Go, because the code that it is built from is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
-    /// The control plane, `tests/cluster`.
+    /// The control plane, in `tests/cluster`.
     Cluster,
-    /// Helm, as an oracle for the renderer `helm` and as a command, `tests/oracle/helm`.
+    /// Helm, as an oracle for the renderer `helm` and as a command, in `tests/oracle/helm`.
     Helm,
-    /// Registry, git and sink, `tests/servers`.
+    /// The registry, git server and sink, in `tests/servers`.
     Servers,
     /// Flux's kustomize-controller, at the version in `tests/bench/flux/go.mod`, for the benchmark.
     ///
@@ -31,13 +31,13 @@ pub enum Program {
     KustomizeController,
 }
 
-/// The file beside [`Program::KustomizeController`]'s executable that defines Kustomizations.
+/// The file with the definition of Kustomizations, beside [`Program::KustomizeController`]'s executable.
 pub const KUSTOMIZATION_CRD: &str = "kustomizations.yaml";
 
 /// The module of Helm's library.
 const HELM: &str = "helm.sh/helm/v4";
 
-/// The module, and the package in it that is the program.
+/// The module, which is also the package to build.
 const KUSTOMIZE_CONTROLLER: &str = "github.com/fluxcd/kustomize-controller";
 
 impl Program {
@@ -50,7 +50,7 @@ impl Program {
         }
     }
 
-    /// The package to build, as seen from the folder of the sources.
+    /// Returns the package to build, relative to the folder of the sources.
     fn package(self) -> &'static str {
         match self {
             Self::Cluster | Self::Helm | Self::Servers => ".",
@@ -58,7 +58,7 @@ impl Program {
         }
     }
 
-    /// The folder of the program's sources, a Go module.
+    /// Returns the folder of the program's sources, a Go module.
     pub fn sources(self) -> PathBuf {
         let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         tests.join(match self {
@@ -69,12 +69,12 @@ impl Program {
         })
     }
 
-    /// Is the version that `go.mod` asks for of the module that the program is made of.
+    /// Returns the version in `go.mod` of the module that the program is built from.
     pub fn version(self) -> Result<String> {
         self.list("{{.Version}}")
     }
 
-    /// Is the folder of the source of that module, downloaded if need be.
+    /// Returns the folder with the source of that module, and downloads it if needed.
     pub fn module(self) -> Result<PathBuf> {
         go(&self.sources(), &["mod", "download", self.module_path()])?;
         self.list("{{.Dir}}").map(PathBuf::from)
@@ -96,11 +96,10 @@ impl Program {
         }
     }
 
-    /// Builds the program unless the cache folder has it, and gives the path of its executable.
+    /// Builds the program unless the cache folder has it, and returns the path of its executable.
     ///
-    /// Needs Go. The first build of the control plane downloads about 600 MB of modules and takes
-    /// some minutes; later ones, after a change of its sources, about 20 s. Two processes that
-    /// build at the same time wait for each other.
+    /// This needs Go. The first build of the control plane downloads about 600 MB of modules and takes some minutes. Later
+    /// builds, after a change of its sources, take about 20 s. Two processes that build at the same time wait for each other.
     pub fn build(self, progress: Progress<'_>) -> Result<PathBuf> {
         let sources = self.sources();
         let programs = cache::dir()?.join("programs");
@@ -144,7 +143,7 @@ impl Program {
                 Self::Servers => "",
             }
         ));
-        // The controller's module names much that only its tests and tools need.
+        // The controller's module lists many dependencies that only its tests and tools need.
         if self != Self::KustomizeController {
             go(sources, &["mod", "download"])?;
         }
@@ -161,7 +160,7 @@ impl Program {
             .stderr(Stdio::piped())
             .spawn()
             .context("start go build")?;
-        // `go build -v` names each package on a line of standard error, and prints errors there too.
+        // `go build -v` prints each package on a line of standard error, and prints errors there, too.
         let stderr = child.stderr.take().context("standard error is a pipe")?;
         let (mut compiled, mut errors, mut told) = (0_usize, Vec::new(), start);
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
@@ -197,12 +196,12 @@ impl Program {
         Ok(())
     }
 
-    /// Strips debug information, and tells Kubernetes' packages their version as its own build does:
-    /// clients ask the API server for it.
+    /// Returns flags that strip debug information and set the version in Kubernetes' packages as its own build does: clients ask
+    /// the API server for it.
     fn ldflags(self) -> Result<String> {
         let mut flags = vec!["-s".to_owned(), "-w".to_owned()];
         if self == Self::Helm {
-            // As in a release of the command: charts can ask for it.
+            // As in a release of the command: charts can query it.
             let version = self.version()?;
             flags.push(format!("-X {HELM}/internal/version.version={version}"));
         }
@@ -229,7 +228,7 @@ impl Program {
     }
 }
 
-/// The executable is kubectl when called by that name.
+/// Links `kubectl` to the executable, which is kubectl when called by that name.
 fn link_kubectl(executable: &Path) -> Result<()> {
     let link = executable.with_file_name("kubectl");
     let _ = fs::remove_file(&link); // of a build that did not finish
@@ -237,7 +236,7 @@ fn link_kubectl(executable: &Path) -> Result<()> {
     symlink(target, &link).with_context(|| format!("link {}", link.display()))
 }
 
-/// The module holds the custom resource definition that belongs to the program.
+/// Copies the custom resource definition that belongs to the program out of its module.
 fn copy_definitions(sources: &Path, executable: &Path) -> Result<()> {
     let module = go(
         sources,
@@ -245,13 +244,13 @@ fn copy_definitions(sources: &Path, executable: &Path) -> Result<()> {
     )?;
     let from =
         Path::new(&module).join("config/crd/bases/kustomize.toolkit.fluxcd.io_kustomizations.yaml");
-    // The module cache is read-only, and a copy by path would be so too.
+    // The module cache is read-only, and a copy of the file would be, too.
     let text = fs::read(&from).with_context(|| format!("read {}", from.display()))?;
     let to = executable.with_file_name(KUSTOMIZATION_CRD);
     fs::write(&to, text).with_context(|| format!("write {}", to.display()))
 }
 
-/// Without `-trimpath` on every Go command all packages would compile again for another checkout.
+/// Returns a Go command with `-trimpath`. Without it on every command, all packages would be compiled again for another checkout.
 fn go_command(dir: &Path) -> Command {
     let given = std::env::var("GOFLAGS").unwrap_or_default();
     let flags = if given.split(' ').any(|flag| flag == "-trimpath") {
@@ -279,7 +278,7 @@ fn go(dir: &Path, args: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Digests the names and contents of all files in a folder, which has no sub-folders, and the compiler's version.
+/// Computes a digest over the compiler's version and the names and contents of all files in a folder, which has no sub-folders.
 fn digest_of(sources: &Path, version: &str) -> Result<String> {
     let reading = || format!("read {}", sources.display());
     let mut files = Vec::new();
@@ -297,7 +296,7 @@ fn digest_of(sources: &Path, version: &str) -> Result<String> {
     Ok(hex::encode(&hash.finalize()[..8]))
 }
 
-/// Removes builds of other sources, 180 MB each, but for the newest: two checkouts may take turns.
+/// Removes builds of other sources, 180 MB each, except for the newest one: two checkouts may take turns.
 fn remove_old(programs: &Path, name: &str, new: &Path) {
     let _ = fs::create_dir(new);
     let mut others: Vec<_> = fs::read_dir(programs)

@@ -3,13 +3,13 @@
 use super::{Case, Compared, Random, pools, special};
 use crate::oracle::Function;
 
-/// Calls with combined arguments, for each function that has more than one parameter.
+/// The number of calls with combined arguments, for each function that has more than one parameter.
 const COMBINED: usize = 150;
 
-/// What shows a result: its type, how Go prints it, and its JSON, which tells `1` from `"1"` inside of it.
+/// Shows a result: its type, how Go prints it, and its JSON, which distinguishes a nested `1` from `"1"`.
 const SHOW: &str = "{{ typeOf $r }}|{{ $r }}|{{ printf \"%q\" (toJson $r) }}";
 
-/// The cases of one function.
+/// Returns the cases of one function.
 pub fn cases(function: &Function) -> Vec<Case> {
     if function.keyword {
         return Vec::new(); // the language's tests have them
@@ -53,7 +53,7 @@ pub fn cases(function: &Function) -> Vec<Case> {
         .collect()
 }
 
-/// Whether an argument is itself random, so that only success can be compared.
+/// Returns whether an argument is itself random, so that only success can be compared.
 fn volatile(text: &str) -> bool {
     text.contains("genCA") || text.contains("(now)")
 }
@@ -65,7 +65,7 @@ fn show(name: &str, call: &str) -> String {
     }
 }
 
-/// Calls with the right types: every value of each parameter, then combinations.
+/// Adds calls with the right types: every value of each parameter, then combinations.
 fn typed(function: &Function, params: &[&str], random: &mut Random, calls: &mut Vec<String>) {
     let name = &function.name;
     if params.is_empty() {
@@ -115,14 +115,14 @@ fn typed(function: &Function, params: &[&str], random: &mut Random, calls: &mut 
     }
 }
 
-/// Calls with wrong types and wrong counts.
+/// Adds calls with wrong types and with wrong numbers of arguments.
 fn wrong(function: &Function, params: &[&str], calls: &mut Vec<String>) {
     let name = &function.name;
     let usual: Vec<&str> = params
         .iter()
         .map(|param| special::usual(name, param))
         .collect();
-    // The slow ones are slow when the arguments are right.
+    // The slow functions are slow when their arguments are right.
     let values = if special::SLOW.contains(&name.as_str()) {
         5
     } else {

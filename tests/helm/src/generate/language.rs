@@ -1,11 +1,11 @@
-//! Templates of the language itself: nested actions, scopes, trim markers, comparisons, and texts that do not parse.
+//! Templates about the language itself: nested actions, scopes, trim markers, comparisons, and texts that do not parse.
 
 use super::{Case, Compared, Random, pools};
 
 /// How deep actions nest.
 const DEPTH: usize = 4;
 
-/// The listed templates about parts of the language.
+/// Returns the listed templates about parts of the language.
 pub fn listed() -> Vec<Case> {
     pools::subjects()
         .into_iter()
@@ -18,7 +18,7 @@ pub fn listed() -> Vec<Case> {
         .collect()
 }
 
-/// `count` random templates that parse, most of which also execute.
+/// Returns `count` random templates that parse, most of which also execute.
 pub fn grown(count: usize) -> Vec<Case> {
     let mut grower = Grower::new("language/grown");
     (0..count)
@@ -26,7 +26,7 @@ pub fn grown(count: usize) -> Vec<Case> {
         .collect()
 }
 
-/// `count` templates that were damaged: a piece removed, doubled, swapped or put in.
+/// Returns `count` damaged templates: a piece is removed, doubled, swapped or inserted.
 pub fn damaged(count: usize) -> Vec<Case> {
     let mut grower = Grower::new("language/damaged");
     (0..count)
@@ -45,7 +45,7 @@ fn case(about: &str, text: String) -> Case {
     }
 }
 
-/// Damages a template's text in one or two places, between characters.
+/// Damages a template's text in one or two places, always between characters.
 pub fn damage(text: &str, random: &mut Random) -> String {
     const PIECES: &[&str] = &[
         "{{",
@@ -124,7 +124,7 @@ pub fn damage(text: &str, random: &mut Random) -> String {
     text.into_iter().collect()
 }
 
-/// Writes templates; knows which variables are in scope.
+/// Writes templates, and keeps track of the variables in scope.
 struct Grower {
     random: Random,
     variables: Vec<String>,
@@ -311,7 +311,7 @@ impl Grower {
     }
 
     fn pipeline(&mut self, depth: usize) -> String {
-        // These take everything.
+        // These accept every type.
         const TOTAL: &[&str] = &[
             "quote",
             "toString",

@@ -1,6 +1,6 @@
 //! The files in `tests/helm/cases`: lists of template text under headings.
 //!
-//! A heading is `@` and names; the lines up to the next one belong to each of them. `#` opens a comment, and `⏎` in a
+//! A heading is `@` and names. The lines up to the next heading belong to each of the names. `#` starts a comment, and `⏎` in a
 //! line stands for a line break.
 
 use std::collections::HashMap;
@@ -35,39 +35,39 @@ fn of(lists: &'static Lists, name: &str) -> &'static [String] {
     lists.get(name).map_or(&[], Vec::as_slice)
 }
 
-/// Arguments that a function is about.
+/// Returns arguments that test a particular function.
 pub(super) fn arguments(function: &str) -> &'static [String] {
     of(&ARGUMENTS, function)
 }
 
-/// Whole calls of a function.
+/// Returns complete calls of a function.
 pub(super) fn calls(function: &str) -> &'static [String] {
     of(&CALLS, function)
 }
 
-/// Whole templates about a function or a part of the language.
+/// Returns complete templates about a function or a part of the language.
 pub(super) fn templates(about: &str) -> &'static [String] {
     of(&TEMPLATES, about)
 }
 
-/// All headings of whole templates, in order.
+/// Returns all headings of complete templates, in order.
 pub(super) fn subjects() -> Vec<&'static str> {
     let mut subjects: Vec<_> = TEMPLATES.keys().copied().collect();
     subjects.sort_unstable();
     subjects
 }
 
-/// A few values of each type, to give where another type is wanted.
+/// Returns a few values of each type, to pass where another type is expected.
 pub(super) fn one_of_each() -> &'static [String] {
     of(&VALUES, "one_of_each")
 }
 
-/// Whole numbers that would make some functions work or allocate for long.
+/// Returns integers that would make some functions work or allocate for long.
 pub(super) fn large_ints() -> &'static [String] {
     of(&VALUES, "large_ints")
 }
 
-/// What a parameter of a Go type is given.
+/// Returns the values that are passed for a parameter of a Go type.
 pub(super) fn of_type(param: &str) -> Vec<&'static str> {
     let pools: &[&str] = match param {
         "string" => &["strings"],

@@ -1,11 +1,11 @@
 //! Numbers that look random and are the same on each run.
 
-/// A generator (`SplitMix64`) that a seed determines, on every platform and with every version of every library.
+/// A generator (`SplitMix64`) whose numbers depend only on its seed, on every platform and with every version of every library.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// A generator for a name: cases of one function do not change when another one gets more.
+    /// Creates a generator for a name, so that the cases of one function do not change when another function gets more.
     pub fn named(name: &str) -> Self {
         // FNV-1a
         Self(name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -13,7 +13,7 @@ impl Random {
         }))
     }
 
-    /// The next number.
+    /// Returns the next number.
     fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -22,7 +22,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number below `end`.
+    /// Returns a number below `end`.
     ///
     /// # Panics
     ///
@@ -31,16 +31,16 @@ impl Random {
         usize::try_from(self.number() % end as u64).expect("it is less than a usize")
     }
 
-    /// One of `items`.
+    /// Returns one of `items`.
     ///
     /// # Panics
     ///
-    /// If there is none.
+    /// If there are none.
     pub fn pick<'a, T: ?Sized>(&mut self, items: &[&'a T]) -> &'a T {
         items[self.below(items.len())]
     }
 
-    /// True once in `times` on average.
+    /// Returns true once in `times` on average.
     pub fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }

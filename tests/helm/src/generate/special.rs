@@ -1,6 +1,6 @@
-//! What is particular to single functions: arguments that they are about, and results that no two runs share.
+//! What is special about single functions: the arguments that matter to them, and results that differ on every run.
 
-/// Functions whose result no two runs share.
+/// Functions whose result differs on every run.
 pub(super) const UNSTABLE: &[&str] = &[
     "ago",
     "now",
@@ -24,7 +24,7 @@ pub(super) const UNSTABLE: &[&str] = &[
     "genSignedCertWithKey",
 ];
 
-/// Functions that take many milliseconds a call: only the listed calls of them and wrong ones are made.
+/// Functions that take many milliseconds per call: only listed calls and wrong calls of them are made.
 pub(super) const SLOW: &[&str] = &[
     "bcrypt",
     "htpasswd",
@@ -38,7 +38,7 @@ pub(super) const SLOW: &[&str] = &[
     "genSignedCertWithKey",
 ];
 
-/// Functions whose result is as large as a number says.
+/// Functions whose result is as large as a numeric argument.
 pub(super) const GROWING: &[&str] = &[
     "repeat",
     "indent",
@@ -53,7 +53,7 @@ pub(super) const GROWING: &[&str] = &[
     "randBytes",
 ];
 
-/// A template that shows what is the same on every run of `$r`.
+/// Returns a template that shows what is the same about `$r` on every run.
 pub(super) fn shape(name: &str) -> Option<&'static str> {
     Some(match name {
         "randAlpha" => r#"{{ len $r }} {{ regexMatch "^[a-zA-Z]*$" $r }}"#,
@@ -83,10 +83,10 @@ pub(super) fn shape(name: &str) -> Option<&'static str> {
     })
 }
 
-/// A certificate that takes less than a millisecond to make, as those of `genCA` do not.
+/// A certificate that takes less than a millisecond to create, unlike those of `genCA`.
 const CERTIFICATE: &str = r#"(genCAWithKey "c" 1 (genPrivateKey "ecdsa"))"#;
 
-/// The types of which a function takes its arguments, where its parameters take anything and its code does not.
+/// Returns the argument types that a function accepts, if its parameters are declared for any type and its code is stricter.
 pub(super) fn accepts(name: &str) -> Option<&'static [&'static str]> {
     Some(match name.strip_prefix("must").unwrap_or(name) {
         "append" | "push" | "Append" | "Push" | "prepend" | "Prepend" | "without" | "Without"
@@ -103,7 +103,7 @@ pub(super) fn accepts(name: &str) -> Option<&'static [&'static str]> {
     })
 }
 
-/// An argument of a type that a function accepts.
+/// Returns an argument of a type that a function accepts.
 pub(super) fn usual(name: &str, param: &str) -> &'static str {
     match (name, param) {
         ("genPrivateKey", _) => r#""ecdsa""#,

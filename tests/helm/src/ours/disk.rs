@@ -5,7 +5,7 @@ use std::path::Path;
 
 use pintle_helm_chart::{Folder, FolderEntry};
 
-/// A folder on disk, with what symbolic links lead to.
+/// A folder on disk. Symbolic links are followed.
 pub(super) struct OnDisk<'a>(pub(super) &'a Path);
 
 impl Folder for OnDisk<'_> {

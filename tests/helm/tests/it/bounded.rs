@@ -1,12 +1,12 @@
-//! Templates that want too much: each is refused, and none takes the renderer with it.
+//! Templates that demand too much: each is refused, and none crashes the renderer.
 //!
-//! Helm has no such limits; many of these end its process or fill the memory of the machine.
+//! Helm has no such limits. Many of these templates end its process or fill the memory of the machine.
 
 use pintle_helm_tests::oracle::Expression;
 use pintle_helm_tests::{generate, ours};
 
-/// What the deepest of these templates needs in an unoptimised build, with a margin; they must not need more the longer
-/// they may run.
+/// The stack that the deepest of these templates needs in an unoptimised build, with a margin. Templates must not need more stack
+/// when they may run longer.
 const STACK: usize = 64 << 20;
 
 fn rendered(text: &str) -> Result<Vec<u8>, String> {
@@ -23,7 +23,7 @@ fn rendered(text: &str) -> Result<Vec<u8>, String> {
         .unwrap_or_else(|_| panic!("{:?} panics", &text))
 }
 
-/// Builds something deep or long in a variable, and then uses it.
+/// Returns a template that builds something deep or long in a variable, and then uses it.
 fn grown(start: &str, step: &str, times: usize, used: &str) -> String {
     format!(
         "{{{{ $x := {start} }}}}{{{{ range until {times} }}}}{{{{ $x = {step} }}}}{{{{ end }}}}{used}"
@@ -66,8 +66,8 @@ fn what_is_too_much_is_refused() {
     }
 }
 
-/// A map that contains itself, and what is deeper than any stack: what becomes of them is not defined, only that
-/// something does.
+/// Uses a map that contains itself, and values that are deeper than any stack. The outcome is not defined, only that there is
+/// one.
 #[test]
 fn cycles_and_depth_end() {
     let used = [

@@ -1,4 +1,4 @@
-//! Charts through both, and what differs.
+//! Renders charts through Helm and through the renderer, and reports what differs.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use pintle_helm_tests::judge::judge;
 use pintle_helm_tests::oracle::{Answer, Oracle, Request, Templating};
 use pintle_helm_tests::ours::on_large_stack;
 
-/// Renders with both, and fails with all that differs, each under its name. Returns Helm's answers.
+/// Renders through both, and fails with all differences, each under its name. Returns Helm's answers.
 pub(crate) fn none_differs(names: &[String], asked: &[Templating]) -> Vec<Answer> {
     assert_eq!(names.len(), asked.len());
     let requests: Vec<Request> = asked

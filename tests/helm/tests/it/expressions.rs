@@ -1,4 +1,4 @@
-//! Generated expressions: a part of what the example `expressions` compares, so that it takes seconds.
+//! Generated expressions: a part of those that the example `expressions` compares, so that the test takes seconds.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,7 +9,7 @@ use pintle_helm_tests::known::KNOWN;
 use pintle_helm_tests::oracle::Oracle;
 use pintle_helm_tests::ours::on_large_stack;
 
-/// One case of so many is taken.
+/// One of this many cases is tested.
 const PART: usize = 12;
 
 #[test]

@@ -1,4 +1,4 @@
-//! Every function that Helm's library has.
+//! Every function of Helm's library exists.
 
 use pintle_helm_tests::{oracle::Oracle, ours};
 

@@ -1,4 +1,4 @@
-//! The charts that Helm tests itself with.
+//! The charts that Helm's own tests use.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -27,7 +27,7 @@ fn give_what_helm_gives() {
     none_differs(&paths.collect::<Vec<_>>(), &asked);
 }
 
-/// All charts in the tests of the library, those in other charts and archives included.
+/// Finds all charts in the library's tests, including those inside other charts and inside archives.
 fn find(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
     if folder.join("Chart.yaml").exists() {
         found.push(folder.to_owned());

@@ -1,4 +1,4 @@
-//! Keys, certificates and hashes: Go reads ours, finds the signatures right, and sees in them what it sees in its own.
+//! Keys, certificates and hashes: Go can read ours, accepts the signatures, and finds the same contents as in its own.
 
 use anyhow::{Result, ensure};
 use pintle_helm_tests::{
@@ -7,7 +7,7 @@ use pintle_helm_tests::{
 };
 use serde_json::json;
 
-/// Templates that print PEM, and lines with a password and its hash behind it.
+/// Templates that print PEM, and lines with a password followed by its hash.
 const TEMPLATES: &[&str] = &[
     r#"{{ genPrivateKey "" }}{{ genPrivateKey "ecdsa" }}{{ genPrivateKey "ed25519" }}"#,
     r#"{{ genPrivateKey "dsa" }}"#,
@@ -17,7 +17,7 @@ const TEMPLATES: &[&str] = &[
        {{- $one := genSignedCert "one.svc" (list "10.0.0.1" "::1" "::ffff:1.2.3.4") (list "one" "*.one.svc") 365 $ca }}
        {{- $two := genSignedCert "ca" nil nil 36500 $ca }}
        {{- range list $ca $one $two }}{{ .Cert }}{{ .Key }}{{ end }}"#,
-    // The names are of characters that a PrintableString has and of some that it has not.
+    // Some of these names have only characters that a PrintableString allows, others do not.
     r#"{{ range list "a b'()+,-./:=?" "*.a" "a&b" "ü" "a@b" "日本" }}
        {{- with genCAWithKey . 10 (genPrivateKey "ecdsa") }}{{ .Cert }}{{ .Key }}{{ end }}{{ end }}"#,
     r#"{{ $ca := genCAWithKey "ca" 10 (genPrivateKey "ed25519") }}

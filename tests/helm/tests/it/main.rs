@@ -1,4 +1,4 @@
-//! The renderer `helm` against Helm. See `tests/helm/README.md`.
+//! Compares the renderer `helm` with Helm. See `tests/helm/README.md`.
 
 mod bounded;
 mod charts;

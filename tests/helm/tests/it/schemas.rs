@@ -1,4 +1,4 @@
-//! Schemas that are none (`cases/schemas.txt`), and what schemas say of values (`cases/schema-values.txt`), in each draft.
+//! Invalid schemas (`cases/schemas.txt`), and what schemas say about values (`cases/schema-values.txt`), in each draft.
 
 use std::fs;
 
@@ -25,7 +25,7 @@ fn what_schemas_say_of_values() {
     none_of_them_differs(include_str!("../../cases/schema-values.txt"));
 }
 
-/// Tries each line in each draft: keywords of a property `v`, and after ` :: ` the value of it.
+/// Tries each line in each draft. A line has the keywords of a property `v`, and after ` :: ` the property's value.
 fn none_of_them_differs(cases: &str) {
     let lines = cases.lines();
     let cases: Vec<&str> = lines.filter(|line| !line.starts_with('#')).collect();
@@ -61,7 +61,7 @@ kind: ConfigMap
         }
     }
     let answers = none_differs(&names, &asked);
-    // Both are there: what is refused and what is tolerated.
+    // The cases cover both: what is refused and what is tolerated.
     let refused = answers.iter().filter(|answer| answer.error().is_some());
     assert!((50..names.len() - 50).contains(&refused.count()));
 }
