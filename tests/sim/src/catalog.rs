@@ -1,4 +1,5 @@
-//! The objects that schedules use, each in a few versions, with their digests: made once, used by millions of schedules.
+//! The objects that schedules use, each in a few versions, with their digests. They are created once and used by millions of
+//! schedules.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
@@ -11,22 +12,22 @@ use pintle_core::plan::{Action, Change};
 use pintle_core::seed::Seed;
 use serde_json::{Value, json};
 
-/// Applications of one schedule.
+/// The number of applications in one schedule.
 pub(crate) const APPLICATIONS: usize = 3;
-/// Objects that one application may have.
+/// The number of objects that one application may have.
 pub(crate) const OBJECTS: usize = 5;
-/// Contents that one object may have; later ones repeat.
+/// The number of contents that one object may have. Later ones repeat.
 pub(crate) const VERSIONS: usize = 4;
 
 /// One object of one application.
 pub(crate) type Slot = usize;
 
-/// What an object's owned fields are.
+/// The state of an object's owned fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Content {
-    /// As one version in git.
+    /// As in one version in git.
     Version(u8),
-    /// As somebody set them by hand.
+    /// As edited by hand.
     Edited,
 }
 
@@ -40,7 +41,7 @@ pub(crate) struct Catalog {
     edited: Digest,
 }
 
-/// Each in another wave, but for two that share one.
+/// The kinds of the objects. Each is in a wave of its own, except for two that share one.
 const KINDS: [(&str, &str); OBJECTS] = [
     ("v1", "Namespace"),
     ("v1", "ConfigMap"),
@@ -94,7 +95,7 @@ impl Catalog {
         application * OBJECTS..(application + 1) * OBJECTS
     }
 
-    /// A kind whose deletion takes data or other objects with it.
+    /// Returns whether deleting an object of this kind takes data or other objects with it.
     pub(crate) fn is_protected(slot: Slot) -> bool {
         slot.is_multiple_of(OBJECTS)
     }
@@ -111,7 +112,7 @@ impl Catalog {
         self.desired[slot][usize::from(version)]
     }
 
-    /// The digest over the owned fields as the server stored them. It defaults nothing here, so that what is stored is
+    /// Returns the digest over the owned fields as the server stored them. The server sets no defaults here, so it stores exactly
     /// what was desired.
     pub(crate) fn stored(&self, slot: Slot, content: Content) -> Digest {
         match content {
@@ -127,7 +128,7 @@ impl Catalog {
             version: self.objects[slot][0].version().to_owned(),
             id,
             action,
-            // What is written is looked up by slot and version: a copy for each plan would cost more than all the rest.
+            // What is written is looked up by slot and version. A copy for each plan would cost more than everything else.
             desired: None,
             live: None,
             before: Value::Null,

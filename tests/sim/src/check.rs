@@ -1,4 +1,4 @@
-//! What must hold once nothing is left to do.
+//! What must hold once there is nothing left to do.
 
 use crate::catalog::{Catalog, Content, Slot};
 use crate::run::{Wanted, is_recorded};
@@ -35,7 +35,7 @@ pub(crate) fn settled(
     Ok(())
 }
 
-/// What git does not have is not there, unless it is protected.
+/// Checks that what git does not have does not exist, unless it is protected.
 fn nothing_else(
     catalog: &Catalog,
     server: &Server,
@@ -49,7 +49,7 @@ fn nothing_else(
     Ok(())
 }
 
-/// What git has is there, and the inventory says so of that and of nothing else.
+/// Checks that everything in git exists, and that the inventory lists all of it and nothing else.
 fn converged(
     catalog: &Catalog,
     server: &Server,

@@ -1,8 +1,8 @@
 //! A fleet in virtual time.
 //!
-//! The state machine of an application, its inventory, what may be pruned, the order of writes, plans and the stages they
-//! go through are the agent's own, from `pintle-core`. What is around them is a model: people, git, an API server that
-//! is slow, loses answers and refuses, watches that break, replicas that die, and the steps by which a run does what the
+//! The state machine of an application, its inventory, what may be pruned, the order of writes, plans and the stages that they go
+//! through are the agent's own, from `pintle-core`. Everything around them is a model: people, git, an API server that is slow,
+//! loses answers and refuses requests, watches that break, replicas that die, and the steps in which a run carries out what the
 //! core decided. `docs/scale.md` says what the model covers and what it does not.
 
 mod catalog;
@@ -27,28 +27,28 @@ use schedule::Schedule;
 use server::Broken;
 use world::{Played, World};
 
-/// What a search came to that found nothing.
+/// The statistics of a search that found nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Searched {
-    /// Schedules.
+    /// The number of schedules.
     pub schedules: u64,
-    /// Events in virtual time.
+    /// The number of events in virtual time.
     pub events: u64,
-    /// Writes that the modelled server took.
+    /// The number of writes that the modelled server accepted.
     pub writes: u64,
-    /// Requests, watches and runs to which something was done.
+    /// The number of requests, watches and runs that a fault hit.
     pub faults: u64,
-    /// The longest virtual time from the last fault until nothing was left to do, in milliseconds.
+    /// The longest virtual time from the last fault until there was nothing left to do, in milliseconds.
     pub longest: u64,
-    /// Wall time.
+    /// The wall-clock time.
     pub took: Duration,
 }
 
-/// Between two looks at the counter that threads share.
+/// How many schedules a thread plays before it looks at the shared counter again.
 const BATCH: u64 = 256;
 
-/// Plays schedules with consecutive seeds on all cores, and ends with the first one after which something does not hold:
-/// reduced to the acts that matter, with its story and how to see it again.
+/// Plays schedules with consecutive seeds on all cores. The search ends at the first schedule after which something does not
+/// hold. The error has that schedule, reduced to the acts that matter, with its story and how to reproduce it.
 pub fn search(seed: u64, schedules: u64, threads: usize) -> Result<Searched> {
     let start = Instant::now();
     let catalog = Catalog::new()?;
@@ -105,7 +105,7 @@ impl Searched {
     }
 }
 
-/// Drops acts as long as something still breaks, and tells what is left.
+/// Drops acts as long as something still breaks, and reports what is left.
 fn failure(catalog: &Catalog, mut schedule: Schedule, why: &Broken) -> String {
     let (seed, all) = (schedule.seed, schedule.acts.len());
     let mut act = 0;
@@ -131,7 +131,7 @@ fn failure(catalog: &Catalog, mut schedule: Schedule, why: &Broken) -> String {
     )
 }
 
-/// Nothing panics while it holds one of these: a thread that does ends the scope.
+/// Locks a mutex. Nothing panics while it holds such a lock: a thread that does ends the scope.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex
         .lock()

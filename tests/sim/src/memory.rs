@@ -1,4 +1,5 @@
-//! What a managed object costs in memory: the core's own types, filled as an agent fills them, in a process of this size.
+//! The memory that a managed object costs: the core's own types, filled as an agent fills them, measured by the size of this
+//! process.
 
 use std::fs;
 
@@ -10,26 +11,26 @@ use pintle_core::rendered::{Packed, Rendered, RenderedObject};
 use pintle_core::seed::Seed;
 use serde_json::{Value, json};
 
-/// Objects of one application.
+/// The number of objects of one application.
 const OBJECTS: usize = 4;
 
-/// One thing that is kept of each object.
+/// One thing that is kept for each object.
 #[derive(Clone, Debug)]
 pub struct Held {
-    /// What it is.
+    /// What is kept.
     pub what: &'static str,
     /// Who keeps it, and why.
     pub why: &'static str,
-    /// Resident bytes for each object, what the allocator adds included.
+    /// Resident bytes per object, including the allocator's overhead.
     pub bytes: u64,
 }
 
-/// Measures what an agent keeps of `objects` objects, in applications of four.
+/// Measures what an agent keeps for `objects` objects, in applications of four.
 pub fn measure(objects: usize) -> Result<Vec<Held>> {
     let applications = objects / OBJECTS;
     let seed = Seed::from_text("memory");
     let mut held = Vec::new();
-    // Nothing is freed before the end: what is freed would be used again, and not be seen.
+    // Nothing is freed before the end: freed memory would be reused, and what reuses it would not be seen.
     let inventories = keep(
         &mut held,
         objects,
@@ -90,7 +91,7 @@ fn keep<T>(
     Ok(all)
 }
 
-/// How many bytes of this process are in memory.
+/// Returns the number of resident bytes of this process.
 fn resident() -> Result<u64> {
     let text = fs::read_to_string("/proc/self/status").context("read /proc/self/status")?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -104,7 +105,7 @@ fn resident() -> Result<u64> {
     Ok(kib.context("/proc/self/status says no VmRSS")? * 1024)
 }
 
-/// The objects of the benchmark's applications.
+/// Returns the objects of one of the benchmark's applications.
 fn objects(application: usize) -> Result<Vec<Object>> {
     let name = format!("app-{application}");
     let labels = json!({"app.kubernetes.io/name": name, "app.kubernetes.io/part-of": "fleet"});

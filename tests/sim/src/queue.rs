@@ -1,4 +1,4 @@
-//! What is going to happen, in virtual time.
+//! Pending events, in virtual time.
 
 use pintle_core::machine::{Millis, RunId};
 
@@ -11,7 +11,7 @@ pub(crate) enum What {
     Calm,
     Fetch,
     Watch(Notice),
-    /// The watches are connected again, and tell everything.
+    /// The watches are connected again, and list everything.
     Relist,
     Woke(usize),
     /// A request reaches the server.
@@ -26,10 +26,10 @@ pub(crate) enum What {
 pub(crate) struct Entry {
     pub(crate) at: Millis,
     pub(crate) number: u64,
-    /// Which replica, and in which of its lives.
+    /// The replica, and in which of its lives.
     pub(crate) replica: usize,
     pub(crate) life: u32,
-    /// Which connection of its watches.
+    /// The connection of its watches.
     pub(crate) epoch: u32,
     pub(crate) what: What,
 }

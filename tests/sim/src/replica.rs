@@ -1,4 +1,4 @@
-//! One replica of the agent: the state machine of each application, and what it knows of the cluster.
+//! One replica of the agent: the state machine of each application, and what the replica knows of the cluster.
 
 use std::collections::BTreeMap;
 
@@ -8,17 +8,17 @@ use crate::catalog::{Catalog, Slot};
 use crate::run::{Run, Seen, Wanted, uid_text};
 use crate::server::{Live, Resource};
 
-/// One application as a replica keeps it.
+/// One application, as a replica tracks it.
 #[derive(Debug)]
 pub(crate) struct Kept {
     pub(crate) machine: State,
     pub(crate) resource: Resource,
-    /// Whether its status in the cluster may be another one: the last run's write of it has no answer.
+    /// Whether its status in the cluster may differ from the known one: the last run's write of it has no answer.
     pub(crate) unsure: bool,
     pub(crate) run: Option<Run>,
-    /// What git had when a run planned last; nothing before the first.
+    /// What git had when a run last planned. `None` before the first run.
     wanted: Option<Wanted>,
-    /// Whether a run has ended since the replica started: before, nothing is known that could be compared.
+    /// Whether a run has ended since the replica started. Before that, nothing is known to compare with.
     pub(crate) settled: bool,
     pub(crate) told: Option<u32>,
 }
@@ -36,7 +36,7 @@ impl Kept {
         }
     }
 
-    /// Is the event that a newer state of the resource comes to.
+    /// Returns the event that a newer state of the resource causes.
     pub(crate) fn spec(&self) -> Event {
         Event::Spec {
             generation: self.resource.generation,
@@ -44,7 +44,7 @@ impl Kept {
         }
     }
 
-    /// Takes up what a run knows that has ended.
+    /// Records what the run knew when it ended.
     pub(crate) fn end_run(&mut self) {
         let Some(run) = self.run.take() else { return };
         self.unsure = run.unsure;
@@ -56,33 +56,33 @@ impl Kept {
         }
     }
 
-    /// Says whether an object stays although git has dropped it: nobody puts it right any more.
+    /// Returns whether an object stays although git has dropped it. Its drift is no longer repaired.
     fn stays(&self, slot: Slot) -> bool {
         let is_dropped = |wanted: &Wanted| wanted.iter().all(|(wanted, _)| *wanted != slot);
         Catalog::is_protected(slot) && self.wanted.as_ref().is_some_and(is_dropped)
     }
 }
 
-/// An application that was let go of while a run of it was under way. Nothing else of that name begins before that has ended:
-/// what it still asks for, and is answered, is its own.
+/// An application that was let go while one of its runs was in flight. Nothing else of that name starts before that run has
+/// ended: the requests that the run still sends, and their answers, are its own.
 #[derive(Debug)]
 pub(crate) struct Leaving {
     pub(crate) run: Run,
-    /// What it is when it comes back before that.
+    /// The state of the application if it comes back before that.
     pub(crate) waiting: Option<Resource>,
 }
 
-/// A process. Whatever it holds ends with it.
+/// A process. Everything that it holds ends with it.
 #[derive(Debug, Default)]
 pub(crate) struct Replica {
-    /// Counts processes, so that what was meant for one that has ended is recognised.
+    /// Counts processes, so that events for a process that has ended can be recognised.
     pub(crate) life: u32,
     pub(crate) alive: bool,
     pub(crate) working: bool,
     pub(crate) applications: BTreeMap<usize, Kept>,
     pub(crate) leaving: BTreeMap<usize, Leaving>,
     pub(crate) view: Vec<Seen>,
-    /// Whether the watches have told everything at least once.
+    /// Whether the watches have listed everything at least once.
     pub(crate) synced: bool,
     /// Counts connections of the watches.
     pub(crate) epoch: u32,
@@ -92,7 +92,7 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    /// Starts a process anew.
+    /// Starts a new process.
     pub(crate) fn start(&mut self, slots: usize) {
         *self = Self {
             life: self.life + 1,
@@ -111,7 +111,8 @@ impl Replica {
         self.leaving.clear();
     }
 
-    /// Lets an application go, and asks its run to stop. What has come back before that has ended is let go as well.
+    /// Lets an application go, and asks its run to stop. If the application came back before that run ended, it is let go as
+    /// well.
     pub(crate) fn let_go(&mut self, application: usize) {
         let kept = self.applications.remove(&application);
         if let Some(mut run) = kept.and_then(|kept| kept.run) {
@@ -123,7 +124,7 @@ impl Replica {
         }
     }
 
-    /// Returns the run of an application that is under way, also if it was let go of.
+    /// Returns the run in flight of an application, even if the application was let go.
     pub(crate) fn run(&mut self, application: usize) -> Option<&mut Run> {
         let leaving = self.leaving.get_mut(&application);
         let leaving = leaving.map(|leaving| &mut leaving.run);
@@ -131,13 +132,13 @@ impl Replica {
         kept.and_then(|kept| kept.run.as_mut()).or(leaving)
     }
 
-    /// Says when the process of a life ended, if it has.
+    /// Returns when the process of a life ended, if it has.
     pub(crate) fn ended(&self, life: u32) -> Option<Millis> {
         let end = self.ends.iter().find(|(ended, _)| *ended == life);
         end.map(|(_, at)| *at)
     }
 
-    /// Takes up news of an object, unless later news are known.
+    /// Records the state of an object, unless a later one is known.
     pub(crate) fn see(&mut self, slot: usize, live: Option<Live>, version: u32) -> bool {
         let seen = &mut self.view[slot];
         if version <= seen.version {
@@ -147,7 +148,7 @@ impl Replica {
         true
     }
 
-    /// Says whether what is differs from what was applied.
+    /// Returns whether the cluster differs from what was applied.
     pub(crate) fn drifts(&self, catalog: &Catalog, application: usize) -> bool {
         let Some(kept) = self.applications.get(&application) else {
             return false;

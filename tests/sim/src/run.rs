@@ -1,7 +1,7 @@
-//! One run of an application: what it asks of the server, step by step, and what it makes of the answers.
+//! One run of an application: the requests that it sends to the server, step by step, and what it makes of the answers.
 //!
-//! The order of the steps is the agent's: intend, write wave by wave, delete wave by wave, conclude. What decides is the
-//! core's: [`prune::decide`], [`Schedule`], [`Inventory::intend`], [`Plan`] and the stages through which it goes.
+//! The order of the steps is the agent's: intend, write wave by wave, delete wave by wave, conclude. The decisions are the
+//! core's: [`prune::decide`], [`Schedule`], [`Inventory::intend`], [`Plan`] and the stages that it goes through.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,24 +18,24 @@ use pintle_core::prune::{self, PruneSettings, Wish};
 use crate::catalog::{Catalog, Content, Slot};
 use crate::server::{Answer, Live, Request, Resource};
 
-/// How often one request is sent at most.
+/// The maximum number of times that one request is sent.
 pub(crate) const ATTEMPTS: u8 = 6;
 
-/// What a replica knows of an object.
+/// What a replica knows about an object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) live: Option<Live>,
-    /// Of the newest news.
+    /// The version of the latest news.
     pub(crate) version: u32,
 }
 
-/// What git has for one application: the version of each object, or none.
+/// What git has for one application: the version of each of its objects.
 pub(crate) type Wanted = Vec<(Slot, u8)>;
 
-/// What a run is for.
+/// The purpose of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Work {
-    /// Make the cluster what a revision says.
+    /// Makes the cluster match a revision.
     Converge(u32),
     Guard {
         repairs: bool,
@@ -46,9 +46,9 @@ pub(crate) enum Work {
 
 #[derive(Clone, Debug)]
 enum Phase {
-    /// What the status is may be another than is known.
+    /// The status may differ from the known one.
     Read(Work),
-    /// It was read.
+    /// The status was read.
     Known(Work),
     Intend,
     Write(usize),
@@ -58,12 +58,12 @@ enum Phase {
     Over,
 }
 
-/// What is to be done next.
+/// What to do next.
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// Send these, and tell of each answer.
+    /// Send these requests, and report each answer.
     Send(Vec<Request>),
-    /// Wait for the answers that are not there yet.
+    /// Wait for the missing answers.
     Wait,
     /// Begin with what was read.
     Begin(Work),
@@ -74,15 +74,15 @@ pub(crate) enum Next {
 pub(crate) struct Run {
     pub(crate) id: RunId,
     pub(crate) cancelled: bool,
-    /// Whether the status may be another one than is known: a write of it has no answer.
+    /// Whether the status may differ from the known one: a write of it has no answer.
     pub(crate) unsure: bool,
     pub(crate) resource: Resource,
-    /// Which revision; nothing for a removal.
+    /// The revision. `None` for a removal.
     pub(crate) revision: Option<u32>,
     pub(crate) inventory: Inventory,
     phase: Phase,
     writes: Vec<Vec<(Slot, u8)>>,
-    /// What the inventory lists only because it is intended, until it is written.
+    /// What the inventory lists only because a write is intended, until it is written.
     untried: BTreeMap<Slot, ObjectId>,
     deletes: Vec<Vec<(Slot, Option<u32>)>>,
     pub(crate) wanted: Wanted,
@@ -91,7 +91,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Plans a run. Nothing is to be done if it ends at once.
+    /// Plans a run. If the run ends at once, there is nothing to do.
     pub(crate) fn begin(
         catalog: &Catalog,
         id: RunId,
@@ -112,7 +112,7 @@ impl Run {
         run
     }
 
-    /// Reads the status anew before anything else.
+    /// Creates a run that reads the status again before anything else.
     pub(crate) fn reading(id: RunId, resource: Resource, work: Work) -> Self {
         Self {
             unsure: true,
@@ -162,7 +162,7 @@ impl Run {
         for entry in pruning.delete {
             changes.push(catalog.change(catalog.slot(&entry.id()), Action::Delete, None));
         }
-        // What stays although git dropped it is still known, until it is gone.
+        // An object that stays although git dropped it is tracked until it is gone.
         for (entry, _) in &pruning.keep {
             let id = entry.id();
             if view[catalog.slot(&id)].live.is_none() {
@@ -205,7 +205,7 @@ impl Run {
                 self.untried.insert(slot, change.id.clone());
             }
         }
-        // What has gone from it is written with the result.
+        // Removed entries are written with the result.
         if !self.inventory.intend(&writes) {
             self.phase = Phase::Write(0);
         }
@@ -229,12 +229,12 @@ impl Run {
         }
     }
 
-    /// Asks for no more; what is under way is waited for.
+    /// Sends no further requests. Those in flight are waited for.
     pub(crate) fn cancel(&mut self) {
         self.cancelled = true;
     }
 
-    /// Says what is to be done, after the beginning and after each answer.
+    /// Returns what to do, at the beginning and after each answer.
     pub(crate) fn next(&mut self) -> Next {
         loop {
             if self.outstanding > 0 {
@@ -328,7 +328,7 @@ impl Run {
         }
     }
 
-    /// Drops intentions that nothing was sent for, if it is known that they were written.
+    /// Drops intentions for which nothing was sent, if it is known that the intentions were written.
     fn forget_the_untried(&mut self) {
         let untried = std::mem::take(&mut self.untried);
         if self.unsure {
@@ -347,7 +347,7 @@ impl Run {
         }
     }
 
-    /// Takes up the final answer to a request: one that will not be sent again.
+    /// Records the final answer to a request, after which the request is not sent again.
     pub(crate) fn answered(&mut self, catalog: &Catalog, request: &Request, answer: &Answer) {
         self.outstanding -= 1;
         match (request, answer) {
@@ -361,7 +361,7 @@ impl Run {
             (Request::Read, Answer::Found(found)) => self.found(found.as_ref()),
             (Request::Status { .. }, Answer::Written(resource)) => self.resource = resource.clone(),
             (Request::DropFinalizer { .. }, Answer::Deleted { .. } | Answer::Gone) => {}
-            // It may have been done.
+            // The request may have been carried out.
             (Request::Status { .. } | Request::DropFinalizer { .. }, _) => {
                 (self.unsure, self.failed) = (true, Some(Retry::Backoff));
             }
@@ -369,7 +369,7 @@ impl Run {
         }
     }
 
-    /// Takes up the Application as it is. If it is gone, or another one, there is nothing to be done, as the watch will tell.
+    /// Records the Application as it is. If it is gone or is another one, there is nothing to do: the watch will report it.
     fn found(&mut self, found: Option<&Resource>) {
         match found.filter(|found| found.uid == self.resource.uid) {
             Some(found) => (self.resource, self.unsure) = (found.clone(), false),
@@ -395,7 +395,7 @@ fn items(changes: &[Change]) -> Vec<Item> {
     changes.iter().map(item).collect()
 }
 
-/// Returns what can be done at once, one step after the other.
+/// Returns what can be done at the same time, step by step.
 fn steps<'a>(order: &Order, changes: &'a [Change]) -> Vec<Vec<&'a Change>> {
     let changes: BTreeMap<_, _> = changes.iter().map(|change| (&change.id, change)).collect();
     let mut schedule = Schedule::new(order, &changes.keys().copied().collect(), Usable::Written);
@@ -413,7 +413,7 @@ fn steps<'a>(order: &Order, changes: &'a [Change]) -> Vec<Vec<&'a Change>> {
     }
 }
 
-/// Says whether an inventory has an object as it is, and as a version wants it.
+/// Returns whether an inventory records an object as it is, and as a version wants it.
 pub(crate) fn is_recorded(
     catalog: &Catalog,
     inventory: &Inventory,

@@ -1,4 +1,4 @@
-//! What size costs: the questions that nobody has the machines to try.
+//! What size costs: questions that nobody has the machines to try out.
 
 mod fleet;
 mod plot;
@@ -11,9 +11,8 @@ use anyhow::{Context as _, Result};
 use fleet::{Costs, Course, Fleet, LEASE, Micros, Setting, Work};
 use plot::{Line, Plot};
 
-/// What was measured on two CPUs that control plane and agent share, with the release build: 100 applications of four
-/// objects were Ready 3.81 s after the push, the agent used 2.13 CPU seconds, and 802 requests were sent.
-/// (`cargo xtask bench`)
+/// Measured with the release build on two CPUs that the control plane and the agent share: 100 applications of four objects were
+/// Ready 3.81 s after the push, the agent used 2.13 CPU seconds, and 802 requests were sent. (`cargo xtask bench`)
 const MEASURED_WALL: Micros = 3_810_000;
 const MEASURED_AGENT: Micros = 2_130_000;
 const MEASURED_REQUESTS: u64 = 802;
@@ -21,11 +20,11 @@ const MEASURED_CPUS: u64 = 2;
 /// A commit to one application, from the push to Ready.
 const MEASURED_COMMIT: Micros = 210_000;
 
-/// Where the page has what the command writes.
+/// The marks in the page around what the command writes.
 const BEGIN: &str = "<!-- cargo xtask sim scale wrote this -->";
 const END: &str = "<!-- until here -->";
 
-/// What the measurement says of one request.
+/// Returns the cost of one request, according to the measurement.
 fn costs() -> Costs {
     let all = MEASURED_WALL * MEASURED_CPUS;
     Costs {
@@ -41,7 +40,7 @@ fn setting(applications: u32, objects: u32, replicas: usize, server_cpus: usize)
         replicas,
         replica_cpus: 2,
         server_cpus,
-        // The API server's limits on requests in flight, 200 that write and 400 others, with its queues behind them.
+        // The API server's limits on requests in flight, 200 for writes and 400 for others, and its queues behind them.
         queue: 10_000,
         costs: costs(),
         one_machine: false,
@@ -50,8 +49,8 @@ fn setting(applications: u32, objects: u32, replicas: usize, server_cpus: usize)
     }
 }
 
-/// Plays the scenarios with fleets of up to `applications` applications of 100 objects, and gives the section of the page
-/// and the plots by their file names.
+/// Plays the scenarios with fleets of up to `applications` applications of 100 objects. Returns the section of the page, and the
+/// plots by file name.
 fn scenarios(applications: u32, tell: &dyn Fn(&str)) -> (String, Vec<(&'static str, String)>) {
     let mut text = String::new();
     check(&mut text, tell);
@@ -81,7 +80,7 @@ fn play(setting: Setting, tell: &dyn Fn(&str)) -> Course {
     course
 }
 
-/// Compares the model with the measurement, also with what it was not made from.
+/// Compares the model with the measurement, including the figures that the model was not derived from.
 fn check(text: &mut String, tell: &dyn Fn(&str)) {
     let bench = Setting {
         one_machine: true,
@@ -115,7 +114,7 @@ fn check(text: &mut String, tell: &dyn Fn(&str)) {
     );
 }
 
-/// A lost cluster is built again from git.
+/// Simulates rebuilding a lost cluster from git.
 fn rebuild(most: u32, text: &mut String, tell: &dyn Fn(&str)) -> String {
     text.push_str(
         "### A lost cluster is built again from git\n\n\
@@ -158,7 +157,7 @@ fn rebuild(most: u32, text: &mut String, tell: &dyn Fn(&str)) -> String {
     .svg()
 }
 
-/// One of eight replicas dies in the middle of a commit to everything.
+/// Simulates the death of one of eight replicas in the middle of a commit to everything.
 fn lost_replica(applications: u32, text: &mut String, tell: &dyn Fn(&str)) -> String {
     let whole = Setting {
         work: Work::Change,
@@ -206,7 +205,7 @@ fn lost_replica(applications: u32, text: &mut String, tell: &dyn Fn(&str)) -> St
     .svg()
 }
 
-/// What is asked of the API server while nothing changes: it follows from periods, and needs no simulation.
+/// Calculates the requests to the API server while nothing changes. They follow from periods, so no simulation is needed.
 fn idle(text: &mut String) {
     let (renewals, watches) = (60.0 / 5.0, 60.0 / 290.0);
     text.push_str(
@@ -219,7 +218,7 @@ fn idle(text: &mut String) {
     }
 }
 
-/// Plays the scenarios, prints what they come to, and writes page and plots below `docs`.
+/// Plays the scenarios, prints the results, and writes the page and the plots below `docs`.
 pub fn write(applications: u32, docs: &Path, tell: &dyn Fn(&str)) -> Result<()> {
     let (text, plots) = scenarios(applications, tell);
     let page = docs.join("scale.md");
@@ -236,7 +235,7 @@ pub fn write(applications: u32, docs: &Path, tell: &dyn Fn(&str)) -> Result<()> 
     Ok(())
 }
 
-/// Puts text between the two marks of a page.
+/// Replaces the text between the two marks of a page.
 fn replace(page: &str, text: &str) -> Result<String> {
     let (before, rest) = page
         .split_once(BEGIN)

@@ -1,4 +1,4 @@
-//! What happens in a schedule: all of it follows from a seed.
+//! What happens in a schedule. All of it follows from a seed.
 
 use pintle_core::machine::Millis;
 use rand::rngs::StdRng;
@@ -10,7 +10,7 @@ use crate::run::Wanted;
 /// One thing that people do, or that goes wrong.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
-    /// Git holds this from now on, by application.
+    /// From now on git has this, by application.
     Commit(Vec<Wanted>),
     Edit(Slot),
     Remove(Slot),
@@ -21,7 +21,7 @@ pub(crate) enum Act {
     Kill(usize),
     /// All watches expire.
     Expire,
-    /// Somebody else holds the lease for so long.
+    /// Somebody else holds the lease for this long.
     Steal(Millis),
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Schedule {
     pub(crate) seed: u64,
     pub(crate) replicas: usize,
     pub(crate) first: Vec<Wanted>,
-    /// Of a hundred requests, how many fail in some way.
+    /// How many of a hundred requests fail in some way.
     pub(crate) weather: u8,
     pub(crate) acts: Vec<Timed>,
 }
@@ -96,7 +96,7 @@ impl Schedule {
         }
     }
 
-    /// Is the schedule without one of its acts.
+    /// Returns the schedule without one of its acts.
     pub(crate) fn without(&self, act: usize) -> Self {
         let mut less = self.clone();
         less.acts.remove(act);

@@ -1,4 +1,4 @@
-//! A model of the API server: what it holds, and what must be true of each write that it takes.
+//! A model of the API server: what it holds, and what must be true of each write that it accepts.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use pintle_core::inventory::Inventory;
 
 use crate::catalog::{Catalog, Content, Slot};
 
-/// An object as the server holds it.
+/// An object, as the server holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Live {
     pub(crate) uid: u32,
@@ -16,7 +16,7 @@ pub(crate) struct Live {
     pub(crate) labelled: bool,
 }
 
-/// An Application as the server holds it.
+/// An Application, as the server holds it.
 #[derive(Clone, Debug)]
 pub(crate) struct Resource {
     pub(crate) uid: u32,
@@ -25,11 +25,11 @@ pub(crate) struct Resource {
     pub(crate) suspended: bool,
     pub(crate) deleting: bool,
     pub(crate) inventory: Arc<Inventory>,
-    /// The generation and revision that its status calls converged.
+    /// The generation and the revision that its status reports as converged.
     pub(crate) converged: Option<(i64, u32)>,
 }
 
-/// What a run asks of the server.
+/// A request of a run to the server.
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
     Apply {
@@ -40,7 +40,7 @@ pub(crate) enum Request {
         slot: Slot,
         uid: Option<u32>,
     },
-    /// Over a status that must still be there.
+    /// Replaces a status, which must not have changed.
     Status {
         before: Box<Resource>,
         inventory: Arc<Inventory>,
@@ -49,12 +49,12 @@ pub(crate) enum Request {
     DropFinalizer {
         version: u32,
     },
-    /// What the Application is now.
+    /// Reads the current Application.
     Read,
 }
 
 impl Request {
-    /// Is what a story tells of it.
+    /// Returns a short form for the story.
     pub(crate) fn brief(&self) -> String {
         match self {
             Self::Status {
@@ -72,7 +72,7 @@ impl Request {
 }
 
 impl Answer {
-    /// Is what a story tells of it.
+    /// Returns a short form for the story.
     pub(crate) fn brief(&self) -> String {
         match self {
             Self::Written(resource) | Self::Found(Some(resource)) => {
@@ -83,7 +83,7 @@ impl Answer {
     }
 }
 
-/// What the server answers.
+/// An answer of the server.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
     Applied(Live),
@@ -91,22 +91,22 @@ pub(crate) enum Answer {
         version: u32,
     },
     Written(Resource),
-    /// What was asked for, if it is there.
+    /// The Application, if it exists.
     Found(Option<Resource>),
     /// 409.
     Conflict,
-    /// 404 for what was to be changed.
+    /// 404 for an object that was to be changed.
     Gone,
-    /// 429, 500, 503, or no answer at all: the request may have been done or not.
+    /// 429, 500, 503, or no answer at all: the request may have been carried out or not.
     Failed,
 }
 
-/// Somebody is told of a change.
+/// A watch's notice of a change.
 #[derive(Clone, Debug)]
 pub(crate) enum Notice {
     Object {
         slot: Slot,
-        /// Nothing if it is gone; then since which version.
+        /// `None` if the object is gone, then with the version of its deletion.
         live: Option<Live>,
         version: u32,
     },
@@ -116,7 +116,7 @@ pub(crate) enum Notice {
     },
 }
 
-/// What must never happen, and did.
+/// A violation: something happened that must never happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Broken(pub(crate) String);
 
@@ -126,9 +126,9 @@ pub(crate) struct Server {
     pub(crate) resources: Vec<Option<Resource>>,
     version: u32,
     uids: u32,
-    /// What git has ever said of each object, a bit for each version.
+    /// What git has ever said about each object, one bit per version.
     pub(crate) said: Vec<u8>,
-    /// Since which revision git does not have an object; nothing if it has.
+    /// Whether some revision of git lacks the object.
     pub(crate) dropped: Vec<bool>,
     pub(crate) writes: u64,
 }
@@ -160,7 +160,7 @@ impl Server {
         self.uids
     }
 
-    /// Does what a run asks, and checks what must be true of it.
+    /// Carries out a request of a run, and checks what must be true of it.
     pub(crate) fn take(
         &mut self,
         catalog: &Catalog,
@@ -189,7 +189,7 @@ impl Server {
             .is_some_and(|resource| resource.inventory.get(catalog.id(slot)).is_some())
     }
 
-    /// Returns an object of an application that is there although nobody wants it.
+    /// Returns an object of an application that exists although nobody wants it.
     pub(crate) fn leftover(&self, application: usize, wanted: &[(Slot, u8)]) -> Option<Slot> {
         Catalog::slots_of(application).find(|slot| {
             let is_there = self.objects[*slot].is_some_and(|live| live.labelled);
@@ -222,7 +222,7 @@ impl Server {
         let content = Content::Version(version);
         let same = self.objects[slot].filter(|live| live.content == content && live.labelled);
         if let Some(live) = same {
-            // An apply that changes nothing makes no new version.
+            // An apply that changes nothing creates no new version.
             return Ok((Answer::Applied(live), None));
         }
         let uid = match self.objects[slot] {
@@ -315,8 +315,8 @@ impl Server {
         let Some(resource) = found.filter(|found| found.uid == before.uid) else {
             return Ok((Answer::Gone, None));
         };
-        // After a conflict the agent reads what there is. Its own write may have been done, and the answer lost; or only
-        // the spec has changed. Whatever else it finds is somebody else's.
+        // After a conflict the agent reads the current state. Its own write may have been carried out although the answer was
+        // lost, or only the spec has changed. Anything else that it finds was written by somebody else.
         if resource.inventory == *inventory && resource.converged == converged {
             return Ok((Answer::Written(resource.clone()), None));
         }
@@ -357,7 +357,7 @@ impl Server {
                 "application {application} is let go, and nobody has deleted it"
             )));
         }
-        // Also what the inventory has forgotten.
+        // This includes objects that the inventory has forgotten.
         if let Some(slot) = self.leftover(application, &[]) {
             return Err(Broken(format!(
                 "{} is left behind by a removal",
@@ -392,7 +392,7 @@ impl Server {
         (Answer::Written(resource), Some(notice))
     }
 
-    /// What people do: nothing of it is checked.
+    /// Edits an object by hand. Nothing that people do is checked.
     pub(crate) fn edit(&mut self, slot: Slot) -> Option<Notice> {
         let live = self.objects[slot]?;
         self.set(slot, live.uid, Content::Edited, live.labelled).1
@@ -424,7 +424,7 @@ impl Server {
         })
     }
 
-    /// Changes a spec; `suspended` as well, if it is given.
+    /// Changes a spec, and also `suspended` if it is given.
     pub(crate) fn respecify(
         &mut self,
         application: usize,

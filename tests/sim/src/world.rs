@@ -19,24 +19,25 @@ use crate::run::{ATTEMPTS, Next, Run, Wanted, Work};
 use crate::schedule::{Act, Schedule};
 use crate::server::{Answer, Broken, Request, Server};
 
-/// How long a replica that died is waited for.
+/// How long the others wait for a replica that died.
 const LEASE: Millis = 15_000;
-/// How long a container takes to be started again.
+/// How long a container takes to restart.
 const RESTART: Millis = 1_000;
-/// How long after the end of a process its requests still reach the server: those that had left it. The server drops what
-/// it has not begun when a connection is gone. A network that holds requests back for longer than a container takes to be
-/// started again could make an object of an application that is removed meanwhile; this is not modelled.
+/// How long after the end of a process its requests still reach the server: those that had already left it. When a connection is
+/// gone, the server drops the requests that it has not begun. A network that delays requests for longer than a container takes to
+/// restart could create an object of an application that has been removed in the meantime. This is not modelled.
 const IN_FLIGHT: Millis = 500;
-/// Who has not converged so long after the last fault starves: the longest pause, twice, and what else there is to do.
+/// An application that has not converged this long after the last fault is starving: twice the longest pause, plus whatever else
+/// there is to do.
 const PATIENCE: Millis = 15 * 60_000;
 
-/// What a schedule came to.
+/// The results of a schedule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Played {
     pub(crate) events: u64,
     pub(crate) writes: u64,
     pub(crate) faults: u64,
-    /// Virtual time from the last fault until nothing was left to do.
+    /// The virtual time from the last fault until there was nothing left to do.
     pub(crate) settled: Millis,
 }
 
@@ -48,16 +49,16 @@ pub(crate) struct World<'c> {
     number: u64,
     queue: BinaryHeap<Reverse<Entry>>,
     server: Server,
-    /// What git holds in each revision, by application.
+    /// What git has in each revision, by application.
     revisions: Vec<Vec<Wanted>>,
     replicas: Vec<Replica>,
-    /// When the last of what each replica's two watches have under way comes: a watch tells in order.
+    /// When the last pending notice of each replica's two watches arrives: a watch reports in order.
     told_until: Vec<[Millis; 2]>,
-    /// Who holds the lease, and until when it is not free for others.
+    /// Who holds the lease, and until when others cannot have it.
     lease: Option<(usize, Millis)>,
     calm: bool,
     faults: u64,
-    /// Tells what happens, if somebody wants to know.
+    /// The story of what happens, if it is wanted.
     story: Option<Vec<String>>,
 }
 
@@ -97,7 +98,7 @@ impl<'c> World<'c> {
         world
     }
 
-    /// Plays until nothing is left to do.
+    /// Plays until there is nothing left to do.
     pub(crate) fn play(&mut self) -> Result<Played, Broken> {
         let (mut events, mut calm_since) = (0, None);
         while let Some(Reverse(entry)) = self.queue.pop() {
@@ -120,7 +121,7 @@ impl<'c> World<'c> {
         })
     }
 
-    /// Is what happened so far, if it was to be told.
+    /// Returns what has happened so far, if the story is recorded.
     pub(crate) fn story(&self) -> &[String] {
         self.story.as_deref().unwrap_or_default()
     }
@@ -144,7 +145,7 @@ impl<'c> World<'c> {
         }));
     }
 
-    /// Throws the dice for one fault, in percent; never once the faults have stopped.
+    /// Rolls the dice for one fault, in percent. Once the faults have stopped, none strikes.
     fn strikes(&mut self, percent: u8) -> bool {
         let struck = !self.calm && self.random.random_range(0..100) < percent;
         self.faults += u64::from(struck);
@@ -173,12 +174,12 @@ impl<'c> World<'c> {
                 self.calm = true;
                 self.tell(|| "the faults stop".to_owned());
                 self.allow_all();
-                // A webhook that is delivered again, at last.
+                // The webhook is finally delivered again.
                 for replica in 0..self.replicas.len() {
                     self.put(1, replica, What::Fetch);
                 }
             }
-            // A request that has left a process reaches the server, whatever becomes of the process.
+            // A request that has left a process reaches the server, whatever happens to the process.
             What::Arrive(application, run, request, attempt) => {
                 let ended = self.replicas[replica].ended(life);
                 if ended.is_some_and(|ended| self.now > ended + IN_FLIGHT) {
@@ -216,7 +217,7 @@ impl<'c> World<'c> {
         let notice = match act {
             Act::Commit(revision) => {
                 self.commit(revision.clone());
-                // One that is lost is made good by the next, or by the last of all.
+                // If one is lost, the next one catches up on it, or the last one of all.
                 for replica in 0..self.replicas.len() {
                     if !self.strikes(self.schedule.weather) {
                         let after = self.latency();
@@ -249,7 +250,7 @@ impl<'c> World<'c> {
                 for replica in holders.collect::<Vec<_>>() {
                     self.kill(replica);
                 }
-                // A lease lasts longer than what was under way when it was lost.
+                // A lease lasts longer than what was in flight when it was lost.
                 let after = (*millis).max(IN_FLIGHT + 1);
                 for replica in 0..self.replicas.len() {
                     self.put(after, replica, What::Claim);
@@ -270,7 +271,7 @@ impl<'c> World<'c> {
                         self.server.dropped[slot] = false;
                     }
                 }
-                // Whoever was away may come to this revision before, or never see, one that has it.
+                // A replica that was away may reach this revision before one that has the object, or may never see such a one.
                 None => self.server.dropped[slot] = true,
             }
         }
@@ -294,7 +295,7 @@ impl<'c> World<'c> {
 
     fn claim(&mut self, replica: usize) {
         match self.lease {
-            // A container that is started again keeps its name.
+            // A restarted container keeps its name.
             Some((holder, until)) if holder != replica && until > self.now => {
                 let after = until - self.now;
                 self.put(after, replica, What::Claim);
@@ -313,7 +314,7 @@ impl<'c> World<'c> {
         }
     }
 
-    /// Feeds an event to an application's state machine, and does what it asks for.
+    /// Feeds an event to an application's state machine, and carries out the effects.
     fn step(&mut self, replica: usize, application: usize, event: Event) {
         let Some(kept) = self.replicas[replica].applications.get_mut(&application) else {
             return;
@@ -392,7 +393,7 @@ impl<'c> World<'c> {
     }
 
     fn finished(&mut self, replica: usize, application: usize, run: RunId, outcome: Outcome) {
-        // Waiting for health may fail, as may what is not modelled.
+        // Waiting for health may fail, and so may what is not modelled.
         let outcome = match outcome {
             Outcome::Done if self.strikes(self.schedule.weather / 4) => {
                 Outcome::Failed(Retry::Backoff)
@@ -401,7 +402,7 @@ impl<'c> World<'c> {
         };
         self.tell(|| format!("replica {replica}: run {run:?} of {application} is {outcome:?}"));
         if let Some(leaving) = self.replicas[replica].leaving.remove(&application) {
-            // What has come back meanwhile begins now.
+            // The application that has come back in the meantime starts now.
             return self.application(replica, application, leaving.waiting);
         }
         let Some(kept) = self.replicas[replica].applications.get_mut(&application) else {
@@ -414,13 +415,13 @@ impl<'c> World<'c> {
         self.look_for_drift(replica, application);
     }
 
-    /// A request reaches the server, or what stands before it.
+    /// Delivers a request to the server, or to what stands in front of it.
     fn arrive(&mut self, application: usize, request: &Request) -> Result<Answer, Broken> {
         if self.strikes(self.schedule.weather) {
             match self.random.random_range(0..4) {
-                // Done, and the answer is lost.
+                // The request is carried out, and the answer is lost.
                 0 => drop(self.serve(application, request)?),
-                // Whoever only asks is in nobody's way.
+                // A request that only reads conflicts with nobody.
                 1 if !matches!(request, Request::Read) => return Ok(Answer::Conflict),
                 _ => {}
             }
@@ -460,7 +461,7 @@ impl<'c> World<'c> {
             );
             return;
         }
-        // An apply's answer tells what is there before the watch does.
+        // The answer to an apply reports the new state before the watch does.
         match (&request, &answer) {
             (Request::Apply { slot, .. }, Answer::Applied(live)) => {
                 self.replicas[replica].see(*slot, Some(*live), live.version);

@@ -1,4 +1,4 @@
-//! A few thousand schedules on each run of the tests; `cargo xtask sim schedules` plays as many as one likes.
+//! A few thousand schedules in each run of the tests. `cargo xtask sim schedules` plays as many as you like.
 
 #[test]
 fn schedules_in_virtual_time_end_as_git_says() -> anyhow::Result<()> {
@@ -8,8 +8,8 @@ fn schedules_in_virtual_time_end_as_git_says() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// In the first, the answer to a status is lost while a newer commit waits; in the second, an Application is made again before
-/// the last request of its first life is answered.
+/// In the first schedule, the answer to a status is lost while a newer commit waits. In the second, an Application is created
+/// again before the last request of its first life is answered.
 #[test]
 fn schedules_that_once_broke_something_hold() -> anyhow::Result<()> {
     for seed in [123_647, 268_342] {

@@ -1,4 +1,4 @@
-//! A whole fleet in virtual time: each application has its real state machine; what it asks costs what was measured.
+//! A whole fleet in virtual time: each application has its real state machine, and its requests cost what was measured.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -9,26 +9,26 @@ use pintle_core::machine::{Effect, Event, Outcome, Retry, RunId, State};
 /// Microseconds of virtual time.
 pub(crate) type Micros = u64;
 
-/// Into how many parts applications are split, each held by one replica.
+/// The number of parts that applications are split into. Each part is held by one replica.
 const SHARDS: u8 = 128;
-/// How many applications a replica works on at once.
+/// The number of applications that a replica works on at the same time.
 const SLOTS: usize = 32;
-/// From a client to the server, or back.
+/// The latency from a client to the server, or back.
 const ONE_WAY: Micros = 250;
-/// How often one request is sent at most, and the first pause.
+/// The maximum number of times that one request is sent, and the first pause.
 const ATTEMPTS: u8 = 6;
 const FIRST_PAUSE: Micros = 100_000;
-/// What the server asks who comes when its queues are full to wait.
+/// How long the server asks a client to wait if its queues are full.
 const RETRY_AFTER: Micros = 1_000_000;
-/// After which time without renewal a replica counts as dead.
+/// The time without a renewal after which a replica counts as dead.
 pub(crate) const LEASE: Micros = 15_000_000;
 
-/// What things cost, in microseconds of CPU time.
+/// The costs, in microseconds of CPU time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Costs {
-    /// Of the control plane, for a request that writes.
+    /// The cost for the control plane of a request that writes.
     pub(crate) server: Micros,
-    /// Of the agent, for each request that it sends, with all that comes before and after it.
+    /// The cost for the agent of each request that it sends, including everything before and after it.
     pub(crate) agent: Micros,
 }
 
@@ -36,17 +36,17 @@ pub(crate) struct Costs {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setting {
     pub(crate) applications: u32,
-    /// Objects of each application.
+    /// The number of objects of each application.
     pub(crate) objects: u32,
     pub(crate) replicas: usize,
-    /// CPUs of each replica.
+    /// The number of CPUs of each replica.
     pub(crate) replica_cpus: usize,
-    /// CPUs of the control plane.
+    /// The number of CPUs of the control plane.
     pub(crate) server_cpus: usize,
-    /// How many requests the server takes at once before it answers 429.
+    /// How many requests the server accepts at the same time before it answers 429.
     pub(crate) queue: usize,
     pub(crate) costs: Costs,
-    /// Whether control plane and agent share the CPUs of the control plane, as on the machine of the measurement.
+    /// Whether the control plane and the agent share the CPUs of the control plane, as on the machine of the measurement.
     pub(crate) one_machine: bool,
     /// When a replica dies, if one does.
     pub(crate) lost: Option<Micros>,
@@ -54,23 +54,23 @@ pub(crate) struct Setting {
     pub(crate) work: Work,
 }
 
-/// What is to be done for each application.
+/// The work for each application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
-    /// Everything is made.
+    /// Everything is created.
     Build,
     /// A commit changes one object.
     Change,
 }
 
-/// What came of it.
+/// The outcome.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Course {
-    /// Until the last application converged.
+    /// The time until the last application converged.
     pub(crate) took: Micros,
     pub(crate) requests: u64,
     pub(crate) refused: u64,
-    /// How many applications had converged by when.
+    /// How many applications had converged at which time.
     pub(crate) curve: Vec<(Micros, u32)>,
     pub(crate) server_busy: Micros,
     pub(crate) agent_busy: Micros,
@@ -101,7 +101,7 @@ enum What {
     TakenOver,
 }
 
-/// CPUs that take work in the order in which it comes.
+/// CPUs that process work in the order in which it arrives.
 struct Cpus {
     free: BinaryHeap<Reverse<Micros>>,
     busy: Micros,
@@ -115,7 +115,7 @@ impl Cpus {
         }
     }
 
-    /// Says when work that comes now is done.
+    /// Returns when work that arrives now is done.
     fn work(&mut self, now: Micros, cost: Micros) -> Micros {
         let free = self.free.pop().map_or(0, |Reverse(free)| free);
         let done = free.max(now) + cost;
@@ -128,10 +128,10 @@ impl Cpus {
 struct Application {
     machine: State,
     replica: u16,
-    /// Counts owners, so that what is meant for an earlier one is recognised.
+    /// Counts owners, so that events for an earlier owner can be recognised.
     life: u16,
     run: Option<RunId>,
-    /// Steps of the run that are left, the present one included: how many requests each sends together.
+    /// The remaining steps of the run, including the current one: how many requests each step sends together.
     steps: VecDeque<u32>,
     outstanding: u32,
     failed: bool,
@@ -158,7 +158,7 @@ pub(crate) struct Fleet {
     course: Course,
 }
 
-/// Is the shard of an application, by a stable hash of its name.
+/// Returns the shard of an application, by a stable hash of its name.
 fn shard(name: &str) -> u8 {
     Digest::of(name).as_bytes()[0] % SHARDS
 }
@@ -200,7 +200,7 @@ impl Fleet {
         }
     }
 
-    /// Goes on until every application has converged.
+    /// Plays until every application has converged.
     pub(crate) fn play(mut self) -> Course {
         if let Some(lost) = self.setting.lost {
             self.put(lost, What::Lost);
@@ -237,7 +237,7 @@ impl Fleet {
         self.queue.push(Reverse((at, self.number, what)));
     }
 
-    /// Tells the state machine of an application what a replica that comes to it knows.
+    /// Feeds the state machine of an application the events of a replica that has just acquired it.
     fn begin(&mut self, application: u32) {
         self.step(
             application,
@@ -275,12 +275,12 @@ impl Fleet {
         one.run = Some(run);
         one.failed = false;
         one.steps = match self.setting.work {
-            // The finalizer, the inventory, what others refer to, the rest, and the status with the event that tells.
+            // The finalizer, the inventory, objects that others refer to, the other objects, and the status with its event.
             Work::Build => [1, 1, objects.div_ceil(4), objects - objects.div_ceil(4), 2]
                 .into_iter()
                 .filter(|requests| *requests > 0)
                 .collect(),
-            // The object is read, the status says what is under way, it is written, and the status and an event tell.
+            // The object is read, the status records the intention, the object is written, and the status and an event report it.
             Work::Change => [1, 1, 1, 2].into(),
         };
         let replica = &mut self.replicas[usize::from(one.replica)];
@@ -292,7 +292,7 @@ impl Fleet {
         }
     }
 
-    /// Prepares and sends the requests of the present step.
+    /// Prepares and sends the requests of the current step.
     fn send(&mut self, application: u32) {
         let one = &mut self.applications[application as usize];
         let Some(requests) = one.steps.front().copied() else {
@@ -379,7 +379,7 @@ impl Fleet {
             What::Lost => {
                 self.replicas[0].alive = false;
                 for one in &mut self.applications {
-                    // What it has sent is served, and nobody is left to hear.
+                    // The requests that it has sent are served, and nobody is left to receive the answers.
                     if one.replica == 0 {
                         one.life += 1;
                     }
@@ -420,7 +420,8 @@ impl Fleet {
         }
     }
 
-    /// The others share what the dead replica held. Each state machine begins anew: it was in the dead one's memory.
+    /// Distributes what the dead replica held to the others. Each state machine starts anew, because it was in the dead replica's
+    /// memory.
     fn take_over(&mut self) {
         let heirs: Vec<u16> = (0..self.replicas.len())
             .filter(|replica| self.replicas[*replica].alive)
@@ -438,7 +439,7 @@ impl Fleet {
             let one = &mut self.applications[orphan as usize];
             one.replica = heirs[heir];
             one.machine = State::new(name);
-            // What had converged is compared with what is there, which costs no request.
+            // A converged application is compared with the cluster, which costs no request.
             if !one.done {
                 self.begin(orphan);
             }
@@ -472,7 +473,7 @@ mod tests {
     fn each_application_costs_what_it_must_and_the_server_is_the_limit() {
         let course = Fleet::new(setting()).play();
         assert_eq!(course.requests, 200 * 8);
-        // 1,600 requests of a millisecond on two CPUs.
+        // 1,600 requests of a millisecond each on two CPUs.
         assert!((800_000..900_000).contains(&course.took), "{course:?}");
         assert_eq!(course.curve.last().map(|last| last.1), Some(200));
     }

@@ -1,4 +1,4 @@
-//! Lines in a picture.
+//! Line plots.
 
 use std::fmt::Write as _;
 
@@ -8,12 +8,12 @@ const LEFT: f64 = 70.0;
 const RIGHT: f64 = 170.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 50.0;
-/// Colours that people with any colour vision tell apart (Okabe and Ito).
+/// Colours that people with any colour vision can tell apart (Okabe and Ito).
 const COLOURS: [&str; 6] = [
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9",
 ];
 
-/// One line, by points.
+/// One line, given by its points.
 pub(crate) struct Line {
     pub(crate) name: String,
     pub(crate) points: Vec<(f64, f64)>,

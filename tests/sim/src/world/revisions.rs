@@ -34,7 +34,7 @@ impl World<'_> {
         }
     }
 
-    /// The source does not answer, and is asked again.
+    /// The source does not answer, and will be asked again.
     fn away(&mut self, replica: usize) {
         self.tell(|| format!("replica {replica}: git does not answer"));
         for application in 0..APPLICATIONS {
@@ -44,7 +44,7 @@ impl World<'_> {
         self.put(after, replica, What::Fetch);
     }
 
-    /// What was in the way of revisions is so no longer.
+    /// Removes what blocked revisions.
     pub(super) fn allow_all(&mut self) {
         for replica in 0..self.replicas.len() {
             for application in 0..APPLICATIONS {
@@ -53,7 +53,7 @@ impl World<'_> {
         }
     }
 
-    /// Puts right what was applied before the revision that waits.
+    /// Repairs drift from what was applied before the pending revision.
     pub(super) fn guard(&mut self, replica: usize, application: usize, id: RunId, repairs: bool) {
         let kept = self.replicas[replica].applications.get(&application);
         let applied = kept.and_then(|kept| self.applied(application, &kept.resource));
@@ -65,7 +65,7 @@ impl World<'_> {
         }
     }
 
-    /// Is the revision that is applied, unless a part of another one is.
+    /// Returns the applied revision, unless a part of another one is applied.
     fn applied(&self, application: usize, resource: &Resource) -> Option<u32> {
         let (generation, revision) = resource.converged?;
         let wanted = &self.revisions[revision as usize][application];
@@ -76,7 +76,7 @@ impl World<'_> {
         };
         let is_wanted = |entry: &Entry| {
             let slot = self.catalog.slot(&entry.id());
-            // What is protected stays when git drops it.
+            // A protected object stays when git drops it.
             Catalog::is_protected(slot) || wanted.iter().any(|(wanted, _)| *wanted == slot)
         };
         let is_whole =

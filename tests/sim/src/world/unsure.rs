@@ -1,4 +1,4 @@
-//! Runs, as state machines ask for them: a status whose answer was lost is read before anything is made.
+//! Runs that state machines request. If the answer to a status was lost, the status is read before anything is created.
 
 use pintle_core::machine::{Event, Outcome, Retry, RunId};
 
@@ -6,8 +6,8 @@ use super::World;
 use crate::run::{Run, Work};
 
 impl World<'_> {
-    /// Does what a state machine asks for. From an old inventory objects would be made that the one in the cluster does not
-    /// list, and the watch may tell of it too late.
+    /// Does what a state machine requests. With an old inventory, objects would be created that the inventory in the cluster does
+    /// not list, and the watch may report that one too late.
     pub(super) fn run(&mut self, replica: usize, application: usize, id: RunId, work: Work) {
         let Some(kept) = self.replicas[replica].applications.get_mut(&application) else {
             return;
@@ -19,7 +19,7 @@ impl World<'_> {
         self.go_on(replica, application);
     }
 
-    /// Does it, now that it is known what there is.
+    /// Continues now that the current state is known.
     pub(super) fn known(&mut self, replica: usize, application: usize, id: RunId, work: Work) {
         if let Some(kept) = self.replicas[replica].applications.get_mut(&application) {
             kept.end_run();
@@ -29,7 +29,7 @@ impl World<'_> {
 
     fn perform(&mut self, replica: usize, application: usize, id: RunId, work: Work) {
         match work {
-            // A policy refuses it, and nothing is written.
+            // A policy denies the revision, and nothing is written.
             Work::Converge(_) if self.strikes(self.schedule.weather / 8) => {
                 let outcome = Outcome::Failed(Retry::OnChange);
                 self.finished(replica, application, id, outcome);
@@ -41,7 +41,7 @@ impl World<'_> {
         }
     }
 
-    /// There is nobody who reads it.
+    /// Finishes a run that only reports: nobody reads the report.
     fn told(&mut self, replica: usize, application: usize, run: RunId) {
         let (outcome, now) = (Outcome::Done, self.now);
         self.step(replica, application, Event::Finished { run, outcome, now });

@@ -1,4 +1,4 @@
-//! What watches tell a replica, and what it makes of that.
+//! What watches report to a replica, and what the replica makes of it.
 
 use pintle_core::machine::Event;
 
@@ -9,7 +9,7 @@ use crate::replica::Kept;
 use crate::server::{Live, Notice, Resource};
 
 impl World<'_> {
-    /// Tells all watches.
+    /// Sends a notice to all watches.
     pub(super) fn publish(&mut self, notice: Option<Notice>) {
         let Some(notice) = notice else { return };
         for replica in 0..self.replicas.len() {
@@ -27,9 +27,9 @@ impl World<'_> {
         }
     }
 
-    /// What was under way is lost with the connection; the next one begins by telling everything.
+    /// Reconnects a replica's watches. Notices in flight are lost with the connection, and the next one starts with a full list.
     pub(super) fn reconnect(&mut self, replica: usize) {
-        // Who does not work watches nothing.
+        // A replica that does not work has no watches.
         if self.replicas[replica].working {
             self.replicas[replica].epoch += 1;
             let after = 200 + self.latency();
@@ -39,9 +39,9 @@ impl World<'_> {
 
     pub(super) fn relist(&mut self, replica: usize) {
         let version = self.server.version();
-        // The watch goes on from what was listed: nothing from before comes after it.
+        // The watch continues from the list, so no notice from before the list arrives after it.
         self.replicas[replica].epoch += 1;
-        // Planning waits until it is known what there is.
+        // Planning waits until the current state is known.
         for slot in 0..self.catalog.slots() {
             let live = self.server.objects[slot];
             self.object(replica, slot, live, version);
@@ -76,8 +76,8 @@ impl World<'_> {
         }
     }
 
-    /// Takes up an Application as it is, or lets it go. One that comes back before an old run of that name has ended waits for
-    /// that.
+    /// Records the current Application, or lets it go. An Application that comes back before an old run of the same name has
+    /// ended waits for that run.
     pub(super) fn application(
         &mut self,
         replica: usize,
@@ -91,7 +91,7 @@ impl World<'_> {
         };
         let kept = known.applications.get(&application);
         if kept.is_some_and(|kept| kept.resource.uid != resource.uid) {
-            // Deleted and made again while nobody looked.
+            // It was deleted and created again while nobody looked.
             known.let_go(application);
         }
         if let Some(leaving) = known.leaving.get_mut(&application) {
