@@ -22,16 +22,17 @@ pub(crate) struct Arena {
     pub(crate) servers: Servers,
     pub(crate) client: kube::Client,
     pub(crate) http: reqwest::Client,
-    /// Whose rights the agents have.
+    /// The kubeconfig that determines the agents' permissions.
     pub(crate) kubeconfig: PathBuf,
-    /// What is preloaded into agents.
+    /// The library that is preloaded into agents.
     pub(crate) library: PathBuf,
     runtime: tokio::runtime::Runtime,
     lanes: Vec<Lane>,
     dir: RunDir,
 }
 
-/// Where schedules run one after the other: the agents' own namespace, and a folder for each with its cache and log.
+/// A place where schedules run one after the other: the agents' own namespace, and a folder for each agent with its cache and
+/// log.
 #[derive(Debug)]
 pub(crate) struct Lane {
     pub(crate) namespace: String,
@@ -39,7 +40,7 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    /// Is the folder of a replica.
+    /// Returns the folder of a replica.
     pub(crate) fn replica(&self, number: usize) -> PathBuf {
         self.dir.join(format!("replica-{number}"))
     }
@@ -49,7 +50,7 @@ impl Arena {
     pub(crate) fn start(lanes: usize) -> Result<Self> {
         let control_plane = ControlPlane::start(
             ControlPlaneOptions {
-                // Each proxy keeps its own record, which also holds what was written.
+                // Each proxy keeps its own record, which also has what was written.
                 audit: false,
                 ..ControlPlaneOptions::default()
             },
@@ -84,7 +85,7 @@ impl Arena {
         arena.lanes = (0..lanes)
             .map(|number| arena.lane(number, &install))
             .collect::<Result<_>>()?;
-        // Notifiers reach nothing on this machine unless they are granted it.
+        // Notifiers can reach nothing on this machine without a grant.
         Namespace::new(&arena, AGENT_NAMESPACE).apply(&json!({
             "apiVersion": "pintle.dev/v1alpha1", "kind": "Plugin", "metadata": {"name": "webhook"},
             "spec": {"grants": {"httpHosts": ["*"], "privateNetworks": true}},
@@ -93,8 +94,8 @@ impl Arena {
         Ok(arena)
     }
 
-    /// Plays a calm schedule with one agent, and gives the plugins that it compiled to all others. Those of the last run of
-    /// this program are where it begins: an agent takes what is still right.
+    /// Plays a calm schedule with one agent, and copies the plugins that it compiled to all the others. It starts from the
+    /// plugins of this program's last run: an agent reuses what is still valid.
     fn warm(&self) -> Result<()> {
         let Some(first) = self.lanes.first() else {
             return Ok(());
@@ -115,17 +116,17 @@ impl Arena {
         Ok(())
     }
 
-    /// Replaces what the next run begins with.
+    /// Replaces the plugins that the next run starts from.
     fn keep_compiled(&self, done: &Path, kept: &Path) -> Result<()> {
         let (new, old) = (self.dir().join("compiled"), self.dir().join("outdated"));
         copy(done, &new)?;
-        // Another run may do the same at this moment: whichever is last counts.
+        // Another run may do the same at this moment. The last one wins.
         let _ = std::fs::rename(kept, &old);
         let _ = std::fs::rename(&new, kept);
         Ok(())
     }
 
-    /// Makes a namespace in which the agent has the rights that it has in its own.
+    /// Creates a namespace in which the agent has the same permissions as in its own.
     fn lane(&self, number: usize, install: &str) -> Result<Lane> {
         let namespace = format!("pintle-lane-{number}");
         let role = install
@@ -154,23 +155,23 @@ impl Arena {
         &self.lanes
     }
 
-    /// Is a folder for what lasts as long as this.
+    /// Returns a folder for everything that lives as long as this arena.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Keeps logs and caches for a look at them.
+    /// Keeps logs and caches for inspection.
     pub(crate) fn keep(mut self) {
         self.dir.keep();
     }
 
-    /// Runs something async to its end.
+    /// Runs a future to completion.
     pub(crate) fn wait<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)
     }
 }
 
-/// Copies a folder with all that is below it, and who may read it.
+/// Copies a folder with everything below it, and with its permissions.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     let copying = || format!("copy {} to {}", from.display(), to.display());
     std::fs::create_dir_all(to).with_context(copying)?;

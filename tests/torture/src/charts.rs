@@ -1,4 +1,4 @@
-//! Charts in the registry: what an application is whose source is no git repository.
+//! Charts in the registry, for applications whose source is not a git repository.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use pintle_harness::pack_chart;
 use crate::arena::Arena;
 use crate::model::{Key, manifest};
 
-/// Pushes a chart that renders these objects: `repository` is below the registry's root.
+/// Pushes a chart that renders these objects. `repository` is below the registry's root.
 pub(crate) fn push(
     arena: &Arena,
     repository: &str,

@@ -9,10 +9,10 @@ use serde_json::Value;
 use crate::cluster::Namespace;
 use crate::model::{Desired, History, Key, Kind, is_as, manifest};
 
-/// By which the agent knows an object.
+/// The label by which the agent knows an object.
 pub(crate) const LABEL: &str = "pintle.dev/application";
 
-/// Says what is not yet as git says, if anything.
+/// Returns the first difference from git that is still left, if any.
 pub(crate) fn not_converged(
     namespace: &Namespace<'_>,
     desired: &Desired,
@@ -48,7 +48,7 @@ pub(crate) fn not_converged(
     Ok(reason.map(|reason| format!("{reason}; seen: {seen:?}")))
 }
 
-/// Says what is wrong with how many shards each replica holds, if anything: all 128 are held, each by one of them.
+/// Returns an error unless all 128 shards are held, each by one replica.
 pub(crate) fn held_once(shards: &[Option<u32>]) -> Result<(), String> {
     let held: u32 = shards.iter().flatten().sum();
     let all_answer = shards.iter().all(Option::is_some);
@@ -59,7 +59,7 @@ pub(crate) fn held_once(shards: &[Option<u32>]) -> Result<(), String> {
     }
 }
 
-/// Compares what an Application says of itself.
+/// Checks what an Application reports about itself.
 fn not_ready(resource: &Value, wanted: &BTreeSet<&Key>) -> Option<String> {
     let status = &resource["status"];
     if status["observedGeneration"] != resource["metadata"]["generation"] {
@@ -84,7 +84,7 @@ fn not_ready(resource: &Value, wanted: &BTreeSet<&Key>) -> Option<String> {
     (listed != wanted).then(|| format!("its inventory lists {listed:?} where git has {wanted:?}"))
 }
 
-/// Compares the objects themselves, all that there are in a namespace: what has lost its label is as much there as others.
+/// Compares all objects in a namespace with git: an object without its label counts as much as any other.
 fn not_as_in_git(
     namespace: &str,
     live: &BTreeMap<Key, Value>,
@@ -123,7 +123,7 @@ fn not_as_in_git(
     (!left.is_empty()).then(|| format!("there are {left:?} where git has nothing"))
 }
 
-/// Says whether an object is one of those that each namespace has from the start.
+/// Returns whether an object is one of those that each namespace has from the start.
 fn is_of_namespace(key: &Key) -> bool {
     match key.kind {
         Kind::ServiceAccount => key.name == "default" || key.name == "deployer",
@@ -132,7 +132,7 @@ fn is_of_namespace(key: &Key) -> bool {
     }
 }
 
-/// Objects that are nobody's: what they were when the schedule began.
+/// Objects that belong to no application, as they were when the schedule began.
 pub(crate) struct Bystanders(Vec<(Key, Value)>);
 
 impl Bystanders {
@@ -200,7 +200,8 @@ pub(crate) fn explained(
     Ok(())
 }
 
-/// Says whether a write changes only who owns the fields of an object: what has moved is handed over before it is written.
+/// Returns whether a write changes only the owners of an object's fields: an object that has moved is handed over before it is
+/// written.
 fn hands_over(written: &Value) -> bool {
     let names = |value: &Value| -> BTreeSet<String> {
         let map = value.as_object().into_iter().flatten();
@@ -211,15 +212,15 @@ fn hands_over(written: &Value) -> bool {
         && names(&written["metadata"]) == metadata.into()
 }
 
-/// Says whether a request has changed something. One without an answer may have, whatever its client heard.
+/// Returns whether a request has changed something. A request without an answer may have, whatever its client received.
 pub(crate) fn may_have_written(request: &Proxied) -> bool {
     let refused = request.answered.is_some_and(|said| said.status >= 400);
     let is_write = request.method != "GET" && !request.uri.contains("dryRun=");
     is_write && request.passed_on && !refused
 }
 
-/// Checks that no run of a hook was begun twice: the agent gives each run a ticket, and a Job that is made again for a
-/// ticket does its work again. An application that was deleted and made again begins to count anew.
+/// Checks that no run of a hook was started twice. The agent gives each run a ticket, and a Job that is created again for the
+/// same ticket does its work again. An application that was deleted and created again starts counting anew.
 pub(crate) fn hooks_ran_once(
     requests: &[Proxied],
     namespace: &str,
@@ -248,7 +249,7 @@ pub(crate) fn hooks_ran_once(
     Ok(())
 }
 
-/// Reads of which object of the schedule's namespace an address is.
+/// Returns the object of the schedule's namespace that an address belongs to.
 pub(crate) fn object(uri: &str, namespace: &str) -> Option<Key> {
     let path = uri.split('?').next()?;
     let (_, rest) = path.split_once(&format!("/namespaces/{namespace}/"))?;
@@ -258,7 +259,7 @@ pub(crate) fn object(uri: &str, namespace: &str) -> Option<Key> {
     Some(Key { kind, name })
 }
 
-/// Says whether an address is of what the agent writes on its own behalf.
+/// Returns whether an address belongs to something that the agent writes on its own behalf.
 fn is_own(uri: &str, namespace: &str, lane: &str) -> bool {
     let applications = format!("/apis/pintle.dev/v1alpha1/namespaces/{namespace}/applications/");
     let events = format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events");
@@ -300,7 +301,7 @@ mod tests {
         }
     }
 
-    /// Is a request whose client never heard what the server said.
+    /// Returns a request whose client never received the server's answer.
     fn unheard(request: &Proxied) -> Proxied {
         Proxied {
             status: 0,

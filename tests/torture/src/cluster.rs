@@ -1,4 +1,4 @@
-//! What the director does to the cluster, and sees of it, past all proxies.
+//! What the director does and sees in the cluster, bypassing all proxies.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use crate::arena::Arena;
 use crate::model::{Key, Kind};
 
-/// The manager of what is done by hand.
+/// The field manager of manual changes.
 const BY_HAND: &str = "somebody";
 
-/// One namespace, as an administrator.
+/// One namespace, accessed as an administrator.
 pub(crate) struct Namespace<'a> {
     arena: &'a Arena,
     pub(crate) name: String,
@@ -59,7 +59,7 @@ impl<'a> Namespace<'a> {
         Ok(())
     }
 
-    /// Changes an object by hand. Nothing if it is not there.
+    /// Changes an object by hand. Does nothing if it does not exist.
     pub(crate) fn change(&self, key: &Key, patch: &Value) -> Result<bool> {
         let params = PatchParams {
             field_manager: Some(BY_HAND.to_owned()),
@@ -73,7 +73,7 @@ impl<'a> Namespace<'a> {
         .with_context(|| format!("change {key}"))
     }
 
-    /// Deletes an object by hand. Nothing if it is not there.
+    /// Deletes an object by hand. Does nothing if it does not exist.
     pub(crate) fn delete(&self, key: &Key) -> Result<bool> {
         let api = self.of(key.kind);
         found(
@@ -88,7 +88,7 @@ impl<'a> Namespace<'a> {
         Ok(object.map(serde_json::to_value).transpose()?)
     }
 
-    /// Gives all objects of all kinds that schedules use.
+    /// Returns all objects of all kinds that schedules use.
     pub(crate) fn objects(&self) -> Result<BTreeMap<Key, Value>> {
         let mut objects = BTreeMap::new();
         for kind in Kind::ALL {
@@ -108,7 +108,7 @@ impl<'a> Namespace<'a> {
         Ok(object.map(serde_json::to_value).transpose()?)
     }
 
-    /// Changes an Application. Nothing if it is not there.
+    /// Changes an Application. Does nothing if it does not exist.
     pub(crate) fn change_application(&self, name: &str, patch: &Value) -> Result<bool> {
         let params = PatchParams::default();
         let api = self.applications();
@@ -125,7 +125,7 @@ impl<'a> Namespace<'a> {
             .with_context(|| format!("delete Application {name}"))
     }
 
-    /// Deletes all leases: those of agents that have ended would be waited for.
+    /// Deletes all leases: otherwise agents would wait for those of agents that have ended.
     pub(crate) fn forget_leases(&self) -> Result<()> {
         let leases = self.api("coordination.k8s.io", "v1", "Lease");
         let (delete, all) = (DeleteParams::default(), ListParams::default());
@@ -135,7 +135,7 @@ impl<'a> Namespace<'a> {
         Ok(())
     }
 
-    /// Lets somebody else hold each lease that there is.
+    /// Makes somebody else the holder of every existing lease.
     pub(crate) fn steal_leases(&self, namespace: &str, seconds: i32) -> Result<usize> {
         let resource =
             ApiResource::from_gvk(&GroupVersionKind::gvk("coordination.k8s.io", "v1", "Lease"));
@@ -163,7 +163,7 @@ impl<'a> Namespace<'a> {
     }
 }
 
-/// Says whether what was changed was there.
+/// Returns whether the object to be changed was found.
 fn found<T>(result: kube::Result<T>) -> Result<bool> {
     match result {
         Ok(_) => Ok(true),

@@ -1,4 +1,5 @@
-//! The replicas of the agent: each a process with a proxy before it and behind it, a clock and a disk of its own.
+//! The replicas of the agent. Each is a process with a proxy in front of it and one behind it, and with a clock and a disk of its
+//! own.
 
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::process::ExitStatusExt as _;
@@ -16,19 +17,19 @@ use crate::faults::Machine;
 use crate::schedule::Schedule;
 use crate::trouble::{Place, Trouble};
 
-/// How long a lease lasts: whoever takes over from one that stands still waits as long, and a machine that has much to do
-/// must be able to renew it in a third of that.
+/// The duration of a lease. A replica that takes over from one that stands still waits that long, and a busy machine must be able
+/// to renew the lease in a third of that.
 const LEASE: &str = "9s";
 
 /// One replica.
 struct Replica {
-    // Before the proxies: it ends first.
+    // Dropped before the proxies: the agent ends first.
     agent: Option<Agent>,
     api_server: Proxy,
     webhooks: Option<Proxy>,
     machine: Machine,
     dir: PathBuf,
-    /// Where this schedule's part of the log begins.
+    /// The offset in the log where this schedule's part begins.
     log_begin: u64,
 }
 
@@ -41,7 +42,7 @@ pub(crate) struct Crew<'a> {
 }
 
 impl<'a> Crew<'a> {
-    /// Makes what each replica needs, and starts none.
+    /// Creates what each replica needs, and starts none.
     pub(crate) fn hire(
         arena: &'a Arena,
         lane: &Lane,
@@ -71,7 +72,7 @@ impl<'a> Crew<'a> {
         })
     }
 
-    /// Starts all of them, to watch one namespace.
+    /// Starts all replicas, which watch one namespace.
     pub(crate) fn start(
         &mut self,
         lane: &Lane,
@@ -96,7 +97,7 @@ impl<'a> Crew<'a> {
             let mut options = AgentOptions::new(kubeconfig);
             options.args.clone_from(&args);
             options.env = replica.machine.environment(&self.arena.library).into();
-            // A container that is started again keeps its name, and with it its lease.
+            // A restarted container keeps its name, and its lease with it.
             for (variable, what) in [("POD_NAME", "replica"), ("POD_UID", "uid")] {
                 let value = format!("{what}-{number}");
                 options.env.push((variable.to_owned(), value));
@@ -112,7 +113,7 @@ impl<'a> Crew<'a> {
         Ok(())
     }
 
-    /// Starts those again that have ended, as a kubelet would, unless they should not have. Returns which.
+    /// Restarts replicas that have ended, as a kubelet would. Fails if one should not have ended. Returns the restarted ones.
     pub(crate) fn keep_alive(&mut self) -> Result<Vec<usize>> {
         let mut ended = Vec::new();
         for (number, replica) in self.replicas.iter_mut().enumerate() {
@@ -135,17 +136,17 @@ impl<'a> Crew<'a> {
         Ok(ended)
     }
 
-    /// Tells one that it is to end: it brings what it does to a safe point, and is started again when it has.
+    /// Asks a replica to end. It brings its work to a safe point, and is restarted when it has ended.
     pub(crate) fn stop(&self, number: usize) {
         self.signal(number, Signal::SIGTERM);
     }
 
-    /// Lets one stand still, as a machine does that swaps.
+    /// Makes a replica stand still, as a swapping machine does.
     pub(crate) fn pause(&self, number: usize) {
         self.signal(number, Signal::SIGSTOP);
     }
 
-    /// Lets one go on that stood still.
+    /// Resumes a replica that stood still.
     pub(crate) fn resume(&self, number: usize) {
         self.signal(number, Signal::SIGCONT);
     }
@@ -158,11 +159,11 @@ impl<'a> Crew<'a> {
         let Some(agent) = self.replicas.get(number).and_then(|one| one.agent.as_ref()) else {
             return;
         };
-        // It may have ended by itself a moment ago; nobody has waited for it, so no other has its id.
+        // It may have ended by itself a moment ago. Nobody has waited for it, so no other process has its id.
         let _ = i32::try_from(agent.process().id()).map(|pid| kill(Pid::from_raw(pid), signal));
     }
 
-    /// Kills all of them, also those that stand still.
+    /// Kills all replicas, including those that stand still.
     pub(crate) fn end(&mut self) -> Result<()> {
         for replica in &mut self.replicas {
             replica.agent.as_mut().map_or(Ok(()), Agent::kill)?;
@@ -178,13 +179,13 @@ impl<'a> Crew<'a> {
         self.replicas.iter().map(|replica| &replica.machine)
     }
 
-    /// Is where one keeps what it fetched and compiled.
+    /// Returns where a replica caches what it has fetched and compiled.
     pub(crate) fn cache(&self, number: usize) -> Option<PathBuf> {
         let replica = self.replicas.get(number)?;
         Some(replica.dir.join("cache"))
     }
 
-    /// Is where the proxies before webhooks are, of those that were started.
+    /// Returns the addresses of the proxies in front of webhooks, for the replicas that were started.
     pub(crate) fn webhooks(&self) -> Vec<String> {
         let webhooks = self.replicas.iter().filter_map(|one| one.webhooks.as_ref());
         webhooks.map(Proxy::url).collect()
@@ -203,7 +204,7 @@ impl<'a> Crew<'a> {
             .for_each(|replica| replica.api_server.expire_watches());
     }
 
-    /// Gives all requests to the API server.
+    /// Returns all requests to the API server.
     pub(crate) fn seen(&self) -> Vec<Proxied> {
         let seen = self
             .replicas
@@ -212,13 +213,13 @@ impl<'a> Crew<'a> {
         seen.flatten().collect()
     }
 
-    /// Says how many requests to the API server are not among those yet.
+    /// Returns the number of requests to the API server that are not among those yet.
     pub(crate) fn under_way(&self) -> usize {
         let under_way = |replica: &Replica| replica.api_server.under_way();
         self.replicas.iter().map(under_way).sum()
     }
 
-    /// Says how many shards each holds; nothing of one that does not answer.
+    /// Returns how many shards each replica holds, or `None` for one that does not answer.
     pub(crate) fn shards(&self) -> Vec<Option<u32>> {
         let held = |replica: &Replica| {
             let held = replica.agent.as_ref()?.metric("pintle_shards").ok()?;
@@ -227,7 +228,7 @@ impl<'a> Crew<'a> {
         self.replicas.iter().map(held).collect()
     }
 
-    /// Gives this schedule's part of all logs.
+    /// Returns this schedule's part of all logs.
     pub(crate) fn log(&self) -> Result<String> {
         let logs = self.replicas.iter().map(|replica| {
             let path = replica.dir.join("agent.log");
@@ -245,8 +246,9 @@ impl<'a> Crew<'a> {
     }
 }
 
-/// Says whether an agent may end so: killed by the schedule, at its request, also before it can hear of that, or with an error
-/// that it tells, as when it reaches no API server at first or has lost its lease. Nothing else is to be mended by a restart.
+/// Returns whether an agent may end with a status: because the schedule killed it, because it was asked to (even before it can
+/// handle that signal), or with an error that it reports, as when it cannot reach the API server at first or has lost its lease.
+/// A restart must not cover up anything else.
 fn may_end(status: ExitStatus, was_struck: bool) -> bool {
     match status.signal().map(Signal::try_from) {
         Some(Ok(Signal::SIGKILL)) => was_struck,
@@ -256,7 +258,7 @@ fn may_end(status: ExitStatus, was_struck: bool) -> bool {
 }
 
 impl Drop for Crew<'_> {
-    /// An agent that is only dropped takes its time.
+    /// Kills the agents, because one that is only dropped takes its time.
     fn drop(&mut self) {
         let _ = self.end();
     }
@@ -274,7 +276,7 @@ mod tests {
         for status in [code(0), code(1), signal(Signal::SIGTERM)] {
             assert!(may_end(status, false), "{status}");
         }
-        // Somebody else has killed it, it aborted, it ran over its stack, its arguments are wrong, or its main thread panicked.
+        // It was killed by somebody else, it aborted, its stack overflowed, its arguments are wrong, or its main thread panicked.
         for status in [
             signal(Signal::SIGKILL),
             signal(Signal::SIGABRT),

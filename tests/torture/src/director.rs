@@ -20,30 +20,31 @@ use crate::secrecy;
 use crate::story::Story;
 use crate::trouble::{Place, Trouble};
 
-/// Who has not converged so long after the last fault starves: several times the pause that a few failures bring.
+/// An application that has not converged this long after the last fault is starving: several times the pause after a few
+/// failures.
 const LIMIT: Duration = Duration::from_mins(2);
-/// The same while plugins are compiled, which shares the machine with whatever else it does.
+/// The same limit while plugins are compiled, which shares the machine with everything else that it does.
 const COMPILING: Duration = Duration::from_mins(10);
-/// How long the agents send nothing but renewals until they count as done.
+/// How long the agents must send nothing but renewals to count as done.
 const QUIET: Duration = Duration::from_millis(300);
-/// The same for some schedules, longer than any pause after a first failure: who does something over and over is seen.
+/// The same for some schedules, longer than any pause after a first failure, so that work that repeats forever is noticed.
 const REST: Duration = Duration::from_secs(3);
-/// One in so many seeds has that rest.
+/// One in this many seeds has that longer rest.
 const RESTING: u64 = 8;
 /// How long [`Act::Wait`] waits for requests that do not come.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// What a schedule came to after which everything holds.
+/// The results of a schedule after which everything holds.
 pub(crate) struct Played {
     pub(crate) requests: u64,
     pub(crate) faults: u64,
     pub(crate) restarts: u64,
     pub(crate) took: Duration,
-    /// From the last fault on.
+    /// The time since the last fault.
     pub(crate) converged: Duration,
 }
 
-/// Plays a schedule and checks what must hold, longer if it is played alone. The error tells its whole story.
+/// Plays a schedule and checks what must hold, for longer if it is played alone. The error has the whole story.
 pub(crate) fn play(arena: &Arena, lane: &Lane, schedule: &Schedule, alone: bool) -> Result<Played> {
     let story = Story::begin(schedule);
     let log = lane.replica(0).with_file_name("replica-*/agent.log");
@@ -63,7 +64,7 @@ struct Director<'a> {
     repository: GitRepo,
     bystanders: Bystanders,
     trouble: Arc<Trouble>,
-    // Before the proxy: it ends first.
+    // Dropped before the proxy: the crew ends first.
     crew: Crew<'a>,
     servers: Proxy,
     /// How often each chart was pushed, which is its minor version.
@@ -77,7 +78,7 @@ struct Director<'a> {
 }
 
 impl<'a> Director<'a> {
-    /// Makes all that a schedule needs: a namespace with bystanders, a repository, proxies.
+    /// Creates everything that a schedule needs: a namespace with bystanders, a repository, proxies.
     fn set(
         arena: &'a Arena,
         lane: &'a Lane,
@@ -165,7 +166,7 @@ impl<'a> Director<'a> {
         match act {
             Act::Commit(desired) => {
                 self.commit(desired)?;
-                // Each in its turn, and only one: the others hear of it from there.
+                // Only one replica is notified, each in turn: the others hear of the push from it.
                 let replicas = self.crew.webhooks();
                 if let Some(replica) = replicas.get(self.commits % replicas.len().max(1)) {
                     self.tell_of_push(replica);
@@ -229,7 +230,7 @@ impl<'a> Director<'a> {
                 let machine = self.crew.machine(*replica);
                 machine.map_or(Ok(()), |machine| machine.fill_disk(*full))?;
             }
-            // It may be writing there at the same moment.
+            // The replica may be writing there at the same moment.
             Act::WipeCache { replica, compiled } => {
                 let cache = self.crew.cache(*replica).unwrap_or_default();
                 let wiped = if *compiled { cache } else { cache.join("git") };
@@ -246,7 +247,7 @@ impl<'a> Director<'a> {
         Ok(())
     }
 
-    /// Makes the repository, and the charts in the registry, hold exactly this, and pushes.
+    /// Makes the repository, and the charts in the registry, contain exactly this, and pushes.
     fn commit(&mut self, desired: &Desired) -> Result<()> {
         let mut published = Vec::new();
         for (application, objects) in &desired.applications {
@@ -276,7 +277,7 @@ impl<'a> Director<'a> {
         }
         self.desired = desired.clone();
         self.commits += 1;
-        // Only now: what is written from here on is explained.
+        // This comes only now, because what is written from here on is explained by git.
         for application in published {
             let patch =
                 json!({"spec": {"source": {"oci": {"tag": self.chart_version(application)}}}});
@@ -306,7 +307,7 @@ impl<'a> Director<'a> {
         format!("0.{minor}.0")
     }
 
-    /// Tells a replica of a push, once, as a git server does. Returns whether it was heard.
+    /// Notifies a replica of a push, once, as a git server does. Returns whether the replica accepted the notification.
     fn tell_of_push(&self, replica: &str) -> bool {
         let request = self
             .arena
@@ -346,7 +347,7 @@ impl<'a> Director<'a> {
         })
     }
 
-    /// Stops all faults and waits until everything is as git says and the agents have nothing to do.
+    /// Stops all faults, and waits until everything is as in git and the agents have nothing to do.
     fn settle(&mut self) -> Result<()> {
         self.trouble.set_weather(Weather::default());
         self.trouble.never_kill();
@@ -354,7 +355,7 @@ impl<'a> Director<'a> {
         for machine in self.crew.machines() {
             machine.fill_disk(false)?;
         }
-        // Faults that wait in what is under way would strike later.
+        // Faults that still delay requests or answers in flight would strike later.
         self.crew.cut_answers();
         self.servers.cut_answers();
         for replica in self.crew.webhooks() {
@@ -391,7 +392,7 @@ impl<'a> Director<'a> {
             if requests != seen.0 {
                 seen = (requests, Instant::now());
             }
-            // Also of agents that were killed: it would be written after all was looked at.
+            // This includes requests of agents that were killed: they would be written after everything was checked.
             let under_way = self.crew.under_way();
             Ok(if seen.1.elapsed() >= quiet && under_way == 0 {
                 Ok(())
@@ -443,7 +444,7 @@ fn path(application: &str, key: &Key) -> String {
     format!("{application}/{}-{}.yaml", key.kind.plural(), key.name)
 }
 
-/// Is what somebody sets by hand.
+/// Returns the fields that somebody edits by hand.
 fn edit(kind: Kind) -> Value {
     match kind {
         Kind::ConfigMap => json!({"data": {"value": "edited"}}),
@@ -451,7 +452,7 @@ fn edit(kind: Kind) -> Value {
         Kind::ServiceAccount => json!({"automountServiceAccountToken": null}),
         Kind::Service => json!({"spec": {"selector": {"app": "edited"}}}),
         Kind::Deployment => json!({"spec": {"replicas": 1}}),
-        // No schedule edits what a hook has made.
+        // No schedule edits what a hook has created.
         Kind::Job => json!({}),
     }
 }
@@ -468,7 +469,7 @@ fn bystanders() -> [Key; 3] {
     })
 }
 
-/// Makes the namespace, the account in whose name is written, and objects that are nobody's.
+/// Creates the namespace, the account that the agent writes as, and objects that belong to no application.
 fn furnish(namespace: &Namespace<'_>) -> Result<()> {
     let name = &namespace.name;
     let here = |object: &str| json!({"name": object, "namespace": name});

@@ -1,6 +1,6 @@
-//! What a schedule has besides: replicas, hooks, charts, what goes wrong with them, and objects that move.
+//! Additional parts of a schedule: replicas, hooks, charts, what goes wrong with them, and objects that move.
 //!
-//! Its randomness is apart from that of the rest, so that what a seed meant before stays as it was.
+//! They have a random stream of their own, so that earlier seeds keep their meaning.
 
 use std::collections::BTreeMap;
 
@@ -11,17 +11,17 @@ use rand::{Rng as _, SeedableRng as _};
 use crate::model::{Desired, Key, Kind, hook};
 use crate::schedule::{Act, Schedule};
 
-/// Added to a seed for the second stream of randomness.
+/// Added to a seed for the second random stream.
 const APART: u64 = 0x9e37_79b9_7f4a_7c15;
-/// The most replicas that share the applications of a schedule.
+/// The maximum number of replicas that share the applications of a schedule.
 pub(crate) const REPLICAS: usize = 3;
-/// How many acts a paused replica misses at most.
+/// The maximum number of acts that a paused replica misses.
 const PAUSE: usize = 4;
-/// In how many of four seeds objects move: the others, among them those that once found something, are as they were before
-/// any did.
+/// In how many of every four seeds objects move. The other seeds, among them those that once found something, are as they were
+/// before objects could move.
 const MOVING: u64 = 2;
 
-/// Adds to a schedule what its seed says of it.
+/// Adds the parts that a schedule's seed determines.
 pub(crate) fn add(schedule: &mut Schedule) {
     let mut random = StdRng::seed_from_u64(schedule.seed.wrapping_add(APART));
     hooks(schedule, &mut random);
@@ -64,7 +64,8 @@ fn hooks(schedule: &mut Schedule, random: &mut StdRng) {
     }
 }
 
-/// Lets some applications be charts. What renders them takes long to be compiled anew, so never where that is deleted.
+/// Turns some applications into charts. Their renderer takes long to be compiled again, so this never happens where compiled
+/// plugins are deleted.
 fn charts(schedule: &mut Schedule, random: &mut StdRng) {
     let wipes = |act: &Act| matches!(act, Act::WipeCache { compiled: true, .. });
     let names = schedule.first.applications.keys().cloned();
@@ -74,7 +75,7 @@ fn charts(schedule: &mut Schedule, random: &mut StdRng) {
     }
 }
 
-/// Says which replica is meant where one is.
+/// Chooses the replica for acts that affect one.
 fn spread(schedule: &mut Schedule, random: &mut StdRng) {
     let replicas = schedule.replicas;
     for act in &mut schedule.acts {
@@ -88,7 +89,7 @@ fn spread(schedule: &mut Schedule, random: &mut StdRng) {
     }
 }
 
-/// Lets one replica stop, stand still for a while, or be robbed of its lease.
+/// Makes one replica stop, stand still for a while, or lose its lease to somebody else.
 fn trouble(schedule: &mut Schedule, random: &mut StdRng) {
     let replica = random.random_range(0..schedule.replicas);
     let at = (0..=schedule.acts.len()).choose(random).unwrap_or_default();
@@ -102,7 +103,7 @@ fn trouble(schedule: &mut Schedule, random: &mut StdRng) {
             schedule.acts.insert(at, Act::Pause { replica });
             let missed = random.random_range(1..=PAUSE);
             let rest = schedule.acts.iter().skip(at + 1).take(missed);
-            // This one waits for what only an agent does.
+            // This act waits for something that only an agent does.
             let missed = rest
                 .take_while(|act| !matches!(act, Act::MakeApplication(_)))
                 .count();
@@ -113,7 +114,7 @@ fn trouble(schedule: &mut Schedule, random: &mut StdRng) {
     }
 }
 
-/// Lets some objects move to another application, each in one commit. From then on that one has them.
+/// Moves some objects to another application, each in one commit. From then on they belong to that application.
 fn moves(schedule: &mut Schedule, random: &mut StdRng) {
     let steady = steady(schedule);
     for _ in 0..random.random_range(1..=3) {
@@ -133,8 +134,8 @@ fn moves(schedule: &mut Schedule, random: &mut StdRng) {
     }
 }
 
-/// Names the applications between which an object may move without being deleted: none that is suspended or deleted at
-/// any time, because it counts with what it rendered last, and no charts, because they follow no branch.
+/// Returns the applications between which an object may move without being deleted. None of them is suspended or deleted at any
+/// time, because such an application counts with what it rendered last. None is a chart, because charts follow no branch.
 fn steady(schedule: &Schedule) -> Vec<String> {
     let is_disturbed = |name: &String| {
         schedule.acts.iter().any(|act| match act {
@@ -151,8 +152,9 @@ fn steady(schedule: &Schedule) -> Vec<String> {
         .collect()
 }
 
-/// Names the objects that an application can lose in a commit to another one: it had them before, and always has others.
-/// One whose label somebody removes could be taken for nobody's meanwhile, which no application takes over.
+/// Returns the objects that an application can lose to another one in a commit: it had them before, and always has others. An
+/// object whose label is removed by hand is excluded: in the meantime it could be mistaken for one that belongs to no
+/// application, which no application takes over.
 fn movable(schedule: &Schedule, at: usize, from: &str) -> Vec<Key> {
     let (earlier, later) = schedule.acts.split_at(at);
     let before = earlier.iter().filter_map(commit).next_back();
@@ -180,7 +182,8 @@ fn movable(schedule: &Schedule, at: usize, from: &str) -> Vec<Key> {
         .collect()
 }
 
-/// Gives an object to another application, in its next version, wherever the first one has it in what is committed from now on.
+/// Gives an object to another application, in its next version, in every commit from now on in which the first application has
+/// it.
 fn relocate(acts: &mut [Act], key: &Key, from: &str, to: &str) {
     for act in acts {
         let Act::Commit(desired) = act else {
@@ -207,7 +210,7 @@ fn commit(act: &Act) -> Option<&Desired> {
 mod tests {
     use super::*;
 
-    /// Names the application that has an object.
+    /// Returns the application that has an object.
     fn owner<'a>(desired: &'a Desired, key: &Key) -> Option<(&'a String, u32)> {
         let mut applications = desired.applications.iter();
         applications.find_map(|(name, objects)| Some((name, *objects.get(key)?)))

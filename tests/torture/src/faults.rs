@@ -1,4 +1,4 @@
-//! What happens to the agent's machine: its clock, its disk. A library that is preloaded into the agent shows both.
+//! Faults of the agent's machine: its clock, its disk. A library that is preloaded into the agent simulates both.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -52,7 +52,7 @@ impl Machine {
         })
     }
 
-    /// Is what the agent's environment has to say.
+    /// Returns the environment variables that the agent needs.
     pub(crate) fn environment(&self, library: &Path) -> [(String, String); 2] {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         [
@@ -61,7 +61,7 @@ impl Machine {
         ]
     }
 
-    /// Sets the clock of day this many seconds ahead of the real one.
+    /// Sets the wall clock this many seconds ahead of the real one.
     pub(crate) fn set_clock(&self, ahead: i64) -> Result<()> {
         self.set(0, ahead * 1_000_000_000)
     }

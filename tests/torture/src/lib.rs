@@ -1,20 +1,20 @@
 //! Random schedules of changes and faults against a real control plane, and what must hold after each.
 //!
-//! A [`Schedule`] is made from a seed: applications, a series of commits, hand edits, deletions and changes of settings,
-//! and what goes wrong meanwhile. It runs with a real agent as a child process; between the agent and everything that it
-//! talks to stand proxies ([`pintle_harness::Proxy`]). Then the faults stop, and these must hold:
+//! A [`Schedule`] is generated from a seed: applications, a series of commits, hand edits, deletions and changes of settings, and
+//! what goes wrong in the meantime. It runs with a real agent as a child process. Proxies ([`pintle_harness::Proxy`]) stand
+//! between the agent and everything that it talks to. Then the faults stop, and the following must hold:
 //!
-//! 1. It converges: what is in the cluster is what is in git, no more and no less, and each application says so.
-//! 2. Every write is explained: what was written to an object is what git said of it at some time, only what git had
-//!    dropped or somebody had deleted as an application was deleted, nothing goes back to what git had said before, and
-//!    nothing is written once all is as it should be.
+//! 1. It converges: the cluster has what is in git, no more and no less, and each application reports so.
+//! 2. Every write is explained: what was written to an object is what git said about it at some time, only objects that git had
+//!    dropped or whose application somebody had deleted were deleted, nothing goes back to what git had said before, and nothing
+//!    is written once everything is as it should be.
 //! 3. Nothing outside the inventories is touched.
 //! 4. No application starves: each converges, whatever happened to the others.
-//! 5. What Secrets hold is in Secrets only: not in a status, an Event, a message or the log.
+//! 5. The contents of Secrets are in Secrets only: not in a status, an Event, a message or the log.
 //!
-//! What repeats when a seed runs again: the schedule itself, and for each request of the agent what happens to it, which
-//! depends on the seed, the request's method and path, and how often it was sent before. What does not: how long real
-//! processes take, and so which requests the agent sends, and where within its work a kill finds it.
+//! When a seed runs again, the following repeats: the schedule itself, and what happens to each request of the agent, which
+//! depends on the seed, the request's method and path, and how often it was sent before. The following does not: how long real
+//! processes take, and therefore which requests the agent sends, and where in its work a kill hits it.
 
 mod arena;
 mod charts;
@@ -41,35 +41,36 @@ pub use schedule::Schedule;
 
 use arena::Arena;
 
-/// What is run.
+/// The options of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// The first schedule's seed; each further one's is one more.
+    /// The first schedule's seed. Each further schedule's seed is one more.
     pub seed: u64,
-    /// How many schedules.
+    /// The number of schedules.
     pub schedules: u64,
-    /// How many of them run at the same time, each with an agent of its own.
+    /// How many schedules run at the same time, each with an agent of its own.
     pub lanes: usize,
 }
 
-/// What a run came to, if nothing broke.
+/// The statistics of a run in which nothing broke.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Summary {
-    /// Schedules.
+    /// The number of schedules.
     pub schedules: u64,
-    /// Requests of the agents to the API server that went through the proxies.
+    /// The number of requests from the agents to the API server that went through the proxies.
     pub requests: u64,
-    /// Requests, of whatever kind, to which something was done.
+    /// The number of requests, of whatever kind, that a fault hit.
     pub faults: u64,
-    /// How often an agent was killed or ended by itself, and was started again.
+    /// How often an agent was killed or ended by itself, and was restarted.
     pub restarts: u64,
-    /// Wall time.
+    /// The wall-clock time.
     pub took: Duration,
 }
 
-/// Runs schedules, and ends with the first one after which something does not hold: its story, and how to see it again.
+/// Runs schedules, and ends with the first one after which something does not hold. The error has its story, and how to reproduce
+/// it.
 ///
-/// `tell` gets a line after each schedule.
+/// `tell` receives a line after each schedule.
 pub fn run(options: &Options, tell: &(dyn Fn(&str) + Sync)) -> Result<Summary> {
     let start = Instant::now();
     let arena = Arena::start(options.lanes.max(1))?;
@@ -123,7 +124,7 @@ pub fn run(options: &Options, tell: &(dyn Fn(&str) + Sync)) -> Result<Summary> {
     Ok(total)
 }
 
-/// Nothing panics while it holds one of these: a lane that does ends the scope.
+/// Locks a mutex. Nothing panics while it holds such a lock: a lane that does ends the scope.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex
         .lock()

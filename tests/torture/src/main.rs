@@ -26,7 +26,7 @@ struct Arguments {
 )]
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // Short enough to be typed again.
+    // The seed is short enough to be typed again.
     let seed = arguments
         .seed
         .unwrap_or_else(|| u64::from(rand::random::<u32>()));

@@ -1,4 +1,4 @@
-//! What git holds, and what it held: the truth that the cluster is compared with.
+//! What git has and had: the truth that the cluster is compared with.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-/// Kinds that schedules use: all of them exist in each namespace without pods having to run.
+/// The kinds that schedules use. All of them can exist in each namespace without running pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Kind {
     ConfigMap,
@@ -15,7 +15,7 @@ pub(crate) enum Kind {
     ServiceAccount,
     Service,
     Deployment,
-    /// What hooks are, and nothing else is.
+    /// The kind of hooks, and of nothing else.
     Job,
 }
 
@@ -28,7 +28,7 @@ impl Kind {
         Self::Deployment,
         Self::Job,
     ];
-    /// Those of objects that stay.
+    /// The kinds of objects that stay.
     pub(crate) const LASTING: [Self; 5] = [
         Self::ConfigMap,
         Self::Secret,
@@ -48,7 +48,7 @@ impl Kind {
         }
     }
 
-    /// Is the name in paths.
+    /// Returns the plural name, as in paths.
     pub(crate) const fn plural(self) -> &'static str {
         match self {
             Self::ConfigMap => "configmaps",
@@ -69,7 +69,7 @@ impl Kind {
     }
 }
 
-/// One object of an application, by kind and name: namespaces are a schedule's own.
+/// One object of an application, by kind and name. The namespace is the schedule's own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
     pub(crate) kind: Kind,
@@ -82,10 +82,10 @@ impl fmt::Display for Key {
     }
 }
 
-/// When hooks run: before each release, of whatever kind. In the words that count in charts, too.
+/// The events of hooks: they run before each release, whatever its kind. The names are those that charts use, too.
 const HOOK_EVENTS: &str = "pre-install,pre-upgrade,pre-rollback";
 
-/// Is the hook of an application.
+/// Returns the key of an application's hook.
 pub(crate) fn hook(application: &str) -> Key {
     Key {
         kind: Kind::Job,
@@ -93,15 +93,15 @@ pub(crate) fn hook(application: &str) -> Key {
     }
 }
 
-/// What every value of a Secret begins with, so that it is known wherever it turns up.
+/// The beginning of every value of a Secret, so that it is recognised wherever it turns up.
 pub(crate) const HIDDEN: &str = "hidden";
 
-/// Is a value of a Secret as the API has it.
+/// Returns a value of a Secret, as the API represents it.
 pub(crate) fn hidden(what: &str) -> String {
     STANDARD.encode(format!("{HIDDEN} {what}"))
 }
 
-/// Is an object's manifest in one of its versions.
+/// Returns an object's manifest in one of its versions.
 pub(crate) fn manifest(key: &Key, version: u32) -> Value {
     let api_version = match key.kind.group() {
         "" => "v1".to_owned(),
@@ -143,7 +143,7 @@ pub(crate) fn manifest(key: &Key, version: u32) -> Value {
     object
 }
 
-/// Is what of a manifest, or of what was written to an object, is the object's content.
+/// Returns the fields of a manifest, or of what was written to an object, that are the object's content.
 pub(crate) fn content(object: &Value) -> BTreeMap<&str, &Value> {
     let fields = object.as_object().into_iter().flatten();
     fields
@@ -157,7 +157,7 @@ pub(crate) fn content(object: &Value) -> BTreeMap<&str, &Value> {
         .collect()
 }
 
-/// Says whether an object holds all that a manifest says of its content; what it holds besides is the server's.
+/// Returns whether an object has all of a manifest's content. Anything else in the object is the server's.
 pub(crate) fn is_as(live: &Value, manifest: &Value) -> bool {
     let wanted = content(manifest);
     wanted
@@ -187,17 +187,17 @@ pub(crate) struct Desired {
     pub(crate) applications: BTreeMap<String, BTreeMap<Key, u32>>,
 }
 
-/// What git ever said, and which deletions were asked for.
+/// What git ever said, and which deletions were requested.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     versions: BTreeMap<Key, BTreeSet<u32>>,
-    /// What some commit did not have that came after one that had it, and what a deleted application had.
+    /// Objects that a commit lacked after an earlier one had them, and objects of a deleted application.
     dropped: BTreeSet<Key>,
     known: BTreeSet<Key>,
 }
 
 impl History {
-    /// Takes up a commit.
+    /// Records a commit.
     pub(crate) fn commit(&mut self, desired: &Desired) {
         let objects = || desired.applications.values().flatten();
         for (key, version) in objects() {
@@ -211,18 +211,18 @@ impl History {
         self.known.extend(now);
     }
 
-    /// Takes up that an application is deleted with all that it has.
+    /// Records that an application is deleted with everything that it has.
     pub(crate) fn application_deleted(&mut self, desired: &Desired, application: &str) {
         let objects = desired.applications.get(application).into_iter().flatten();
         self.dropped.extend(objects.map(|(key, _)| key.clone()));
     }
 
-    /// Says whether git ever said exactly this of an object.
+    /// Returns whether git ever said exactly this about an object.
     pub(crate) fn explains_write(&self, key: &Key, written: &Value) -> bool {
         !self.versions(key, written).is_empty()
     }
 
-    /// Gives the versions of an object that say exactly this, the oldest one first: some kinds have few that differ.
+    /// Returns the versions of an object with exactly this content, the oldest one first: some kinds have few distinct versions.
     pub(crate) fn versions(&self, key: &Key, written: &Value) -> Vec<u32> {
         let versions = self.versions.get(key).into_iter().flatten().copied();
         let written = content(written);
@@ -231,12 +231,12 @@ impl History {
             .collect()
     }
 
-    /// Says whether an object was ever to go.
+    /// Returns whether an object was ever meant to go.
     pub(crate) fn is_dropped(&self, key: &Key) -> bool {
         self.dropped.contains(key)
     }
 
-    /// Says whether an object may have been deleted: a hook's is, before it runs again.
+    /// Returns whether an object may have been deleted: a hook is deleted before it runs again.
     pub(crate) fn explains_deletion(&self, key: &Key) -> bool {
         self.is_dropped(key) || (key.kind == Kind::Job && self.known.contains(key))
     }

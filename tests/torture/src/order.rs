@@ -1,4 +1,4 @@
-//! Whether anybody wrote what git had said before something newer.
+//! Checks that no old content of git was written after newer content.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,22 +10,23 @@ use serde_json::Value;
 use crate::checks::{may_have_written, object};
 use crate::model::{History, Key};
 
-/// How long a replica that stood still may go on with what it had begun, until it looks at its lease.
+/// How long a replica that stood still may continue what it had begun, until it looks at its lease.
 const STOOD_STILL: Duration = Duration::from_secs(3);
-/// The same of one whose lease somebody else has taken: as long as a lease lasts, and some time for a renewal under way.
+/// The same for a replica whose lease somebody else has taken: the duration of a lease, plus some time for a renewal in flight.
 const ROBBED: Duration = Duration::from_secs(12);
 
-/// When two replicas may have worked on one application, because one did not know yet that it was not its any more.
+/// The periods in which two replicas may have worked on one application, because one of them did not know yet that it had lost
+/// the application.
 #[derive(Debug, Default)]
 pub(crate) struct Handovers(Vec<(Instant, Instant)>);
 
 impl Handovers {
-    /// Takes up that a replica goes on that stood still.
+    /// Records that a replica resumes that stood still.
     pub(crate) fn resumed(&mut self) {
         self.begin(STOOD_STILL);
     }
 
-    /// Takes up that somebody else has taken all leases.
+    /// Records that somebody else has taken all leases.
     pub(crate) fn robbed(&mut self) {
         self.begin(ROBBED);
     }
@@ -44,19 +45,19 @@ impl Handovers {
 
 /// One moment in the life of an object.
 enum Moment {
-    /// Somebody began to write a version, or one that says the same.
+    /// A client began to write a version, or one with the same content.
     Begun {
         newest: u32,
         request: usize,
     },
-    /// A version was written, or a newer one that says the same.
+    /// A version was written, or a newer one with the same content.
     Written {
         oldest: u32,
     },
     Deleted,
 }
 
-/// Checks that no write of an object's version came after a newer one had been written. Versions only grow in a schedule,
+/// Checks that no write of an object's version came after a newer version had been written. Versions only grow in a schedule,
 /// whichever application has the object.
 pub(crate) fn never_went_back(
     requests: &[Proxied],
@@ -91,7 +92,7 @@ pub(crate) fn never_went_back(
     Ok(())
 }
 
-/// Tells what was done to objects, from the first moment to the last.
+/// Returns what was done to objects, from the first moment to the last.
 fn moments(
     requests: &[Proxied],
     namespace: &str,
@@ -143,7 +144,7 @@ mod tests {
         }
     }
 
-    /// Is a request that came after so many seconds and took one more.
+    /// Returns a request that arrived after this many seconds and took one more.
     fn request(start: Instant, method: &str, seconds: u64, body: &Value) -> Proxied {
         let arrived = start + Duration::from_secs(seconds);
         Proxied {

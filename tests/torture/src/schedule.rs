@@ -1,4 +1,4 @@
-//! What happens, in which order: all of it follows from a seed.
+//! What happens, and in which order. All of it follows from a seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,17 +10,17 @@ use rand::{Rng as _, SeedableRng as _};
 use crate::extras;
 use crate::model::{Desired, Key, Kind};
 
-/// Applications of a schedule.
+/// The applications of a schedule.
 const APPLICATIONS: [&str; 3] = ["web", "jobs", "data"];
 
 /// One schedule: where it starts, what happens, and what goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    /// Where it comes from.
+    /// The seed that it was generated from.
     pub seed: u64,
-    /// What the repository holds at first.
+    /// The initial content of the repository.
     pub(crate) first: Desired,
-    /// Whether the agent runs before there are Applications.
+    /// Whether the agent starts before there are Applications.
     pub(crate) agent_first: bool,
     /// Whether the agent works under a lease, which can be stolen.
     pub(crate) leased: bool,
@@ -30,14 +30,14 @@ pub struct Schedule {
     pub(crate) charted: BTreeSet<String>,
     /// Which applications wait for health.
     pub(crate) judged: BTreeSet<String>,
-    /// Which applications tell a webhook.
+    /// Which applications notify a webhook.
     pub(crate) telling: BTreeSet<String>,
-    /// How often something happens to requests, from the start.
+    /// How often faults hit requests, from the start.
     pub(crate) weather: Weather,
     pub(crate) acts: Vec<Act>,
 }
 
-/// Of a hundred requests, to how many something is done.
+/// How many of a hundred requests a fault hits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Weather {
     pub(crate) api_server: u8,
@@ -48,26 +48,26 @@ pub(crate) struct Weather {
 /// One thing that happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
-    /// A commit after which the repository holds this, and a push that a webhook tells of.
+    /// A commit after which the repository has this content, and a push that a webhook reports.
     Commit(Desired),
-    /// A field that git sets is set to something else by hand.
+    /// A field that git sets is set to another value by hand.
     Edit(Key),
     /// An object is deleted by hand.
     Delete(Key),
     /// The label by which the agent knows an object is removed by hand.
     Unlabel(Key),
     Suspend(String, bool),
-    /// A field of the spec changes that changes nothing in the cluster.
+    /// A field of the spec changes that has no effect in the cluster.
     Respecify(String),
     DeleteApplication(String),
     MakeApplication(String),
     Weather(Weather),
-    /// A replica is killed after so many further requests to the API server.
+    /// A replica is killed after this many further requests to the API server.
     Kill {
         replica: usize,
         after: u64,
     },
-    /// A replica is asked to end, and is started again.
+    /// A replica is asked to end, and is restarted.
     Stop {
         replica: usize,
     },
@@ -82,26 +82,26 @@ pub(crate) enum Act {
     Cut,
     /// All watches expire.
     Expire,
-    /// Somebody else takes the leases for so many seconds.
+    /// Somebody else takes the leases for this many seconds.
     Steal {
         seconds: i32,
     },
-    /// A replica's clock of day is this many seconds ahead from now on.
+    /// From now on a replica's wall clock is this many seconds ahead.
     Clock {
         replica: usize,
         ahead: i64,
     },
-    /// A replica's disk is full, or is not any more.
+    /// A replica's disk is full, or no longer is.
     DiskFull {
         replica: usize,
         full: bool,
     },
-    /// A replica's cache is deleted while it runs; compiled plugins with it, which take long to be made again.
+    /// A replica's cache is deleted while it runs. If compiled plugins are deleted, too, compiling them again takes long.
     WipeCache {
         replica: usize,
         compiled: bool,
     },
-    /// Nothing happens until the agent has sent so many more requests, or sends none.
+    /// Nothing happens until the agent has sent this many further requests, or sends none.
     Wait {
         requests: u64,
     },
@@ -163,7 +163,7 @@ impl fmt::Display for Act {
 }
 
 impl Schedule {
-    /// Is a schedule in which nothing goes wrong, with all that has to be compiled once.
+    /// Returns a schedule in which nothing goes wrong, with everything that has to be compiled once.
     pub(crate) fn calm() -> Self {
         let several = |schedule: &Self| schedule.first.applications.len() > 1;
         let found = (0..100).map(Self::from_seed).find(several);
@@ -177,7 +177,7 @@ impl Schedule {
         calm
     }
 
-    /// Makes the schedule of a seed; always the same one.
+    /// Generates the schedule of a seed. The same seed always gives the same schedule.
     pub fn from_seed(seed: u64) -> Self {
         let mut author = Author {
             random: StdRng::seed_from_u64(seed),
@@ -194,7 +194,8 @@ impl Schedule {
 }
 
 impl Schedule {
-    /// Is the namespace of its objects: the same whenever it is played, so that requests are.
+    /// Returns the namespace of the schedule's objects. It is the same whenever the schedule is played, so that its requests are
+    /// the same, too.
     pub(crate) fn namespace(&self) -> String {
         if self.acts.is_empty() {
             "torture-calm".to_owned()
@@ -204,11 +205,11 @@ impl Schedule {
     }
 }
 
-/// Writes a schedule, and keeps book of what is so far.
+/// Writes a schedule, and keeps track of the state so far.
 struct Author {
     random: StdRng,
     now: Desired,
-    /// Numbers objects, so that no name is ever used again. Which of them move to another application is decided later.
+    /// Numbers objects, so that no name is ever reused. Which of them move to another application is decided later.
     next: u32,
     suspended: BTreeSet<String>,
     deleted: BTreeSet<String>,
@@ -299,7 +300,7 @@ impl Author {
                 88..=90 if leased => Some(Act::Steal {
                     seconds: self.random.random_range(1..=3),
                 }),
-                // Certificates are a few minutes old, so a clock that is further behind is no clock that TLS works with.
+                // Certificates are a few minutes old, so TLS does not work with a clock that is further behind.
                 91..=94 => Some(Act::Clock {
                     replica: 0,
                     ahead: self.random.random_range(-120..=20_000),
@@ -334,7 +335,7 @@ impl Author {
         }
     }
 
-    /// Changes, adds and drops some objects; an application keeps one at least.
+    /// Changes, adds and drops some objects. An application keeps at least one.
     fn commit(&mut self) -> Act {
         for _ in 0..self.random.random_range(1..=4) {
             let Some(application) = self.application() else {

@@ -1,4 +1,4 @@
-//! Whether what Secrets hold comes to where it must not be.
+//! Checks that the contents of Secrets do not turn up where they must not.
 
 use anyhow::{Result, bail};
 use base64::Engine as _;
@@ -7,11 +7,11 @@ use pintle_harness::{Delivery, Proxied};
 
 use crate::model::HIDDEN;
 
-/// How much of a place a failure shows.
+/// How much of a finding a failure shows.
 const EXCERPT: usize = 200;
 
-/// Checks that no value of a Secret is in what the agent wrote to the API server, other than in Secrets, nor in what it
-/// logged, nor in a message.
+/// Checks that no value of a Secret is in what the agent wrote to the API server (except to Secrets), in its log, or in a
+/// message.
 pub(crate) fn holds(requests: &[Proxied], log: &str, messages: &[Delivery]) -> Result<()> {
     let forms = forms();
     for request in requests.iter().filter(|one| !one.uri.contains("/secrets")) {
@@ -37,7 +37,8 @@ fn search(forms: &[String], text: &str, place: impl Fn() -> String) -> Result<()
     Ok(())
 }
 
-/// Is what every value begins with: as it is, as the API has it, and each of them within something that is encoded.
+/// Returns the possible forms of the beginning of every value: plain, as the API represents it, and each of these inside encoded
+/// text.
 fn forms() -> Vec<String> {
     let words = [HIDDEN.to_owned(), encoded(HIDDEN, 0)];
     let within = words
@@ -47,8 +48,8 @@ fn forms() -> Vec<String> {
     words.into_iter().chain(within).collect()
 }
 
-/// Is what base64 of a text has for a word that begins after so many bytes, without the characters that are about what is
-/// beside it, too.
+/// Returns the base64 encoding of a word that begins at this offset of a text, without the characters that also depend on the
+/// text around it.
 fn encoded(word: &str, offset: usize) -> String {
     let text = "-".repeat(offset) + word;
     let (begin, end) = ((offset * 8).div_ceil(6), text.len() * 8 / 6);

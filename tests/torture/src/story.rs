@@ -1,4 +1,4 @@
-//! What happened in a schedule, for who has to find out why it broke.
+//! What happened in a schedule, for finding out why it broke.
 
 use std::fmt::Write as _;
 use std::sync::Mutex;
@@ -40,7 +40,7 @@ impl Story {
         let _ = writeln!(lock(&self.lines), "{seconds:7.3} s  {what}");
     }
 
-    /// Is what to print when something does not hold.
+    /// Returns what to print when something does not hold.
     pub(crate) fn failure(&self, schedule: &Schedule, broken: &anyhow::Error, log: &str) -> String {
         let seed = schedule.seed;
         format!(

@@ -1,4 +1,4 @@
-//! What happens to each request: decided by the seed, the request, and how often it was sent before.
+//! What happens to each request. It is determined by the seed, the request, and how often the request was sent before.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
@@ -15,25 +15,25 @@ use sha2::{Digest as _, Sha256};
 use crate::lock;
 use crate::schedule::Weather;
 
-/// What the proxies of one schedule share with who directs it.
+/// The state that the proxies of one schedule share with its director.
 #[derive(Debug)]
 pub(crate) struct Trouble {
     seed: u64,
     weather: Mutex<Weather>,
     victims: Vec<Victim>,
     requests: AtomicU64,
-    /// Those of them that renew no lease.
+    /// Those of the requests that do not renew a lease.
     work: AtomicU64,
     faults: AtomicU64,
 }
 
-/// A replica, to be killed.
+/// A replica that may be killed.
 #[derive(Debug)]
 struct Victim {
     pid: AtomicU32,
-    /// After how many further requests of it to the API server; negative for never.
+    /// After how many further requests of the replica to the API server. Negative for never.
     after: AtomicI64,
-    /// Whether it was killed, and nobody has asked yet.
+    /// Whether it was killed and nobody has asked about that yet.
     is_struck: AtomicBool,
 }
 
@@ -50,18 +50,18 @@ impl Victim {
     }
 }
 
-/// Who is asked, where it matters by which replica.
+/// Where requests go, and for which replica if that matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     ApiServer(usize),
-    /// Git, the registry and the receiver of messages: one server, told apart by paths.
+    /// Git, the registry and the receiver of messages: one server, distinguished by paths.
     Servers,
-    /// A replica's own receiver of webhooks.
+    /// A replica's own webhook receiver.
     Webhooks(usize),
 }
 
 impl Place {
-    /// Tells apart what replicas ask.
+    /// Returns a prefix that distinguishes the requests of replicas.
     fn prefix(self) -> String {
         match self {
             Self::ApiServer(0) | Self::Webhooks(0) | Self::Servers => String::new(),
@@ -91,7 +91,7 @@ impl Trouble {
         *lock(&self.weather) = weather;
     }
 
-    /// Names the process that a replica is, to be killed when it is time.
+    /// Sets the process of a replica, which is killed when it is time.
     pub(crate) fn follow(&self, replica: usize, pid: u32) {
         if let Some(victim) = self.victims.get(replica) {
             victim.pid.store(pid, Ordering::Relaxed);
@@ -111,28 +111,28 @@ impl Trouble {
         }
     }
 
-    /// Says whether a replica was killed since this was asked last.
+    /// Returns whether a replica was killed since the last call.
     pub(crate) fn was_struck(&self, replica: usize) -> bool {
         let victim = self.victims.get(replica);
         victim.is_some_and(|victim| victim.is_struck.swap(false, Ordering::Relaxed))
     }
 
-    /// How many requests the API server's proxies saw.
+    /// Returns how many requests the API server's proxies saw.
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// How many of them were not about leases, which are renewed for ever.
+    /// Returns how many of them were not about leases, which are renewed forever.
     pub(crate) fn work(&self) -> u64 {
         self.work.load(Ordering::Relaxed)
     }
 
-    /// To how many requests something was done.
+    /// Returns how many requests a fault hit.
     pub(crate) fn faults(&self) -> u64 {
         self.faults.load(Ordering::Relaxed)
     }
 
-    /// Is what decides for one proxy.
+    /// Returns the function that decides for one proxy.
     pub(crate) fn decide(
         self: &Arc<Self>,
         place: Place,
@@ -182,7 +182,7 @@ impl Trouble {
     }
 }
 
-/// Is the part of an address that is the same whenever a seed runs.
+/// Returns the part of an address that is the same whenever a seed runs.
 fn stable(uri: &str) -> String {
     const VARYING: [&str; 3] = ["resourceVersion=", "continue=", "timeoutSeconds="];
     let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
@@ -256,7 +256,7 @@ fn server_fault(method: &str, random: &mut StdRng) -> Fault {
     }
 }
 
-/// As the API server says that it has too much to do, or that what is behind it has.
+/// Answers as the API server does when it is overloaded, or when what is behind it is.
 fn overloaded(fault: Fault, random: &mut StdRng) -> Fault {
     match random.random_range(0..5) {
         0 => fault

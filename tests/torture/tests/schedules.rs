@@ -1,17 +1,17 @@
-//! A few schedules on each run of the tests; `cargo xtask test torture` runs as many as one likes.
+//! A few schedules in each run of the tests. `cargo xtask test torture` runs as many as you like.
 
 use anyhow::Result;
 use pintle_torture::{Options, run};
 
-/// The first seed. Those that once found something are worth as much as new ones, so it stays the same.
+/// The first seed. Schedules that once found something are as valuable as new ones, so it stays the same.
 const SEED: u64 = 1;
 
-/// Seeds of schedules beyond those that once broke something: each is played alone.
+/// Seeds of further schedules that once broke something. Each is played alone.
 ///
-/// - 66: a clock that went forward and back made a retry of a second wait for hours.
-/// - 447: what was edited while a watch began anew was looked at before it counted, and never again.
-/// - 526: two that deleted something waited for each other's render of a commit that both had rendered, because its push
-///   was told again meanwhile.
+/// - 66: a clock that went forward and back made a retry after a second wait for hours.
+/// - 447: an edit made while a watch started anew was looked at before it counted, and never again.
+/// - 526: two applications that deleted something waited for each other's render of a commit that both had rendered, because its
+///   push was reported again in the meantime.
 const FOUND: [u64; 3] = [66, 447, 526];
 
 #[test]

@@ -1,4 +1,4 @@
-//! What must hold whatever builds took turns.
+//! What must hold, whichever builds alternate.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::shop::{APPLICATIONS, Writes, inventory};
 
-/// What the cluster holds of the applications at some time.
+/// What the cluster has of the applications at some point in time.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     /// The status of each Application.
@@ -17,16 +17,16 @@ pub(crate) struct Kept {
     pub(crate) objects: BTreeMap<String, Value>,
 }
 
-/// What should have happened since.
+/// What should have happened since then.
 #[derive(Debug)]
 pub(crate) struct Wanted<'a> {
-    /// What git holds.
+    /// The content of git.
     pub(crate) round: u32,
-    /// What was to be written.
+    /// The expected writes.
     pub(crate) written: &'a Writes,
 }
 
-/// Gives how each write, by `VERB RESOURCE/NAME`, was answered; dry runs are none.
+/// Returns the status codes that answered each write, by `VERB RESOURCE/NAME`. Dry runs do not count.
 pub(crate) fn codes(requests: &[ApiRequest]) -> BTreeMap<String, Vec<u16>> {
     let mut codes = BTreeMap::<String, Vec<u16>>::new();
     for request in requests {
@@ -38,8 +38,8 @@ pub(crate) fn codes(requests: &[ApiRequest]) -> BTreeMap<String, Vec<u16>> {
     codes
 }
 
-/// Checks that what was to be written was, once, and nothing else. Whether a write is done whose sender was killed
-/// before the answer is not known: then it is the only one that was not answered with success.
+/// Checks that the expected writes were sent, and no others, and that each was answered with success at most once. If a sender
+/// was killed before the answer, it is unknown whether its write was done: only such a write may lack a successful answer.
 pub(crate) fn written_once(requests: &[ApiRequest], expected: &Writes) -> Result<()> {
     let codes = codes(requests);
     let found: BTreeSet<String> = codes.keys().cloned().collect();
@@ -57,7 +57,7 @@ pub(crate) fn written_once(requests: &[ApiRequest], expected: &Writes) -> Result
 }
 
 impl Kept {
-    /// Checks that what was here and was not to change is there later.
+    /// Checks that what was here and was not to change is still there later.
     pub(crate) fn survives(&self, later: &Self, wanted: &Wanted<'_>) -> Result<()> {
         for application in APPLICATIONS {
             let status = |kept: &Self| kept.statuses.get(application).cloned().unwrap_or_default();
@@ -81,7 +81,7 @@ impl Kept {
                 same("uid") || wrote("delete") || name == "configmaps/settings-1",
                 "{name} is another object: {before} became {after}"
             );
-            // Services, Deployments and Jobs are written by controllers, too.
+            // Controllers write to Services, Deployments and Jobs, too.
             let is_data = ["configmaps/", "secrets/"]
                 .iter()
                 .any(|kind| name.starts_with(kind));
@@ -112,7 +112,7 @@ fn object(value: &Value) -> String {
     )
 }
 
-/// Checks that an inventory lists what git has, and knows of each what was applied.
+/// Checks that an inventory lists what git has, and knows for each entry what was applied.
 fn listed(status: &Value, application: &str, round: u32) -> Result<()> {
     let entries = status["inventory"]["entries"]
         .as_array()
@@ -136,7 +136,7 @@ fn listed(status: &Value, application: &str, round: u32) -> Result<()> {
     Ok(())
 }
 
-/// Checks that each entry of a history is in a later one as it was, but for how it ended if it had not.
+/// Checks that each entry of a history is unchanged in a later one, except for how it ended if it had not ended yet.
 fn history(before: &Value, after: &Value) -> Result<()> {
     let entries = |history: &Value| history.as_array().cloned().unwrap_or_default();
     let after = entries(after);

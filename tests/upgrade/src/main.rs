@@ -1,9 +1,9 @@
 //! Two builds of the agent alternate on one cluster while commits arrive: `cargo xtask test upgrade`.
 //!
-//! One is built from this checkout, the other from an earlier commit, each with the `deploy/` of its own. In each round
-//! the one that works is replaced by the other, up or down, in one of the ways of [`Switch`]; then a commit arrives. What
-//! must hold after each round is in [`checks`]: the inventory, the history and the objects survive, what a commit changes
-//! is written once, and nothing else is written.
+//! One build is from this checkout, the other from an earlier commit, each with its own `deploy/`. In each round the running
+//! build is replaced by the other one, up or down, in one of the ways of [`Switch`]. Then a commit arrives. [`checks`] has what
+//! must hold after each round: the inventory, the history and the objects survive, what a commit changes is written once, and
+//! nothing else is written.
 
 mod checks;
 mod scene;
@@ -17,16 +17,16 @@ use clap::Parser;
 
 use scene::{Build, Scene};
 
-/// How one build takes the place of the other.
+/// How one build replaces the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Switch {
-    /// The one stops, and then the other starts. Meanwhile somebody edits one object and deletes another.
+    /// The old build stops, and then the new one starts. In between, somebody edits one object and deletes another.
     Stop,
-    /// The one is killed when there is nothing to do, and the other waits for the end of its lease.
+    /// The old build is killed when there is nothing to do, and the new one waits for its lease to expire.
     Kill,
-    /// The one is killed while it applies a commit, and the other completes it.
+    /// The old build is killed while it applies a commit, and the new one completes it.
     KillAtWork,
-    /// Both run while a commit arrives, and then the one stops: a rolling update.
+    /// Both run while a commit arrives, and then the old build stops: a rolling update.
     Overlap,
 }
 
@@ -92,7 +92,7 @@ fn run(arguments: &Arguments, tell: &dyn Fn(&str)) -> Result<()> {
         .collect();
     let mut scene = Scene::open(&other)?;
     let (mut from, mut to) = (&other, &this);
-    // Each way in both directions before the next one.
+    // Each way is tried in both directions before the next one.
     let ways = switches.iter().flat_map(|switch| [*switch; 2]).cycle();
     for (round, switch) in (1..=arguments.rounds).zip(ways) {
         let what = format!("round {round}, {switch:?}: {} to {}", from.name, to.name);

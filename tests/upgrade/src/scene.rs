@@ -1,4 +1,4 @@
-//! The cluster, the repository, and the agent that works at the time.
+//! The cluster, the repository, and the agent that currently runs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,14 +16,14 @@ use crate::Switch;
 use crate::checks::{self, Kept, Wanted};
 use crate::shop::{APPLICATIONS, Writes, files, spec, writes};
 
-/// How long anything may take: the lease of one that was killed has to end first.
+/// The time limit for any single step: the lease of a killed agent has to expire first.
 const LIMIT: Duration = Duration::from_mins(3);
 /// The shared key of webhooks.
 const WEBHOOK_TOKEN: &str = "a shared secret";
 /// Where the applications and their objects are.
 const NAMESPACE: &str = "upgrade";
 
-/// One build of the agent with what is installed beside it.
+/// One build of the agent, with the manifests that are installed along with it.
 #[derive(Clone, Debug)]
 pub(crate) struct Build {
     pub(crate) name: String,
@@ -32,7 +32,7 @@ pub(crate) struct Build {
 }
 
 impl Build {
-    /// Is the build of this checkout.
+    /// Returns the build of this checkout.
     pub(crate) fn this() -> Result<Self> {
         Ok(Self {
             name: "this build".to_owned(),
@@ -43,7 +43,7 @@ impl Build {
 }
 
 pub(crate) struct Scene {
-    // Before what it talks to: it ends first.
+    // Dropped before what it talks to: the agent ends first.
     agent: Agent,
     control_plane: ControlPlane,
     servers: Servers,
@@ -51,10 +51,10 @@ pub(crate) struct Scene {
     runtime: tokio::runtime::Runtime,
     client: kube::Client,
     dir: RunDir,
-    /// How many agents were started: each is a pod of its own.
+    /// How many agents were started. Each is a pod of its own.
     started: u32,
     asked: u32,
-    /// What the repository holds.
+    /// The round of the repository's content.
     at: u32,
     kept: Kept,
 }
@@ -97,12 +97,12 @@ impl Scene {
         Ok(scene)
     }
 
-    /// Keeps logs for a look at them.
+    /// Keeps logs for inspection.
     pub(crate) fn keep(&mut self) {
         self.dir.keep();
     }
 
-    /// Replaces the build that works by another one, and lets it apply a commit.
+    /// Replaces the running build with another one, and lets that apply a commit.
     pub(crate) fn round(&mut self, switch: Switch, to: &Build) -> Result<()> {
         match switch {
             Switch::Stop => {
@@ -155,8 +155,8 @@ impl Scene {
         self.agent.stop()
     }
 
-    /// Installs and starts a build on the cluster as it is, and checks that it writes what is expected and no more:
-    /// what was meddled with while nobody looked.
+    /// Installs and starts a build on the cluster as it is, and checks that it writes what is expected and no more: repairs of
+    /// the changes that were made while no agent ran.
     fn rest(&mut self, build: &Build, expected: &[&str]) -> Result<()> {
         let mark = self.mark()?;
         self.agent = self.start(build)?;
@@ -189,9 +189,10 @@ impl Scene {
         self.arrive(&commit, mark)
     }
 
-    /// Waits until a commit is everywhere, and checks that it was written once since a mark, and nothing else was.
+    /// Waits until a commit has reached all applications, and checks that it was written once since a mark, and that nothing else
+    /// was.
     fn arrive(&mut self, commit: &str, mark: u64) -> Result<()> {
-        // What does not read what a commit changes need not look at it.
+        // An application that does not read what a commit changes need not look at the commit.
         let changed: Vec<_> = APPLICATIONS
             .into_iter()
             .filter(|application| *application != "steady")
@@ -212,7 +213,7 @@ impl Scene {
         Ok(())
     }
 
-    /// Does what people do: sets a field that git sets, and deletes an object that git has.
+    /// Interferes as people do: sets a field that git sets, and deletes an object that git has.
     fn meddle(&self) -> Result<()> {
         self.control_plane.kubectl(&[
             "-n",
@@ -235,7 +236,7 @@ impl Scene {
         Agent::start(options(build, kubeconfig, self.dir.path(), self.started))
     }
 
-    /// Pushes the next commit, and tells the agent of it.
+    /// Pushes the next commit, and notifies the agent.
     fn push(&mut self) -> Result<String> {
         let commit = push(&self.repository, Some(self.at), self.at + 1)?;
         self.at += 1;
@@ -260,7 +261,7 @@ impl Scene {
         Ok(())
     }
 
-    /// Waits until an Application is Ready, and its status is as wanted.
+    /// Waits until an Application is Ready and its status is as wanted.
     fn until_ready(&self, application: &str, is_wanted: impl Fn(&Value) -> bool) -> Result<()> {
         until(&format!("{application} is Ready"), LIMIT, || {
             let found = self.status(application)?;
@@ -297,7 +298,7 @@ impl Scene {
         self.control_plane.requests_mark()
     }
 
-    /// Gives what was asked in the name of the account of all applications since a mark.
+    /// Returns the requests as the account of all applications since a mark.
     fn requests_since(&self, mark: u64) -> Result<Vec<ApiRequest>> {
         let account = format!("system:serviceaccount:{NAMESPACE}:deployer");
         let mut requests = self.control_plane.requests_since(mark)?;
@@ -315,7 +316,7 @@ impl Scene {
         })
     }
 
-    /// Gives all objects that are some application's, by `RESOURCE/NAME`.
+    /// Returns all objects that belong to an application, by `RESOURCE/NAME`.
     fn objects(&self) -> Result<BTreeMap<String, Value>> {
         let mut objects = BTreeMap::new();
         for (group, kind, plural) in [
@@ -333,7 +334,7 @@ impl Scene {
             for object in found.items {
                 let name = object.metadata.name.clone().unwrap_or_default();
                 let mut object = serde_json::to_value(object)?;
-                // A list does not say it of each.
+                // A list does not have the kind on each item.
                 object["kind"] = kind.into();
                 objects.insert(format!("{plural}/{name}"), object);
             }
@@ -347,8 +348,8 @@ impl Scene {
     }
 }
 
-/// Is how a pod would start a build. All share a folder, as those on one node may: what one build has cached is no
-/// matter of correctness for the other.
+/// Returns the options with which a pod would start a build. All pods share a folder, as pods on one node may: what one build has
+/// cached must not matter to the correctness of the other.
 fn options(build: &Build, kubeconfig: PathBuf, dir: &Path, number: u32) -> AgentOptions {
     let mut options = AgentOptions::new(kubeconfig);
     options.executable = Some(build.executable.clone());
@@ -359,7 +360,7 @@ fn options(build: &Build, kubeconfig: PathBuf, dir: &Path, number: u32) -> Agent
     options
 }
 
-/// Makes the repository hold a round's files, and pushes.
+/// Makes the repository contain a round's files, and pushes.
 fn push(repository: &GitRepo, before: Option<u32>, round: u32) -> Result<String> {
     let now = files(round);
     for path in before.map(files).unwrap_or_default().keys() {
@@ -374,7 +375,7 @@ fn push(repository: &GitRepo, before: Option<u32>, round: u32) -> Result<String>
     repository.push_files(&now, &format!("round {round}"))
 }
 
-/// Is the namespace, the account in whose name is written, and the key of webhooks.
+/// Returns the namespace, the account that the agent writes as, and the shared key of webhooks.
 fn furniture() -> String {
     format!(
         "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}}}\n---\n\

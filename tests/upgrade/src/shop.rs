@@ -1,17 +1,17 @@
-//! What git says in each round, and which writes it takes to get there from the round before.
+//! What git has in each round, and which writes it takes to get there from the previous round.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Each application and its folder in the repository, in the order in which they are made.
+/// Each application and its folder in the repository, in the order in which they are created.
 pub(crate) const APPLICATIONS: [&str; 5] = ["shop", "hooked", "steady", "chart", "waiting"];
 
-/// Settings of the shop that differ between rounds.
+/// The number of the shop's settings that differ between rounds.
 const SETTINGS: usize = 6;
 
 /// Writes to objects by `VERB RESOURCE/NAME`.
 pub(crate) type Writes = BTreeSet<String>;
 
-/// Is the part of an Application's spec that is more than its source.
+/// Returns an Application's spec except for its source.
 pub(crate) fn spec(application: &str) -> &'static str {
     match application {
         "shop" | "hooked" => "health: [{plugin: kubernetes}]",
@@ -21,7 +21,7 @@ pub(crate) fn spec(application: &str) -> &'static str {
     }
 }
 
-/// Is the repository in a round: files by path.
+/// Returns the repository in a round: files by path.
 pub(crate) fn files(round: u32) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     let mut add = |path: &str, text: String| files.insert(path.to_owned(), text);
@@ -32,7 +32,7 @@ pub(crate) fn files(round: u32) -> BTreeMap<String, String> {
             config_map(&name, &round.to_string()),
         );
     }
-    // Of another name in each round: one is made and one is pruned.
+    // The name differs in each round, so one object is created and one is pruned.
     add(
         "shop/moving.yaml",
         config_map(&format!("moving-{round}"), "moving"),
@@ -58,7 +58,7 @@ pub(crate) fn files(round: u32) -> BTreeMap<String, String> {
         "chart/Chart.yaml",
         "apiVersion: v2\nname: chart\nversion: 0.1.0\n".to_owned(),
     );
-    // Made up from the application's seed: another value would be another seed.
+    // Generated from the application's seed: another value would mean another seed.
     add(
         "chart/templates/password.yaml",
         "apiVersion: v1\nkind: Secret\nmetadata: {name: password}\n\
@@ -76,7 +76,7 @@ pub(crate) fn files(round: u32) -> BTreeMap<String, String> {
     files
 }
 
-/// Is what one round takes from the one before: each of it once, and nothing else.
+/// Returns the writes that a round needs after the previous one: each once, and nothing else.
 pub(crate) fn writes(round: u32) -> Writes {
     let mut writes: Writes = (0..SETTINGS)
         .map(|index| format!("patch configmaps/settings-{index}"))
@@ -104,7 +104,7 @@ pub(crate) fn writes(round: u32) -> Writes {
     writes
 }
 
-/// What exists of an application in a round, as `KIND NAME`: what its inventory lists.
+/// Returns the objects of an application in a round, as `KIND NAME`: what its inventory lists.
 pub(crate) fn inventory(application: &str, round: u32) -> BTreeSet<String> {
     let moving = format!("ConfigMap moving-{round}");
     let mut all: BTreeSet<String> = match application {
