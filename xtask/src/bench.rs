@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what the agent costs, on a real control plane with many Applications.
+//! `cargo xtask bench`: the agent's costs, on a real control plane with many Applications.
 
 mod applications;
 mod flux;
@@ -22,7 +22,7 @@ use measure::{Meter, Phase};
 use report::Report;
 use stage::{Source, Stage};
 
-/// Names the `pintle` to measure, here and in the harness.
+/// Names the `pintle` to measure, both here and in the harness.
 const BINARY: &str = "PINTLE_BIN";
 
 /// How the benchmark runs.
@@ -66,7 +66,7 @@ struct Alone {
     debug_build: bool,
 }
 
-/// Builds `pintle` if none is named, and measures it.
+/// Builds `pintle` unless a program is named, and measures it.
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let debug_build = match &args.beside {
         None => args.alone.debug_build,
@@ -94,7 +94,7 @@ fn alone(args: &Alone, binary: PathBuf) -> Result<()> {
     report.conclude(args.json)
 }
 
-/// Leaves the logs of what ended early, and says where.
+/// Keeps the logs of a run that ended early, and says where they are.
 fn kept_on_failure<T>(stage: &mut Stage, result: Result<T>) -> Result<T> {
     result.map_err(|error| {
         let dir = stage.keep();
@@ -105,8 +105,8 @@ fn kept_on_failure<T>(stage: &mut Stage, result: Result<T>) -> Result<T> {
     })
 }
 
-/// Replaces this process by itself with the built program named in its environment, from where the
-/// harness takes it; changing the environment of a running process is not safe.
+/// Replaces this process with itself, with the built program named in its environment, where the harness looks for it. Changing
+/// the environment of a running process is not safe.
 fn build_and_start_again(debug_build: bool) -> Result<()> {
     let binary = if debug_build {
         workspace::run(workspace::cargo().args(["build", "--locked", "--package", "pintle"]))?;
@@ -157,14 +157,14 @@ fn measure(args: &Alone, stage: &mut Stage, binary: PathBuf) -> Result<Report> {
     std::thread::sleep(idle);
     let third = meter.end(idle, stage.subject(), &stage.control_plane)?;
 
-    // Whatever happened since, all must still be as it was.
+    // Whatever has happened in the meantime, everything must still be as it was.
     failures.extend(stage.not_ready()?);
     failures.extend(stage.missing()?);
     Report::new(stage, binary, vec![first, second, third], failures)
 }
 
-/// Ends a phase, whose wall time is known, when the agent has done all that the phase gave it to do:
-/// what comes after the last Application is Ready is part of its price.
+/// Ends a phase, whose wall time is known, when the agent has done all the work that the phase caused: what follows after the
+/// last Application is Ready is part of the cost.
 fn end_when_quiet(meter: Meter, wall: Duration, stage: &Stage) -> Result<Phase> {
     terminal::line(&format!("Ready after {:.2} s", wall.as_secs_f64()));
     let quiet = measure::wait_quiet(stage.subject(), &stage.control_plane)?;
@@ -174,7 +174,7 @@ fn end_when_quiet(meter: Meter, wall: Duration, stage: &Stage) -> Result<Phase> 
     meter.end(wall, stage.subject(), &stage.control_plane)
 }
 
-/// Says which writes went to anything of an Application that the commit does not concern.
+/// Returns a description of the writes to objects of Applications that the commit does not concern, if there are any.
 fn foreign_writes(names: Names, writes: &[ApiRequest]) -> Option<String> {
     let foreign: Vec<String> = writes
         .iter()

@@ -39,7 +39,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
                 "\nThe agent's log: {}",
                 stage.agent_log().display()
             ));
-            // What is left running is for a look at what went wrong.
+            // What is left running can be used to find out what went wrong.
             if args.keep {
                 stage.leave();
             } else if let Err(also) = stage.clear() {

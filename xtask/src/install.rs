@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{setup, shipped, terminal, workspace};
 
-/// Installs `pintle` where `cargo install` puts programs, and says where that is.
+/// Installs `pintle` where `cargo install` puts programs, and prints where that is.
 pub(crate) fn run() -> Result<()> {
     setup::wasm_toolchain()?;
     let mut install = workspace::cargo();
@@ -27,7 +27,8 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Follows <https://doc.rust-lang.org/cargo/commands/cargo-install.html>, but for the configuration key `install.root`.
+/// Returns the folder according to <https://doc.rust-lang.org/cargo/commands/cargo-install.html>, except for the configuration
+/// key `install.root`.
 fn folder() -> Result<PathBuf> {
     let set = |name| {
         env::var_os(name)

@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: rules about the workspace that the compiler and clippy do not know.
+//! `cargo xtask lint`: rules about the workspace that the compiler and clippy do not check.
 
 mod edges;
 mod length;
@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use crate::terminal;
 use crate::workspace::Workspace;
 
-/// Checks all rules and fails with everything that breaks one.
+/// Checks all rules, and fails with everything that breaks one.
 pub(crate) fn run() -> Result<()> {
     let workspace = Workspace::load()?;
     let mut problems = edges::check(&workspace);

@@ -1,4 +1,4 @@
-//! Developer commands: the one list of what is done to this workspace. `cargo xtask --help` shows it.
+//! Developer commands: the one list of everything that is done to this workspace. `cargo xtask --help` shows it.
 
 mod bench;
 mod demo;

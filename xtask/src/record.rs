@@ -1,10 +1,11 @@
-//! `cargo xtask record`: makes the recordings in the documentation anew.
+//! `cargo xtask record`: makes the recordings in the documentation again.
 
 use anyhow::Result;
 
 use crate::{shipped, workspace};
 
-/// Runs the tests that record, and lets them write what they see of the program that people install: that of tests is slower.
+/// Runs the tests that record, and lets them write what they see of the program that users install, because the one built for
+/// tests is slower.
 pub(crate) fn run() -> Result<()> {
     let pintle = shipped::build()?;
     let mut command = workspace::cargo();

@@ -9,7 +9,7 @@ use pintle_guests::{DEBIAN_PACKAGES, Toolchain};
 
 use crate::{terminal, workspace};
 
-/// A program that builds or tests call, and the Debian package that has it.
+/// A program that builds or tests call, and the Debian package that contains it.
 struct Tool {
     program: &'static str,
     package: &'static str,
@@ -53,7 +53,7 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Makes sure of the programs that the tests call.
+/// Makes sure that the programs are installed that the tests call.
 pub(crate) fn tools() -> Result<()> {
     let missing: Vec<&Tool> = TOOLS
         .iter()
@@ -86,7 +86,8 @@ pub(crate) fn tools() -> Result<()> {
     }
 }
 
-/// Makes sure of Go, which the control plane is built with. Debian's is too old, so it is not installed from there.
+/// Makes sure that Go is installed, which the control plane is built with. Debian's version is too old, so it is not installed
+/// from there.
 pub(crate) fn go() -> Result<()> {
     if is_there("go") {
         return Ok(());
@@ -112,21 +113,21 @@ pub(crate) fn wasm_toolchain() -> Result<()> {
     Ok(())
 }
 
-/// Makes sure that a program can be linked for a target of musl, the C library that is linked in, and gives the target.
+/// Makes sure that a program can be linked for a musl target, whose C library is linked in, and returns the target.
 pub(crate) fn static_toolchain(target: &'static str) -> Result<&'static str> {
-    // It changes nothing, and asks no server, where the target is installed.
+    // Where the target is installed, this changes nothing and contacts no server.
     let mut add = Command::new("rustup");
     add.args(["--quiet", "target", "add", target])
         .current_dir(workspace::root());
     workspace::run(&mut add)?;
-    // The cryptography is C and assembly.
+    // The cryptography is written in C and assembly.
     if !is_there("musl-gcc") {
         apt_install(&["musl-tools"])?;
     }
     Ok(target)
 }
 
-/// Looks where an ordinary user's shell would, and where Debian keeps daemons.
+/// Looks where an ordinary user's shell would, and where Debian puts daemons.
 fn is_there(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<_> = env::split_paths(&path).collect();
@@ -134,7 +135,7 @@ fn is_there(program: &str) -> bool {
     folders.iter().any(|folder| folder.join(program).is_file())
 }
 
-/// Installs Debian packages as root or by sudo, and otherwise says what to run.
+/// Installs Debian packages as root or with sudo. If that is not possible, says what to run.
 fn apt_install(packages: &[&str]) -> Result<()> {
     let by_hand = format!(
         "apt-get update && apt-get install -y {}",
@@ -177,7 +178,7 @@ fn apt_install(packages: &[&str]) -> Result<()> {
     apt(&install)
 }
 
-/// `/proc/self` belongs to the effective user.
+/// Returns whether the effective user is root, who then owns `/proc/self`.
 fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt as _;
     Path::new("/proc/self")

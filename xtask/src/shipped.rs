@@ -1,4 +1,5 @@
-//! The program as it is shipped: a release build that needs nothing of the system it runs on, where that can be made.
+//! The program as it is shipped: a release build that needs nothing from the system that it runs on, where such a build is
+//! possible.
 //!
 //! See docs/decisions/0021-a-static-program.md.
 
@@ -10,14 +11,15 @@ use anyhow::{Result, ensure};
 
 use crate::{setup, terminal, workspace};
 
-/// The target that links everything into the program, on the systems that have one.
+/// The target that links everything into the program, on systems that have one.
 const STATIC: Option<&str> = match (OS.as_bytes(), ARCH.as_bytes()) {
     (b"linux", b"x86_64") => Some("x86_64-unknown-linux-musl"),
     (b"linux", b"aarch64") => Some("aarch64-unknown-linux-musl"),
     _ => None,
 };
 
-/// The target of the program that is shipped; nothing if it is linked as usual, which is told on the terminal.
+/// Returns the target of the shipped program. `None` if it is linked as usual. If the static toolchain is missing, a note on the
+/// terminal says so.
 fn target() -> Option<&'static str> {
     match STATIC.map(setup::static_toolchain)? {
         Ok(target) => Some(target),
@@ -30,7 +32,7 @@ fn target() -> Option<&'static str> {
     }
 }
 
-/// Adds to a command of Cargo's what makes it the program that is shipped; returns the target, if it is a static one.
+/// Adds to a Cargo command the arguments that make it build the shipped program. Returns the target, if it is a static one.
 pub(crate) fn arguments(cargo: &mut Command) -> Option<&'static str> {
     let target = target();
     cargo.arg("--locked");
@@ -40,7 +42,7 @@ pub(crate) fn arguments(cargo: &mut Command) -> Option<&'static str> {
     target
 }
 
-/// Builds it, and tells where it is.
+/// Builds the program, and returns its path.
 pub(crate) fn build() -> Result<PathBuf> {
     setup::wasm_toolchain()?;
     let mut build = workspace::cargo();

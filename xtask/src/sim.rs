@@ -17,8 +17,8 @@ pub(crate) struct SimArgs {
     arguments: Vec<String>,
 }
 
-/// Builds the simulation, optimised: a search of a million schedules is a matter of minutes then. It depends on the core
-/// only, so that it is built in less than one.
+/// Builds the simulation with optimisations: a search of a million schedules is then a matter of minutes. It depends on the core
+/// only, so it builds in less than one.
 pub(crate) fn run(args: &SimArgs) -> Result<()> {
     let mut command = workspace::cargo();
     command

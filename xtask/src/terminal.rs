@@ -14,7 +14,7 @@ pub(crate) fn step(name: &str) {
     flush();
 }
 
-/// Says how a step ended.
+/// Prints how a step ended.
 pub(crate) fn done(name: &str, passed: bool, took: Duration) {
     let verdict = if passed { "ok" } else { "FAILED" };
     println!("==> {name}: {verdict} ({} s)", took.as_secs());
@@ -32,8 +32,8 @@ pub(crate) fn error(error: &anyhow::Error) {
     eprintln!("error: {error:#}");
 }
 
-/// Children write to the same terminal, so nothing may wait in a buffer.
+/// Flushes the output: children write to the same terminal, so nothing may stay in a buffer.
 fn flush() {
-    // Nobody is left to tell if standard output is closed.
+    // If standard output is closed, there is nobody left to tell.
     let _ = std::io::stdout().flush();
 }

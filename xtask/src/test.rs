@@ -49,7 +49,7 @@ struct TortureOptions {
     lanes: u8,
 }
 
-/// Builds what is tortured and what tortures it, and runs it.
+/// Builds the tested program and the one that tortures it, and runs the latter.
 fn torture(options: &TortureOptions) -> Result<()> {
     let mut build = workspace::cargo();
     build.args([
@@ -78,10 +78,9 @@ fn torture(options: &TortureOptions) -> Result<()> {
     workspace::run(&mut command)
 }
 
-/// Runs everything, goes on after a failure, ends with one line that counts, and says whether all passed.
+/// Runs everything, continues after a failure, ends with one line of counts, and returns whether everything passed.
 ///
-/// All Cargo commands choose the same packages and targets, so that each dependency is compiled once with one set of
-/// features.
+/// All Cargo commands select the same packages and targets, so that each dependency is compiled once, with one set of features.
 pub(crate) fn run(options: &Options) -> bool {
     let only = match &options.only {
         Some(Only::Torture(options)) => Some(torture(options)),
@@ -111,7 +110,7 @@ pub(crate) fn run(options: &Options) -> bool {
     tally.failed == 0
 }
 
-/// Makes sure of what everything else needs. It counts only when it fails.
+/// Makes sure that everything else has what it needs. It counts only if it fails.
 fn prepare(tally: &mut Tally) -> bool {
     let tools = || {
         setup::tools()
@@ -191,7 +190,7 @@ fn run_tests(options: &Options, tally: &mut Tally) -> Result<()> {
     command
         .args(["test", "--locked", "--workspace", "--no-fail-fast"])
         .args(&options.cargo_test);
-    // Whatever runs the program in a test runs this build of it, and need not build another.
+    // Every test that runs the program runs this build of it, and need not build another.
     command.env("PINTLE_BIN", binary);
     let mut child = command
         .stdout(Stdio::piped())
@@ -205,14 +204,14 @@ fn run_tests(options: &Options, tally: &mut Tally) -> Result<()> {
         terminal::line(&line);
     }
     let status = child.wait().context("wait for cargo test")?;
-    // A test binary that crashed has no summary, and would go uncounted.
+    // A crashed test binary has no summary, and would go uncounted.
     if !status.success() && tally.failed == 0 {
         bail!("cargo test: {status}, and no test that failed");
     }
     Ok(())
 }
 
-/// What passed and what did not: tests, and each check as one.
+/// The numbers of passes and failures: of tests, and of checks, each of which counts as one.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Tally {
     passed: u64,
@@ -222,14 +221,14 @@ struct Tally {
 }
 
 impl Tally {
-    /// Does something that counts as one when it passes, and as one when it fails.
+    /// Runs a check that counts as one, whether it passes or fails.
     fn check(&mut self, name: &str, work: impl FnOnce() -> Result<()>) -> bool {
         let passed = self.step(name, work);
         self.passed += u64::from(passed);
         passed
     }
 
-    /// Does something that counts only when it fails.
+    /// Runs a step that counts only if it fails.
     fn step(&mut self, name: &str, work: impl FnOnce() -> Result<()>) -> bool {
         let start = Instant::now();
         terminal::step(name);
@@ -254,7 +253,7 @@ impl Tally {
         self.failures.extend(other.failures);
     }
 
-    /// Reads a line of the standard test runner.
+    /// Parses a line of the standard test runner.
     fn read(&mut self, line: &str) {
         if let Some(summary) = line.strip_prefix("test result: ") {
             let Some((_, counts)) = summary.split_once(". ") else {

@@ -1,4 +1,4 @@
-//! What Cargo knows about the workspace, and how it is called.
+//! What Cargo knows about the workspace, and how Cargo is called.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
-/// `cargo metadata`, as far as it is of use here.
+/// The output of `cargo metadata`, as far as it is needed here.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Workspace {
     pub(crate) packages: Vec<Package>,
@@ -27,9 +27,9 @@ pub(crate) struct Package {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Dependency {
     pub(crate) name: String,
-    /// Absent for a normal one, else `dev` or `build`.
+    /// Absent for a normal dependency, otherwise `dev` or `build`.
     pub(crate) kind: Option<String>,
-    /// Its folder, if it is not from a registry.
+    /// The dependency's folder, if it is not from a registry.
     pub(crate) path: Option<PathBuf>,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Target {
 }
 
 impl Workspace {
-    /// Asks Cargo about this workspace.
+    /// Loads this workspace from Cargo.
     pub(crate) fn load() -> Result<Self> {
         let mut command = cargo();
         command.args(["metadata", "--no-deps", "--format-version", "1"]);
@@ -54,7 +54,7 @@ impl Workspace {
         serde_json::from_slice(&output.stdout).context("read cargo metadata")
     }
 
-    /// Gives the tracked and the new files that end so, relative to the root, without ignored ones.
+    /// Returns the tracked and the new files with these endings, relative to the root, without ignored ones.
     pub(crate) fn files(&self, endings: &[&str]) -> Result<Vec<PathBuf>> {
         let mut command = Command::new("git");
         command.current_dir(&self.root).args([
@@ -80,7 +80,7 @@ impl Workspace {
                 path.extension()
                     .is_some_and(|found| endings.iter().any(|ending| found == *ending))
             })
-            // Deleted and not yet committed.
+            // A file may be deleted without a commit.
             .filter(|path| self.root.join(path).is_file())
             .collect();
         files.sort();
@@ -90,14 +90,14 @@ impl Workspace {
 }
 
 impl Package {
-    /// Is the package's folder.
+    /// Returns the package's folder.
     pub(crate) fn dir(&self) -> &Path {
         self.manifest_path.parent().unwrap_or(&self.manifest_path)
     }
 }
 
-/// Is the root of the checkout that this program was called in: `cargo run` says where that is. A build folder may
-/// serve several checkouts, and then the one that the program was built from may be gone.
+/// Returns the root of the checkout that this program was called in, according to `cargo run`. A build folder may serve several
+/// checkouts, and the one that the program was built from may be gone.
 pub(crate) fn root() -> &'static Path {
     static PACKAGE: LazyLock<PathBuf> = LazyLock::new(|| {
         std::env::var_os("CARGO_MANIFEST_DIR")
@@ -106,8 +106,8 @@ pub(crate) fn root() -> &'static Path {
     PACKAGE.parent().unwrap_or(Path::new("."))
 }
 
-/// Calls Cargo at the root, in the environment that the user called this program from: the variables
-/// that `cargo run` sets about this package would make build scripts run again.
+/// Returns a Cargo command at the root, with the environment that the user called this program from: the variables that `cargo
+/// run` sets about this package would make build scripts run again.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
@@ -124,7 +124,7 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// Runs a command with this terminal, and fails when it does.
+/// Runs a command on this terminal, and fails if it fails.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = show(command);
     let status = command.status().with_context(|| format!("run {shown}"))?;
@@ -134,7 +134,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Is a command as one would type it.
+/// Returns a command as a user would type it.
 pub(crate) fn show(command: &Command) -> String {
     let program = Path::new(command.get_program())
         .file_name()

@@ -9,31 +9,31 @@ use std::process::{Command, Stdio};
 
 use crate::{Error, Guest, TARGET, Toolchain, Workspace};
 
-/// The profile of guests, in the workspace's `Cargo.toml`.
+/// The profile of guests, defined in the workspace's `Cargo.toml`.
 const PROFILE: &str = "guest";
 
-/// Vectors of 128 bits, which every engine that runs components has: text is looked through 16 bytes at a time. Their
-/// results are the same on every machine; the relaxed ones, of which that is not so, are another feature.
+/// 128-bit vectors, which every engine that runs components supports: text is searched 16 bytes at a time. Their results are the
+/// same on every machine. The relaxed instructions, whose results are not, are a separate feature.
 const FEATURES: &str = "-Ctarget-feature=+simd128";
 
 /// A core module.
 pub(crate) struct Module {
     pub(crate) path: PathBuf,
-    /// The files of the workspace that it was made from.
+    /// The files of the workspace that it was built from.
     pub(crate) inputs: Vec<PathBuf>,
 }
 
 /// Compiles a guest to a core module.
 ///
-/// One run for each guest: Cargo then unites features only over what that guest uses, so that the bytes do not depend on
-/// what else is built.
+/// Each guest has its own run: Cargo then unifies features only over what that guest uses, so the bytes do not depend on what
+/// else is built.
 pub(crate) fn build(
     workspace: &Workspace,
     toolchain: &Toolchain,
     target_dir: &Path,
     guest: &Guest,
 ) -> Result<Module, Error> {
-    // A build never changes what the workspace has locked; a new package has locked nothing yet.
+    // A build never changes the workspace's lock file. A new package has no lock file yet.
     let locked = workspace
         .root()
         .join("Cargo.lock")
@@ -43,7 +43,7 @@ pub(crate) fn build(
     scrub(&mut command);
     command
         .current_dir(workspace.root())
-        // `cargo rustc` sets the crate type here rather than in the guest's manifest: beside an `rlib`, Cargo would skip
+        // `cargo rustc` sets the crate type here rather than in the guest's manifest. With an `rlib` beside it, Cargo would skip
         // link-time optimisation, and native builds would link a library that nobody wants.
         .args([
             "rustc",
@@ -91,7 +91,7 @@ pub(crate) fn build(
     })
 }
 
-/// Removes what an outer Cargo run has put into the environment and an inner one would obey, or be confused by.
+/// Removes environment variables that an outer Cargo run has set and that an inner run would obey or be confused by.
 pub(crate) fn scrub(command: &mut Command) {
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(is_of_outer_cargo) {
@@ -101,7 +101,7 @@ pub(crate) fn scrub(command: &mut Command) {
 }
 
 fn is_of_outer_cargo(name: &str) -> bool {
-    /// How to reach registries, and how many jobs may run: the user's word, for the inner run too.
+    /// Access to registries and the number of jobs: the user's settings, which also apply to the inner run.
     const KEPT: [&str; 6] = [
         "CARGO_HOME",
         "CARGO_MAKEFLAGS",
@@ -111,7 +111,7 @@ fn is_of_outer_cargo(name: &str) -> bool {
         "CARGO_TERM_",
     ];
     const DROPPED: [&str; 4] = ["CARGO", "CLIPPY_", "DEP_", "RUST"];
-    /// Beside what build scripts are told, library paths: they name the outer toolchain's compiler libraries.
+    /// Variables for build scripts, and library paths, which point to the outer toolchain's compiler libraries.
     const DROPPED_WHOLE: [&str; 9] = [
         "DEBUG",
         "DYLD_FALLBACK_LIBRARY_PATH",
@@ -123,17 +123,17 @@ fn is_of_outer_cargo(name: &str) -> bool {
         "PROFILE",
         "TARGET",
     ];
-    // RUSTUP_TOOLCHAIN is the choice of toolchain itself.
+    // RUSTUP_TOOLCHAIN selects the toolchain itself.
     let kept = name.starts_with("RUSTUP_") || KEPT.iter().any(|prefix| name.starts_with(prefix));
     !kept
         && (DROPPED_WHOLE.contains(&name) || DROPPED.iter().any(|prefix| name.starts_with(prefix)))
 }
 
-/// Compiler flags, separated as Cargo wants them. Paths of this machine are replaced, so that the same sources give the
-/// same bytes elsewhere.
+/// Returns compiler flags, separated as Cargo expects them. Paths of this machine are replaced, so that the same sources produce
+/// the same bytes elsewhere.
 ///
-/// Path dependencies outside the workspace are left as they are: Cargo makes their absolute paths a part of the names of symbols,
-/// so that the bytes would differ all the same.
+/// Path dependencies outside the workspace are left as they are: Cargo makes their absolute paths a part of symbol names, so the
+/// bytes would differ anyway.
 fn flags(workspace: &Workspace, toolchain: &Toolchain, target_dir: &Path) -> OsString {
     let mut flags = OsString::from(FEATURES);
     let mut remap = |from: &Path, to: &str| {
@@ -142,7 +142,7 @@ fn flags(workspace: &Workspace, toolchain: &Toolchain, target_dir: &Path) -> OsS
         flags.push("=");
         flags.push(to);
     };
-    // The last one that matches wins: the more exact ones follow.
+    // The last match wins, so the more specific paths come later.
     let home = cargo_home();
     remap(&home, "/cargo");
     for registry in fs::read_dir(home.join("registry/src"))
@@ -168,7 +168,7 @@ fn cargo_home() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from("/nonexistent"))
 }
 
-/// What a module was made from, by Cargo's own list, with the manifests that stand beside.
+/// Returns the files that a module was built from: those in Cargo's own list, and the manifests beside them.
 fn inputs(workspace: &Workspace, list: &Path) -> Result<Vec<PathBuf>, Error> {
     let text = fs::read_to_string(list).map_err(|source| Error::Read {
         path: list.to_owned(),
@@ -190,7 +190,7 @@ fn inputs(workspace: &Workspace, list: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(inputs.into_iter().collect())
 }
 
-/// Reads `output: input input`, the form of make; spaces in a name are escaped by a backslash.
+/// Parses make's format, `output: input input`, in which a backslash escapes the spaces in a name.
 fn parse_dependencies(text: &str) -> Vec<String> {
     let mut names = Vec::new();
     for (_, line) in text.lines().filter_map(|line| line.split_once(": ")) {

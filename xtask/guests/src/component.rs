@@ -1,10 +1,10 @@
-//! From core modules to components, and what components ask for and give.
+//! Turns core modules into components, and reads what components import and export.
 
 use anyhow::{Context, bail};
 use wit_component::{ComponentEncoder, DecodedWasm};
 use wit_parser::{Resolve, WorldItem, WorldKey};
 
-/// Makes a component of a core module, as described by the sections that the bindings left in it.
+/// Turns a core module into a component, according to the sections that the bindings left in it.
 pub(crate) fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {
     ComponentEncoder::default()
         .validate(true)
@@ -12,17 +12,17 @@ pub(crate) fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {
         .encode()
 }
 
-/// What a component imports and exports: interfaces by their full names, such as `pintle:types/log@1.0.0`; anything
-/// else by its plain name.
+/// The imports and exports of a component. Interfaces have their full names, such as `pintle:types/log@1.0.0`, and anything else
+/// its plain name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interfaces {
-    /// What it needs, sorted.
+    /// The names of the imports, sorted.
     pub imports: Vec<String>,
-    /// What it gives, sorted.
+    /// The names of the exports, sorted.
     pub exports: Vec<String>,
 }
 
-/// Reads what a component imports and exports. The error says why the bytes are no component.
+/// Returns the imports and exports of a component. The error says why the bytes are not a component.
 pub fn interfaces(component: &[u8]) -> anyhow::Result<Interfaces> {
     match wit_component::decode(component).context("not a component")? {
         DecodedWasm::Component(resolve, world) => {

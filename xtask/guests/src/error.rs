@@ -1,63 +1,63 @@
-//! Why a guest could not be built.
+//! Errors of building a guest.
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::MissingToolchain;
 
-/// Why a guest could not be built.
+/// The reason why a guest could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nothing on this machine compiles for Wasm.
+    /// No compiler on this machine targets Wasm.
     #[error(transparent)]
     Toolchain(#[from] MissingToolchain),
 
-    /// Cargo could not be asked for the workspace.
+    /// Cargo could not be run to locate the workspace.
     #[error("cannot ask Cargo for the workspace around {}", start.display())]
     Locate {
-        /// Where the search began.
+        /// The folder where the search began.
         start: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 
     /// There is no workspace.
     #[error("no Cargo workspace around {}: run this inside one: {output}", start.display())]
     NoWorkspace {
-        /// Where the search began.
+        /// The folder where the search began.
         start: PathBuf,
-        /// What Cargo said.
+        /// Cargo's output.
         output: String,
     },
 
     /// Cargo could not be started.
     #[error("cannot run {} for the guest `{guest}`", cargo.display())]
     Cargo {
-        /// The package.
+        /// The guest's package.
         guest: String,
-        /// The program.
+        /// The Cargo executable.
         cargo: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 
     /// The guest does not compile.
     #[error("the guest `{guest}` does not build with {toolchain}:\n{output}")]
     Build {
-        /// The package.
+        /// The guest's package.
         guest: String,
-        /// Which toolchain was used.
+        /// The toolchain that was used.
         toolchain: &'static str,
-        /// What Cargo said.
+        /// Cargo's output.
         output: String,
     },
 
-    /// The module is no component of a Pintle plugin.
+    /// The module is not a component of a Pintle plugin.
     #[error("the guest `{guest}` cannot be made a component")]
     Component {
-        /// The package.
+        /// The guest's package.
         guest: String,
-        /// Why.
+        /// The cause.
         source: anyhow::Error,
     },
 
@@ -66,7 +66,7 @@ pub enum Error {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 
@@ -75,7 +75,7 @@ pub enum Error {
     Write {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }

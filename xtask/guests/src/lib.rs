@@ -1,6 +1,6 @@
-//! Builds Wasm guests as components, on any machine: with the target installed, with Debian's packages, or by rustup.
+//! Builds Wasm guests as components, on any machine: with an installed target, with Debian's packages, or with rustup.
 //!
-//! For build scripts and developer commands. A guest is a package of a Cargo workspace; it is built in a nested Cargo run
+//! This is for build scripts and developer commands. A guest is a package of a Cargo workspace. It is built in a nested Cargo run
 //! with a target directory of its own, `guests` in the outer one, and with the profile `guest` of its workspace.
 //!
 //! ```no_run
@@ -44,37 +44,37 @@ impl Guest {
         }
     }
 
-    /// The package's name, which is also the artifact's.
+    /// Returns the package's name, which is also the artifact's name.
     pub fn package(&self) -> &str {
         &self.package
     }
 }
 
-/// A guest that was built.
+/// A guest that has been built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Artifact {
     /// The package's name.
     pub name: String,
-    /// Where the component is: `NAME.wasm` in the output directory.
+    /// The path of the component: `NAME.wasm` in the output directory.
     pub path: PathBuf,
-    /// The component.
+    /// The bytes of the component.
     pub bytes: Vec<u8>,
-    /// `sha256:...` of the component.
+    /// The digest of the component, `sha256:...`.
     pub digest: String,
-    /// What the component was made from: the sources of the guest and of the workspace's crates that it uses.
+    /// The files that the component was built from: the sources of the guest and of the workspace's crates that it uses.
     pub inputs: Vec<PathBuf>,
 }
 
 /// Builds guests of the workspace around the running package, and writes them as components to `out_dir`.
 ///
-/// The package is the one that Cargo runs: a build script's, a test's, or that of a developer command.
+/// The running package is the one that Cargo runs: the package of a build script, a test, or a developer command.
 pub fn build(guests: &[Guest], out_dir: &Path) -> Result<Vec<Artifact>, Error> {
     build_in(&Workspace::around_package()?, guests, out_dir)
 }
 
 /// Builds guests of a workspace, and writes them as components to `out_dir`.
 ///
-/// A component that has not changed is not written again, so that what includes it is not built again either.
+/// An unchanged component is not written again, so that whatever includes it is not rebuilt either.
 pub fn build_in(
     workspace: &Workspace,
     guests: &[Guest],
@@ -130,7 +130,7 @@ fn build_one(
     })
 }
 
-/// Tells Cargo to run the build script again when a source of these artifacts changes.
+/// Tells Cargo to rerun the build script when a source of these artifacts changes.
 #[expect(
     clippy::print_stdout,
     reason = "this is how a build script talks to Cargo"

@@ -9,32 +9,32 @@ use std::process::{Command, Stdio};
 
 use crate::cargo::scrub;
 
-/// The target of all guests: a component built for it cannot even name a clock.
+/// The target of all guests. A component built for it has no way to even name a clock.
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
-/// What `apt-get install` takes on Debian, where rustup cannot download the target. Any `lld` will do.
+/// The packages for `apt-get install` on Debian, where rustup cannot download the target. Any `lld` will do.
 pub const DEBIAN_PACKAGES: [&str; 4] = ["rustc-web", "rust-web-src", "cargo-web", "lld"];
 
-/// Oldest compiler that builds this workspace: major and minor version.
+/// The oldest compiler that builds this workspace: its major and minor version.
 const OLDEST: (u32, u32) = (1, 95);
 
-/// A compiler for Wasm, and how Cargo is told to use it.
+/// A compiler for Wasm, and how to make Cargo use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Toolchain {
-    /// For messages.
+    /// The name for messages.
     pub(crate) name: &'static str,
     pub(crate) cargo: PathBuf,
     pub(crate) args: Vec<&'static str>,
     pub(crate) environment: Vec<(&'static str, OsString)>,
-    /// Where the source of the standard library is, if it is built along.
+    /// The folder with the source of the standard library, if that is built as well.
     pub(crate) library: Option<PathBuf>,
 }
 
 impl Toolchain {
-    /// Finds the first of: the current toolchain with the target installed, Debian's packages, and the current toolchain
-    /// after rustup has added the target to it.
+    /// Finds the first available of these: the current toolchain with the target installed, Debian's packages, and the current
+    /// toolchain after rustup has added the target to it.
     ///
-    /// Installs no packages of the operating system.
+    /// This installs no packages of the operating system.
     pub fn find() -> Result<Self, MissingToolchain> {
         let mut tried = Vec::new();
         let mut keep = |reason: String| tried.push(reason);
@@ -45,12 +45,12 @@ impl Toolchain {
             .map_err(|()| MissingToolchain { tried })
     }
 
-    /// Says which one it is, for people.
+    /// Returns the toolchain's name, for messages.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// The toolchain that builds the rest of the workspace, if the target is installed in it.
+    /// Returns the toolchain that builds the rest of the workspace, if the target is installed in it.
     fn installed() -> Result<Self, String> {
         let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
         let folder =
@@ -74,7 +74,8 @@ impl Toolchain {
         })
     }
 
-    /// Debian's packages have no compiled standard library for the target, but its source, vendored: it is built along.
+    /// Returns the toolchain of Debian's packages. They contain no compiled standard library for the target, but its vendored
+    /// source, which is built as well.
     fn debian() -> Result<Self, String> {
         let (rustc, cargo) = (Path::new("/usr/bin/rustc"), Path::new("/usr/bin/cargo"));
         if !rustc.exists() || !cargo.exists() {
@@ -105,7 +106,7 @@ impl Toolchain {
             args: vec!["-Zbuild-std=std,panic_abort", "-Zbuild-std-features="],
             environment: vec![
                 ("RUSTC", rustc.into()),
-                // Building the standard library is unstable in Cargo, and this is a stable compiler.
+                // Building the standard library is unstable in Cargo, and this compiler is a stable one.
                 ("RUSTC_BOOTSTRAP", "1".into()),
                 ("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker.into()),
             ],
@@ -119,7 +120,7 @@ impl Toolchain {
     }
 }
 
-/// Nothing on this machine compiles for Wasm; says what was tried and what to run.
+/// Nothing on this machine compiles for Wasm. The message says what was tried and what to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingToolchain {
     tried: Vec<String>,
@@ -146,7 +147,7 @@ impl fmt::Display for MissingToolchain {
 
 impl std::error::Error for MissingToolchain {}
 
-/// Runs a program and gives what it prints, or why it failed.
+/// Runs a program and returns its output, or why it failed.
 fn answer(command: &mut Command) -> Result<String, String> {
     scrub(command);
     let program = command.get_program().to_string_lossy().into_owned();
@@ -161,13 +162,13 @@ fn answer(command: &mut Command) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Reads `rustc 1.96.0 (...)`.
+/// Parses `rustc 1.96.0 (...)`.
 fn parse_version(text: &str) -> Option<(u32, u32)> {
     let mut parts = text.split_whitespace().nth(1)?.split('.');
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// The `wasm-ld-N` with the highest N, or else `wasm-ld`: Debian installs each LLVM under names of its own.
+/// Finds the `wasm-ld-N` with the highest N, or else `wasm-ld`: Debian installs each LLVM under names of its own.
 fn newest_linker(folders: impl Iterator<Item = PathBuf>) -> Option<PathBuf> {
     let linkers = folders
         .filter_map(|folder| fs::read_dir(folder).ok())

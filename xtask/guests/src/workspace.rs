@@ -1,4 +1,4 @@
-//! Which workspace the guests belong to, and where their build goes.
+//! The workspace that guests belong to, and the folder of their build output.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -16,14 +16,14 @@ pub struct Workspace {
 impl Workspace {
     /// Finds the workspace around the package that Cargo runs, or else around the current folder.
     ///
-    /// Looked up at run time: a build directory may be shared by several checkouts.
+    /// It is looked up at run time, because several checkouts may share a build directory.
     pub fn around_package() -> Result<Self, Error> {
         let package = env::var_os("CARGO_MANIFEST_DIR");
         let start = package.map_or_else(|| PathBuf::from("."), PathBuf::from);
         Self::around(&start)
     }
 
-    /// Finds the workspace around a folder; a package that is in none counts as one.
+    /// Finds the workspace around a folder. A package outside any workspace counts as one.
     pub fn around(start: &Path) -> Result<Self, Error> {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         scrub(&mut command);
@@ -48,17 +48,17 @@ impl Workspace {
         }
     }
 
-    /// The folder of the workspace's `Cargo.toml`.
+    /// Returns the folder of the workspace's `Cargo.toml`.
     pub fn root(&self) -> &Path {
         &self.root
     }
 }
 
-/// The target directory of guests: `guests` in the outer target directory, so that every build script and test of one
+/// Returns the target directory of guests: `guests` in the outer target directory, so that every build script and test of one
 /// build shares it.
 ///
-/// Nested Cargo runs need a directory of their own: the outer run holds the lock of its own one. The outer directory is
-/// the one that `out_dir` is in, or else the one that a developer's command would use.
+/// Nested Cargo runs need a directory of their own, because the outer run holds the lock of its target directory. The outer
+/// directory is the one that contains `out_dir`, or else the one that a developer's command would use.
 pub(crate) fn guest_target_dir(workspace: &Workspace, out_dir: &Path) -> PathBuf {
     // Cargo tags the root of every target directory as a cache.
     let tagged = out_dir

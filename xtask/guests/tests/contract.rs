@@ -1,4 +1,4 @@
-//! The contract in `wit/` is sound: every package parses, and what plugin authors read is all there.
+//! The contract in `wit/` is sound: every package parses, and everything that plugin authors read is documented.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ fn wit() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit")
 }
 
-/// Loads `types` and one kind, in the order that wit/README.md tells.
+/// Loads `types` and one kind, in the order that wit/README.md prescribes.
 fn load(kind: &str) -> (Resolve, WorldId) {
     let mut resolve = Resolve::default();
     resolve
@@ -110,7 +110,7 @@ fn every_interface_function_and_type_of_more_than_a_name_is_documented() {
             }
             for (type_name, id) in &interface.types {
                 if let TypeDefKind::Enum(cases) = &resolve.types[*id].kind {
-                    // `file` and `folder` say it all.
+                    // The names `file` and `folder` are self-explanatory.
                     if type_name != "entry-kind" {
                         for case in &cases.cases {
                             let place = format!("{kind}: {name}.{type_name}.{}", case.name);

@@ -1,4 +1,4 @@
-//! The SDK's example becomes a component that keeps the contract, on whatever toolchain this machine has.
+//! The SDK's example becomes a component that fulfils the contract, with whatever toolchain this machine has.
 
 mod host;
 
@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use host::{Host, Rendered};
 use pintle_guests::{Artifact, Guest, Interfaces, build, interfaces};
 
-/// Compiled once; each call has an instance of its own.
+/// The host, compiled once. Each call has an instance of its own.
 static HOST: LazyLock<Host> = LazyLock::new(|| Host::new(&MOTD.bytes));
 
 static MOTD: LazyLock<Artifact> = LazyLock::new(|| {
@@ -80,8 +80,8 @@ fn its_inputs_are_the_sources_it_is_made_from() {
 
 #[test]
 fn it_is_small() {
-    // 144 KB with Debian's toolchain; another standard library differs by a little. A dependency of the SDK that makes
-    // every plugin half as large again is to be noticed.
+    // 144 KB with Debian's toolchain, and a little more or less with another standard library. A dependency of the SDK that makes
+    // every plugin half as large again must be noticed.
     assert!(MOTD.bytes.len() < 200_000, "{} bytes", MOTD.bytes.len());
 }
 

@@ -1,23 +1,23 @@
-//! What is deployed: many small applications, each in its folder of one repository.
+//! What is deployed: many small applications, each in its own folder of one repository.
 
 use std::fmt::Write as _;
 
 /// The namespace of all Applications and of their objects.
 pub(super) const NAMESPACE: &str = "bench";
 
-/// The name of the container of each Deployment.
+/// The name of the container in each Deployment.
 pub(super) const CONTAINER: &str = "web";
 
 /// The folder of the Applications themselves, in the same repository.
 pub(super) const FLEET: &str = "fleet";
 
-/// The Application that brings all others.
+/// The Application that deploys all the others.
 pub(super) const ROOT: &str = "root";
 
-/// How many objects an Application has.
+/// The number of objects in an Application.
 pub(super) const OBJECTS: usize = 4;
 
-/// The names of the Applications. Each one's objects have its name too.
+/// The names of the Applications. The objects of each have its name, too.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Names(u16);
 
@@ -34,7 +34,7 @@ impl Names {
         (1..=self.0).map(name)
     }
 
-    /// Is the one that gets a commit.
+    /// Returns the name of the Application that gets a commit.
     pub(super) fn chosen(self) -> String {
         name(self.0.div_ceil(2))
     }
@@ -48,12 +48,13 @@ fn name(number: u16) -> String {
     format!("app-{number:04}")
 }
 
-/// Is the folder of an Application in the repository.
+/// Returns the folder of an Application in the repository.
 pub(super) fn folder(name: &str) -> String {
     format!("apps/{name}")
 }
 
-/// Is an Application's one file, which says everything, so that no controller has to fill in anything. No pods are asked for: the scheduler's work is not what is measured.
+/// Returns an Application's only file. It sets every field, so that no controller has to fill in anything. It asks for no pods,
+/// because the scheduler's work is not what is measured.
 pub(super) fn manifests(name: &str, image: &str) -> String {
     format!(
         "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: {name}\n  namespace: {NAMESPACE}\n\
@@ -74,7 +75,7 @@ pub(super) fn manifests(name: &str, image: &str) -> String {
     )
 }
 
-/// Is one file with all Applications, which look after their source again after an interval in seconds.
+/// Returns one file with all Applications. Each checks its source again after an interval in seconds.
 pub(super) fn applications(names: Names, url: &str, interval: u64) -> String {
     let mut text = String::new();
     for name in names.all() {
@@ -91,7 +92,7 @@ pub(super) fn applications(names: Names, url: &str, interval: u64) -> String {
     text
 }
 
-/// Is the one Application that an operator applies by hand: all others are in git.
+/// Returns the only Application that an operator applies by hand: all others are in git.
 pub(super) fn root(url: &str, interval: u64) -> String {
     format!(
         "apiVersion: pintle.dev/v1alpha1\nkind: Application\nmetadata:\n  name: {ROOT}\n  namespace: {NAMESPACE}\nspec:\n  \

@@ -1,10 +1,10 @@
-//! `cargo xtask bench flux`: the agent and Flux's kustomize-controller, one after the other, doing the same.
+//! `cargo xtask bench flux`: the agent and Flux's kustomize-controller, one after the other, with the same tasks.
 //!
-//! Each gets a control plane of its own, fresh and of the same program, the same repository with the same objects,
-//! and walks the same [`course`]. Who is Ready is seen by a watch, who used what is read from `/proc`, and who asked
-//! what of the API server is in its audit log: none of it is what a controller says of itself. Flux's source-controller
-//! is not there: the benchmark serves the artifact and writes the status of the `GitRepository`, which costs Flux
-//! nothing, while the agent's figures include its fetches from a git server.
+//! Each gets a fresh control plane of its own, of the same program, and the same repository with the same objects, and goes
+//! through the same [`course`]. Which applications are Ready comes from a watch, resource usage from `/proc`, and the requests to
+//! the API server from its audit log: nothing relies on a controller's own account. Flux's source-controller does not run: the
+//! benchmark serves the artifact and writes the status of the `GitRepository`, which costs Flux nothing, while the agent's
+//! figures include its fetches from a git server.
 
 mod arena;
 mod artifact;
@@ -64,7 +64,7 @@ pub(super) struct FluxArgs {
 
 /// Measures each size, and writes the page.
 pub(super) fn run(args: &FluxArgs, binary: &Path) -> Result<()> {
-    // The other programs are built when they start; this one is Flux's whole part.
+    // The other programs are built when they start. This one is all of Flux that runs.
     Program::KustomizeController.build(&|line| terminal::line(line))?;
     let out = match &args.out {
         Some(out) => out.clone(),
@@ -76,14 +76,14 @@ pub(super) fn run(args: &FluxArgs, binary: &Path) -> Result<()> {
     for count in &args.apps {
         let run = measure(args, Names::new(*count), binary)?;
         run.save(&out)?;
-        // After each size: a larger one may be ended before it is through.
+        // The page is written after each size, because a larger size may be aborted before it is finished.
         let written = page::write(&out)?;
         terminal::step(&format!("result for {count} applications"));
         terminal::line(&run.table());
         for missed in run.missed() {
             terminal::line(&format!("missed: {missed}"));
         }
-        // The last line of standard output is the JSON, if it was asked for.
+        // The last line of standard output is the JSON, if it was requested.
         terminal::line(&format!("written: {}", written.display()));
         if args.json {
             terminal::line(&serde_json::to_string(&run.ratios()).context("write the ratios")?);
@@ -92,8 +92,8 @@ pub(super) fn run(args: &FluxArgs, binary: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Is the interval that lets kustomize-controller come around on two cores, and leaves it as much time again for what is pushed:
-/// without rest it looks at some three and a half applications a second.
+/// Returns an interval in which kustomize-controller can go around once on two cores and has as much time again for what is
+/// pushed: without a break, it looks at some three and a half applications per second.
 fn interval(names: Names) -> u64 {
     let count = u64::try_from(names.count()).unwrap_or(u64::MAX);
     (count.saturating_mul(6) / 10).max(60)
@@ -130,7 +130,7 @@ fn measure(args: &FluxArgs, names: Names, binary: &Path) -> Result<Run> {
     })
 }
 
-/// How many processes ran or waited to run on average in the last minute.
+/// Returns how many processes were running or waiting to run on average in the last minute.
 fn load() -> Result<f64> {
     let text = std::fs::read_to_string("/proc/loadavg").context("read /proc/loadavg")?;
     let first = text.split(' ').next().unwrap_or_default();

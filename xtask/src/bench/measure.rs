@@ -1,4 +1,4 @@
-//! What a controller uses in a phase.
+//! The resources that a controller uses in a phase.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,25 +8,25 @@ use anyhow::{Context as _, Result, ensure};
 use pintle_harness::{Agent, ApiRequest, ControlPlane, Process, Usage, until};
 use serde::{Deserialize, Serialize};
 
-/// A controller is quiet when this long ...
+/// A controller is quiet if for this long ...
 const QUIET_WINDOW: Duration = Duration::from_secs(2);
-/// ... it has asked nothing of the API server and used no more than this.
+/// ... it has sent no requests to the API server and used no more CPU time than this.
 const QUIET_CPU: Duration = Duration::from_millis(50);
 /// How long a controller may take to get its lease and its first watch.
 const START_LIMIT: Duration = Duration::from_mins(1);
-/// After which it is taken to be never quiet.
+/// How long to wait until a controller counts as never quiet.
 const QUIET_LIMIT: Duration = Duration::from_mins(1);
 
-/// Who is measured.
+/// The process that is measured.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Subject<'a> {
     pub(super) process: &'a Process,
-    /// Whose requests are counted, in whoever's name they are made.
+    /// The user whose requests are counted, whomever they impersonate.
     pub(super) user: &'a str,
 }
 
 impl<'a> Subject<'a> {
-    /// Is the agent, with the account that `deploy/` gives it.
+    /// Returns the agent, with the account that `deploy/` gives it.
     pub(super) fn agent(agent: &'a Agent) -> Self {
         Self {
             process: agent.process(),
@@ -34,7 +34,7 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// Fails, with the end of its log, if the process has ended.
+    /// Fails, with the end of the log, if the process has ended.
     pub(super) fn check_running(self) -> Result<()> {
         self.process
             .usage()
@@ -55,26 +55,26 @@ pub(super) struct Meter {
     control_plane: Usage,
 }
 
-/// What a controller used in a phase.
+/// The resources that a controller used in a phase.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Phase {
     pub(super) name: String,
     pub(super) wall_seconds: f64,
     pub(super) cpu_seconds: f64,
-    /// What etcd, the API server and all other controllers used together meanwhile.
+    /// What etcd, the API server and all other controllers used together in that time.
     pub(super) control_plane_cpu_seconds: f64,
     pub(super) peak_memory_bytes: u64,
-    /// By verb, without watches and leases; what is only tried is `VERB dry-run`.
+    /// The requests by verb, without watches and leases. Dry runs are counted as `VERB dry-run`.
     pub(super) requests: BTreeMap<String, usize>,
-    /// Watches that began.
+    /// The number of watches that began.
     pub(super) watches: usize,
-    /// Requests that concern leases.
+    /// The number of requests that concern leases.
     pub(super) leases: usize,
-    /// Requests that were refused, by verb, resource and HTTP status: part of the above.
+    /// Refused requests, by verb, resource and HTTP status. They are part of the above.
     pub(super) refused: BTreeMap<String, usize>,
-    /// What `requests` counts, by resource.
+    /// The same requests as in `requests`, by resource.
     pub(super) resources: BTreeMap<String, usize>,
-    /// The writes that were meant, not only tried.
+    /// The writes that were no dry runs.
     #[serde(skip)]
     pub(super) writes: Vec<ApiRequest>,
 }
@@ -94,7 +94,7 @@ impl Meter {
         })
     }
 
-    /// Measures from the start of the process on.
+    /// Measures from the start of the process.
     pub(super) fn since_start(name: &'static str, mark: u64, control_plane: Usage) -> Self {
         let before = Usage {
             cpu: Duration::ZERO,
@@ -175,7 +175,7 @@ impl Phase {
     }
 }
 
-/// Waits until the controller has nothing to do any more, and says whether that came.
+/// Waits until the controller has nothing more to do, and returns whether that happened.
 pub(super) fn wait_quiet(subject: Subject<'_>, control_plane: &ControlPlane) -> Result<bool> {
     let start = Instant::now();
     while start.elapsed() < QUIET_LIMIT {
@@ -192,8 +192,8 @@ pub(super) fn wait_quiet(subject: Subject<'_>, control_plane: &ControlPlane) -> 
     Ok(false)
 }
 
-/// Waits until the controller, once started, has its lease, if it uses one, and follows what it is to follow: it may say that it is
-/// ready as a standby before. The mark is of before its start.
+/// Waits until a started controller has its lease, if it uses one, and watches what it should: before that, it may report that it
+/// is ready as a standby. The mark is from before its start.
 pub(super) fn wait_following(
     subject: Subject<'_>,
     resource: &str,
@@ -216,7 +216,7 @@ pub(super) fn wait_following(
     })
 }
 
-/// Is [`wait_following`], and waits until the controller rests then.
+/// Does the same as [`wait_following`], and then waits until the controller rests.
 pub(super) fn wait_started(
     subject: Subject<'_>,
     resource: &str,
@@ -232,7 +232,7 @@ pub(super) fn wait_started(
     Ok(())
 }
 
-/// Is what the subject asked, in whoever's name.
+/// Returns the requests of the subject, whomever they impersonate.
 fn requests_of(
     subject: Subject<'_>,
     control_plane: &ControlPlane,
@@ -254,8 +254,8 @@ fn is_dry_run(request: &ApiRequest) -> bool {
         .is_some_and(|(_, query)| query.split('&').any(|part| part.starts_with("dryRun=")))
 }
 
-/// Lets the kernel count the peak from what is resident now.
-/// <https://docs.kernel.org/filesystems/proc.html>: "To reset the peak resident set size".
+/// Makes the kernel count the peak anew, from what is resident now. <https://docs.kernel.org/filesystems/proc.html>: "To reset
+/// the peak resident set size".
 fn forget_peak_memory(process: &Process) -> Result<()> {
     let file = format!("/proc/{}/clear_refs", process.id());
     fs::write(&file, "5").with_context(|| format!("write {file}"))

@@ -1,8 +1,8 @@
 //! `cargo xtask bench rebuild`: a cluster is lost, and comes back from git.
 //!
-//! All Applications are in git too, so that an operator installs the agent and applies one Application, the root: that is
-//! when the clock starts. It ends when all are Ready and the root is, which waits for the health of the others. The second
-//! cluster has to hold what the first one held.
+//! All Applications are in git, too, so an operator only installs the agent and applies one Application, the root. That is when
+//! the clock starts. It stops when all Applications are Ready, and with them the root, which waits for the health of the others.
+//! The second cluster must have what the first one had.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ pub(super) fn run(args: &Alone, binary: PathBuf) -> Result<()> {
     report.conclude(args.json)
 }
 
-/// Applies the root, and waits until everything is there. Gives what that took, and what is there.
+/// Applies the root, and waits until everything is there. Returns the cost of that, and what is there.
 fn build(stage: &mut Stage, name: &'static str) -> Result<(Phase, BTreeSet<String>)> {
     terminal::step(&format!(
         "{name}: one Application that brings {}",
@@ -58,7 +58,7 @@ fn build(stage: &mut Stage, name: &'static str) -> Result<(Phase, BTreeSet<Strin
     Ok((phase, holds))
 }
 
-/// Says what the second cluster has that the first had not, or the other way round.
+/// Returns a description of what only one of the two clusters has, if anything.
 fn difference(held: &BTreeSet<String>, holds: &BTreeSet<String>) -> Option<String> {
     let mut differs = held.symmetric_difference(holds);
     let first = differs.next()?;

@@ -1,7 +1,7 @@
 //! `cargo xtask bench render`: the same charts through `helm template` and `pintle render`.
 //!
-//! Both run as processes, in turn, on the same folder, and both write to nowhere. A run counts only if both make the same
-//! number of objects. `pintle plugin bench` then says what a render costs where the renderer stays loaded.
+//! Both run as processes, in turn, on the same folder, and the output of both is discarded. A run counts only if both produce the
+//! same number of objects. After that, `pintle plugin bench` reports the cost of a render when the renderer stays loaded.
 
 mod charts;
 mod page;
@@ -20,7 +20,7 @@ use charts::Subject;
 
 /// The name of every release.
 const RELEASE: &str = "bench";
-/// A repository around a folder is not what is measured, and definitions are a part of what is.
+/// The arguments of `pintle render`. A repository around the folder is not part of the measurement, but definitions are.
 const ARGUMENTS: [&str; 8] = [
     "--dev",
     "--name",
@@ -31,7 +31,7 @@ const ARGUMENTS: [&str; 8] = [
     "helm",
     "--include-crds",
 ];
-/// What the figures should be at least: Pintle's speed divided by Helm's, as a process and warm.
+/// The minimum that the figures should reach: Pintle's speed divided by Helm's, as a process and warm.
 const PROCESS_TARGET: f64 = 10.0;
 const WARM_TARGET: f64 = 30.0;
 
@@ -59,7 +59,7 @@ pub(super) struct RenderArgs {
     out: Option<PathBuf>,
 }
 
-/// What one chart costs both.
+/// The costs of one chart for both programs.
 #[derive(Debug, Serialize)]
 struct Measured {
     chart: String,
@@ -70,14 +70,14 @@ struct Measured {
     warm: Times,
 }
 
-/// Milliseconds.
+/// Times in milliseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Times {
     fastest: f64,
     median: f64,
 }
 
-/// What the renderer is, the same for all charts.
+/// Properties of the renderer, which are the same for all charts.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Component {
     bytes: u64,
@@ -85,7 +85,7 @@ struct Component {
     load_ms: f64,
 }
 
-/// What `pintle plugin bench` says.
+/// The output of `pintle plugin bench`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Bench {
@@ -182,7 +182,7 @@ struct Programs {
 impl Programs {
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
-        // No settings of whoever runs this.
+        // The settings of the user who runs this do not apply.
         command
             .env_clear()
             .env("HOME", &self.home)
@@ -210,7 +210,7 @@ impl Programs {
     fn measure(&self, subject: &Subject, runs: u16) -> Result<(Measured, Component)> {
         let expected = output(self.helm_template(subject))?;
         let objects = objects(&expected);
-        // This also compiles the renderer, which is kept.
+        // This also compiles the renderer, which is then cached.
         let got = output(self.pintle_render(subject))?;
         ensure!(
             objects == self::objects(&got),
@@ -265,7 +265,7 @@ impl Times {
     }
 }
 
-/// Runs a program that must succeed, and gives what it prints.
+/// Runs a program that must succeed, and returns its output.
 fn output(mut command: Command) -> Result<Vec<u8>> {
     let output = command
         .output()
@@ -281,7 +281,7 @@ fn output(mut command: Command) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// Runs a program that prints to nowhere, and gives how long it took.
+/// Runs a program, discards its output, and returns how long it took.
 fn time(mut command: Command) -> Result<Duration> {
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let start = Instant::now();

@@ -1,4 +1,4 @@
-//! What is printed at the end.
+//! The report that is printed at the end.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,11 +23,11 @@ pub(super) struct Report {
     build: String,
     machine: Machine,
     phases: Vec<Phase>,
-    /// What differs from what the agent should do.
+    /// Differences from what the agent should do.
     failures: Vec<String>,
 }
 
-/// What was measured, and on what.
+/// What was measured, and on which machine.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Machine {
     pub(super) cores: usize,
@@ -39,7 +39,7 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// Looks at the machine and asks the program for its version.
+    /// Inspects the machine, and asks the program for its version.
     pub(super) fn look(binary: &Path, kubernetes: String) -> Result<Self> {
         Ok(Self {
             cores: std::thread::available_parallelism()
@@ -70,7 +70,7 @@ impl Report {
         })
     }
 
-    /// Prints the table, and the same as JSON in one line if asked to.
+    /// Prints the table, and on request the same as JSON in one line.
     fn print(&self, json: bool) -> Result<()> {
         terminal::step("result");
         terminal::line(&table(&self.rows()));
@@ -109,7 +109,7 @@ impl Report {
         Ok(())
     }
 
-    /// Prints it, and fails if the agent did not do what it should.
+    /// Prints the report, and fails if the agent did not do what it should.
     pub(super) fn conclude(&self, json: bool) -> Result<()> {
         self.print(json)?;
         if !self.failures.is_empty() {
@@ -152,7 +152,7 @@ impl Report {
     }
 }
 
-/// Aligns the first column to the left, and the others, which hold numbers, to the right.
+/// Formats a table: the first column is aligned to the left, and the others, which hold numbers, to the right.
 pub(super) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| {
@@ -177,7 +177,7 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Is `release` or `debug` for what Cargo built, else the program's path.
+/// Returns `release` or `debug` for a program that Cargo built, or else the program's path.
 pub(super) fn build(binary: &Path) -> String {
     let folder = binary.parent().and_then(Path::file_name);
     match folder.and_then(|folder| folder.to_str()) {
@@ -197,7 +197,7 @@ fn version(binary: &Path) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Is the processor's name; not every architecture's kernel gives one.
+/// Returns the processor's name. Not every architecture's kernel reports one.
 fn processor() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = text
@@ -209,7 +209,7 @@ fn processor() -> String {
     }
 }
 
-/// Is the machine's memory, from `proc_meminfo(5)`.
+/// Returns the size of the machine's memory, from `proc_meminfo(5)`.
 fn memory() -> Result<u64> {
     let text = read("/proc/meminfo")?;
     let kib = text

@@ -1,4 +1,4 @@
-//! What the benchmark runs on: a control plane, a git server, the agent with the rights of `deploy/`.
+//! What the benchmark runs on: a control plane, a git server, the agent with the permissions of `deploy/`.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -16,24 +16,23 @@ use super::applications::{self, NAMESPACE, Names, OBJECTS};
 use super::measure::{self, Subject};
 use crate::{terminal, workspace};
 
-/// How long all Applications may take to be Ready, in a debug build on a busy machine.
+/// The time limit for all Applications to become Ready, in a debug build on a busy machine.
 const LIMIT: Duration = Duration::from_mins(10);
-/// Of the applications, in seconds.
+/// The interval of the applications, in seconds.
 pub(super) const INTERVAL: u64 = 60;
-/// The image of all Deployments, and of the chosen one after its commit. No pod ever pulls them.
+/// The image of all Deployments, and the image of the chosen one after its commit. No pod ever pulls them.
 const IMAGE_BEFORE: &str = "registry.k8s.io/pause:3.9";
 const IMAGE_AFTER: &str = "registry.k8s.io/pause:3.10";
-/// Name, applied commit and readiness of an Application. `|` is in none of them, and kubectl would
-/// align tabs.
+/// The name, applied commit and readiness of an Application. None of them contains `|`, and kubectl would align tabs.
 const STATE: &str = "jsonpath={.metadata.name}|{.status.revision}|\
                      {.status.conditions[?(@.type==\"Ready\")].status}|\
                      {.status.conditions[?(@.type==\"Ready\")].reason}{\"\\n\"}";
-/// After how long without news it is looked whether the agent still runs.
+/// How long there may be no news before the agent is checked to be still running.
 const LOOK: Duration = Duration::from_secs(5);
 /// How many Applications that are not Ready an error names.
 const NAMED: usize = 5;
 
-/// Everything that runs. Dropped from the top: who uses something ends before it.
+/// Everything that runs. Fields are dropped in order, so that what uses something ends before it.
 pub(super) struct Stage {
     pub(super) agent: Agent,
     /// Prints the state of each Application that changes.
@@ -53,7 +52,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Makes one with the manifests of all Applications, and in a folder of their own the Applications themselves.
+    /// Creates a source with the manifests of all Applications and, in a folder of their own, the Applications themselves.
     pub(super) fn new(count: u16) -> Result<Self> {
         let names = Names::new(count);
         let servers = Servers::start(&ServersOptions::default(), &|line| terminal::line(line))?;
@@ -76,14 +75,14 @@ impl Source {
         })
     }
 
-    /// Is the address of the repository.
+    /// Returns the URL of the repository.
     pub(super) fn url(&self) -> String {
         self.servers.git_http(&self.repository)
     }
 }
 
 impl Stage {
-    /// Makes a cluster with an agent, and nothing for it to do.
+    /// Creates a cluster with an agent that has nothing to do.
     pub(super) fn set(source: Source) -> Result<Self> {
         terminal::step("setting up");
         let dir = RunDir::new("bench")?;
@@ -91,7 +90,7 @@ impl Stage {
         let control_plane = ControlPlane::start(options, &|line| terminal::line(line))?;
         let kubeconfig = agent::install(&control_plane, &workspace::root().join("deploy"))?;
         control_plane.kubectl(&["create", "namespace", NAMESPACE])?;
-        // As in deploy/install.yaml: with a lease, and in the name of the account for all.
+        // As in deploy/install.yaml: with a lease, and as the default account for all applications.
         let account = format!("--default-service-account={AGENT_NAMESPACE}/pintle-applier");
         let mark = control_plane.requests_mark()?;
         let agent = Agent::start(AgentOptions {
@@ -120,7 +119,7 @@ impl Stage {
         })
     }
 
-    /// Is who is measured.
+    /// Returns the subject of the measurement.
     pub(super) fn subject(&self) -> Subject<'_> {
         Subject::agent(&self.agent)
     }
@@ -132,7 +131,7 @@ impl Stage {
         self.control_plane.apply(&all)
     }
 
-    /// Loses the cluster, with all that it holds. What is in git stays.
+    /// Loses the cluster with everything in it. What is in git stays.
     pub(super) fn lose(self) -> Source {
         self.source
     }
@@ -146,7 +145,7 @@ impl Stage {
         self.source.repository.commit("one application")
     }
 
-    /// Pushes, and asks the agent to look at the chosen Application's source.
+    /// Pushes, and requests a reconciliation of the chosen Application.
     pub(super) fn push_and_request(&self, commit: &str) -> Result<()> {
         self.source.repository.push()?;
         let request = format!("pintle.dev/reconcile-requested-at={commit}");
@@ -158,7 +157,7 @@ impl Stage {
             .map(drop)
     }
 
-    /// Waits until those Applications that `which` accepts have applied the commit and are Ready.
+    /// Waits until the Applications that `which` accepts have applied the commit and are Ready.
     pub(super) fn wait_ready(&mut self, which: impl Fn(&str) -> bool, commit: &str) -> Result<()> {
         let all = self.source.names.all();
         let awaited = all.filter(|name| which(name)).collect();
@@ -174,7 +173,7 @@ impl Stage {
                 Ok(line) => line,
                 Err(error) if !self.watch.is_running() => return Err(error),
                 Err(_) => {
-                    // Nothing changes any more if the agent has ended.
+                    // If the agent has ended, nothing changes any more.
                     self.subject().check_running()?;
                     continue;
                 }
@@ -212,7 +211,7 @@ impl Stage {
         text
     }
 
-    /// Says which Applications are not Ready now.
+    /// Returns a description of the Applications that are not Ready now, if there are any.
     pub(super) fn not_ready(&self) -> Result<Option<String>> {
         let listing = format!(
             "jsonpath={{range .items[*]}}{}{{end}}",
@@ -241,7 +240,7 @@ impl Stage {
         Ok((!unready.is_empty()).then(|| self.unready(&unready)))
     }
 
-    /// Says what the cluster lacks of the files, whatever the agent says of itself.
+    /// Returns a description of what the cluster lacks compared with the files, whatever the agent reports.
     pub(super) fn missing(&self) -> Result<Option<String>> {
         let found = self.managed()?.len();
         let expected = OBJECTS * self.source.names.count();
@@ -261,7 +260,7 @@ impl Stage {
             .then(|| format!("the Deployment {name} has the image {image}, and not {IMAGE_AFTER}")))
     }
 
-    /// Is a line for each object that came from git, with the digest over what was asked for.
+    /// Returns a line for each object that came from git, with the digest over what was desired.
     pub(super) fn managed(&self) -> Result<BTreeSet<String>> {
         let kinds = "deployments,services,serviceaccounts,ingresses";
         let each = "jsonpath={range .items[*]}{.kind} {.metadata.name} \
@@ -274,7 +273,7 @@ impl Stage {
         Ok(listed.lines().map(str::to_owned).collect())
     }
 
-    /// Is the server's version, `v1.35.0`.
+    /// Returns the server's version, `v1.35.0`.
     pub(super) fn kubernetes(&self) -> Result<String> {
         let text = self
             .control_plane
@@ -287,12 +286,12 @@ impl Stage {
             .context("the server has a version")
     }
 
-    /// Ends the agent; fails if it does not end well.
+    /// Ends the agent. Fails unless it ends well.
     pub(super) fn strike(&mut self) -> Result<()> {
         self.agent.stop()
     }
 
-    /// Leaves the logs, and says where.
+    /// Keeps the logs, and returns where they are.
     pub(super) fn keep(&mut self) -> PathBuf {
         self.dir.keep();
         self.dir.path().to_owned()

@@ -100,7 +100,7 @@ impl Stage {
         })
     }
 
-    /// Makes what an operator makes once: the namespace, an account in whose name the agent writes, the plugins.
+    /// Creates what an operator creates once: the namespace, an account that the agent writes as, the plugins.
     pub(super) fn furnish(&mut self) -> Result<()> {
         let namespace = &self.namespace;
         let mut manifests = format!(
@@ -112,7 +112,7 @@ impl Stage {
              subjects: [{{kind: ServiceAccount, name: deployer, namespace: {namespace}}}]\n"
         );
         for plugin in PLUGINS {
-            // The receiver is on loopback, which a plugin reaches only if both are granted.
+            // The receiver is on loopback, which a plugin can reach only if both are granted.
             let grants = match plugin {
                 "webhook" => format!(
                     ", grants: {{httpHosts: ['{}'], privateNetworks: true}}",
@@ -157,7 +157,7 @@ impl Stage {
             .args(args))
     }
 
-    /// Is where the agent's log is.
+    /// Returns the path of the agent's log.
     pub(super) fn agent_log(&self) -> PathBuf {
         self.agent.dir().join("agent.log")
     }
@@ -167,7 +167,7 @@ impl Stage {
         self.dir.keep();
     }
 
-    /// Says what still runs, and how to end it.
+    /// Prints what is still running, and how to end it.
     pub(super) fn leave(&self) {
         let (pintle, namespace) = (self.pintle.display(), &self.namespace);
         let mut processes = vec![self.agent.process().id(), self.servers.process().id()];
@@ -196,7 +196,7 @@ impl Stage {
         ));
     }
 
-    /// Removes what the story made in a cluster that was there before.
+    /// Removes what the story created in a cluster that existed before.
     pub(super) fn clear(&mut self) -> Result<()> {
         self.agent.stop()?;
         if self.control_plane.is_none() {
@@ -212,7 +212,7 @@ impl Stage {
     }
 }
 
-/// Makes sure that nobody uses plugins of the names that the story's have: they would be replaced, and removed at the end.
+/// Makes sure that there are no plugins with the same names as the story's: they would be replaced, and removed at the end.
 fn refuse_plugins(call: impl Fn(&[&str]) -> Result<String>) -> Result<()> {
     let resource = "plugins.pintle.dev";
     let is_installed = call(&["get", "crd", resource, "--ignore-not-found", "-o", "name"])?;
@@ -230,8 +230,8 @@ fn refuse_plugins(call: impl Fn(&[&str]) -> Result<String>) -> Result<()> {
     }
 }
 
-/// Prepares a cluster that was there before: the custom resources, and a namespace in which the agent keeps what is its
-/// own and to which it keeps itself.
+/// Prepares a cluster that existed before: the custom resource definitions, and a namespace in which the agent stores its own
+/// objects and to which it is restricted.
 fn borrow(
     kubectl: &str,
     kubeconfig: &Path,
@@ -258,7 +258,7 @@ fn borrow(
     Ok(options)
 }
 
-/// Cargo's own progress goes to the terminal.
+/// Builds `pintle`. Cargo's own progress goes to the terminal.
 fn build_pintle() -> Result<()> {
     let status = workspace::cargo()
         .args(["build", "--package", "pintle"])
@@ -270,7 +270,7 @@ fn build_pintle() -> Result<()> {
     Ok(())
 }
 
-/// A kubeconfig with one context, credentials included, so that the story cannot stray into another cluster.
+/// Returns a kubeconfig with one context, credentials included, so that the story cannot stray into another cluster.
 fn minified(context: &str) -> Result<String> {
     run(Command::new("kubectl").args([
         "config",

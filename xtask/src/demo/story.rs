@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{stage::Stage, tell};
 
-/// How long any step may take: far more than it does, because the machine may be busy.
+/// The time limit for any step: far more than it needs, because the machine may be busy.
 const LIMIT: Duration = Duration::from_mins(2);
 
 const APPLICATION: &str = "shop";
@@ -192,7 +192,7 @@ fn removal(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The shop's files: two replicas of an image, with a label on the pods that the test's kubelet understands.
+/// Returns the shop's files: two replicas of an image, with a label on the pods that the test's kubelet understands.
 fn shop(image: &str, pod_label: &str) -> [(String, String); 3] {
     let deployment = format!(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\n  labels: {{app.kubernetes.io/name: web}}\n\
@@ -350,7 +350,7 @@ fn gone(stage: &Stage, kind: &str, name: &str) -> Result<()> {
     })
 }
 
-/// The newest event of a reason that the webhook notifier sent.
+/// Returns the latest event with a reason that the webhook notifier has sent.
 fn event(stage: &Stage, reason: &str) -> Result<Value> {
     until(&format!("the webhook is told `{reason}`"), LIMIT, || {
         let mut found = None;

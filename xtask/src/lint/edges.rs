@@ -1,4 +1,4 @@
-//! Which crate may use which: the architecture's arrows (docs/architecture.md, "Invariants", 1 to 3).
+//! Which crate may use which others: the architecture's arrows (docs/architecture.md, "Invariants", 1 to 3).
 
 use std::path::Path;
 
@@ -6,13 +6,13 @@ use crate::workspace::{Dependency, Package, Workspace};
 
 /// What the crates below one folder may depend on.
 struct Rule {
-    /// The folder, relative to the root; the longest one that matches counts.
+    /// The folder, relative to the root. The longest match counts.
     folder: &'static str,
-    /// Folders of this workspace that the crates themselves may use; one ends with `/` if all below it are meant.
+    /// Folders of this workspace that the crates themselves may use. A folder that ends with `/` stands for everything below it.
     uses: &'static [&'static str],
-    /// Folders that their build scripts and tests may use besides.
+    /// Additional folders that their build scripts and tests may use.
     tests_use: &'static [&'static str],
-    /// All crates from elsewhere that they may use, if that is limited.
+    /// All crates from elsewhere that they may use, if those are limited.
     external: Option<&'static [&'static str]>,
     why: &'static str,
 }
@@ -195,7 +195,7 @@ const RULES: &[Rule] = &[
     },
 ];
 
-/// Says which dependency breaks which rule, and which crate has no rule.
+/// Returns each dependency that breaks a rule, and each crate that has no rule.
 pub(super) fn check(workspace: &Workspace) -> Vec<String> {
     let packages = workspace.packages.iter();
     packages

@@ -1,4 +1,4 @@
-//! Files that a person can read in one sitting.
+//! Files must be short enough to be read in one sitting.
 
 use std::fs;
 
@@ -6,10 +6,10 @@ use anyhow::{Context as _, Result};
 
 use crate::workspace::Workspace;
 
-/// A longer file does more than one thing.
+/// The maximum length of a file. A longer file does more than one thing.
 const MOST_LINES: usize = 600;
 
-/// Names the source files that are too long. Those that a program wrote say so in their first line.
+/// Returns the source files that are too long. Generated files say so in their first line.
 pub(super) fn check(workspace: &Workspace) -> Result<Vec<String>> {
     let mut problems = Vec::new();
     for file in workspace.files(&["rs", "go", "wit", "sh", "py"])? {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 
 use crate::workspace::{Package, Workspace};
 
-/// Names the Rust files of each package that none of its targets reaches.
+/// Returns the Rust files of each package that none of its targets reaches.
 pub(super) fn check(workspace: &Workspace) -> Result<Vec<String>> {
     let root = &workspace.root;
     let files: Vec<PathBuf> = workspace
@@ -35,7 +35,7 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<String>> {
     Ok(problems)
 }
 
-/// Is the folder of the package that a file is in: the innermost one with a manifest, which may be of another workspace.
+/// Returns the folder of the package that a file is in: the innermost one with a manifest, which may belong to another workspace.
 fn owner(file: &Path) -> Option<&Path> {
     file.ancestors()
         .skip(1)
@@ -67,7 +67,7 @@ fn reached_by(package: &Package) -> Result<BTreeSet<PathBuf>> {
     Ok(reached)
 }
 
-/// `mod name;`, perhaps with a `#[path]`.
+/// A declaration `mod name;`, possibly with a `#[path]`.
 #[derive(Debug, PartialEq, Eq)]
 struct Module {
     name: String,
@@ -75,7 +75,7 @@ struct Module {
 }
 
 impl Module {
-    /// Where Rust looks for the module that `file` declares.
+    /// Returns where Rust looks for the module that `file` declares.
     fn candidates(self, file: &Path, is_root: bool) -> Vec<PathBuf> {
         let parent = file.parent().unwrap_or(Path::new(""));
         if let Some(path) = self.path {
@@ -94,7 +94,7 @@ impl Module {
     }
 }
 
-/// Finds declarations by line, which is how rustfmt writes them.
+/// Finds declarations line by line, which is how rustfmt writes them.
 fn declared(text: &str) -> Vec<Module> {
     let mut path = None;
     let mut modules = Vec::new();

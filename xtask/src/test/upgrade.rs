@@ -21,7 +21,7 @@ pub(crate) struct Options {
     no_overlap: bool,
 }
 
-/// Builds both agents, and what lets them take turns, and runs it.
+/// Builds both agents and the program that alternates them, and runs it.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let target = Workspace::load()?.target_directory;
     let commit = resolve(&options.from)?;
@@ -61,10 +61,10 @@ fn resolve(commit: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Gives the agent of a commit and its source, built once and kept in the build folder.
+/// Returns the agent of a commit and its source, built once and kept in the build folder.
 ///
-/// It has a build folder of its own: Cargo names a crate of a workspace by its place in it, so that it would take what it
-/// built of one commit for that of another.
+/// The build has a folder of its own: Cargo names a crate of a workspace by its place in it, so it would mistake what it built
+/// from one commit for that of another.
 fn other(commit: &str, folder: &Path) -> Result<(PathBuf, PathBuf)> {
     let (source, kept) = (folder.join("source"), folder.join("pintle"));
     if kept.is_file() {
@@ -78,7 +78,7 @@ fn other(commit: &str, folder: &Path) -> Result<(PathBuf, PathBuf)> {
         .env("CARGO_TARGET_DIR", &target)
         .args(["build", "--locked", "--workspace", "--bin", "pintle"]);
     workspace::run(&mut build)?;
-    // Whole or not at all: its presence says that it is built.
+    // The file is complete or absent: its presence means that it was built.
     let part = folder.join("pintle.part");
     fs::copy(target.join("debug/pintle"), &part)
         .and_then(|_| fs::rename(&part, &kept))

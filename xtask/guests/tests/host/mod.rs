@@ -1,5 +1,5 @@
-//! The least host that runs a renderer: enough to see that the SDK's bindings keep the contract. The agent's host has
-//! the limits and the read set.
+//! The smallest host that can run a renderer: enough to test that the SDK's bindings fulfil the contract. The limits and the read
+//! set are in the agent's host.
 
 use std::collections::BTreeMap;
 
@@ -15,21 +15,21 @@ wasmtime::component::bindgen!({
     world: "pintle:renderer/plugin",
 });
 
-/// A compiled renderer and the folder that it reads; each call gets an instance of its own.
+/// A compiled renderer and the folder that it reads. Each call gets an instance of its own.
 #[derive(Clone)]
 pub(crate) struct Host {
     component: Component,
     files: BTreeMap<String, String>,
 }
 
-/// What `describe` gave.
+/// The result of `describe`.
 pub(crate) struct Described {
     pub(crate) name: String,
     pub(crate) settings_schema: String,
     pub(crate) requests: usize,
 }
 
-/// What `render` gave.
+/// The result of `render`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Rendered {
     Objects(Vec<String>),
@@ -117,7 +117,7 @@ impl Host {
     }
 }
 
-/// There is one folder, so the handle's value says nothing.
+/// Returns a handle of the folder. There is only one, so the handle's value has no meaning.
 fn folder() -> Resource<Tree> {
     Resource::new_own(0)
 }

@@ -1,4 +1,4 @@
-//! What both run on: a fresh control plane, a git server, a repository, and watches of the benchmark's own.
+//! What both contenders run on: a fresh control plane, a git server, a repository, and the benchmark's own watches.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use super::super::applications::NAMESPACE;
 use super::observer::Observer;
 use crate::terminal;
 
-/// Everything but the contender. Dropped from the top: who uses something ends before it.
+/// Everything except the contender. Fields are dropped in order, so that what uses something ends before it.
 pub(super) struct Arena {
     client: kube::Client,
     runtime: Runtime,
@@ -49,12 +49,12 @@ impl Arena {
         self.runtime.handle()
     }
 
-    /// Speaks for the administrator about one kind of object in the namespace of all.
+    /// Returns the API for one kind of object in the common namespace, as the administrator.
     pub(super) fn api(&self, resource: &ApiResource) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), NAMESPACE, resource)
     }
 
-    /// Follows one kind of object in the namespace of all.
+    /// Watches one kind of object in the common namespace.
     pub(super) fn observe<T: Send + 'static>(
         &self,
         resource: &ApiResource,
@@ -64,14 +64,14 @@ impl Arena {
         Observer::start(self.runtime(), client, resource, NAMESPACE, reduce)
     }
 
-    /// Is a folder for a contender's state and log.
+    /// Creates a folder for a contender's state and log.
     pub(super) fn folder(&self, name: &str) -> Result<PathBuf> {
         let folder = self.dir.path().join(name);
         std::fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
         Ok(folder)
     }
 
-    /// Leaves the logs, and says where.
+    /// Keeps the logs, and returns where they are.
     pub(super) fn keep(&mut self) -> PathBuf {
         self.dir.keep();
         self.dir.path().to_owned()

@@ -1,4 +1,4 @@
-//! The part of source-controller that the benchmark plays: archives of a repository, over http.
+//! The part of source-controller that the benchmark plays: serving archives of a repository over http.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,19 +12,19 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 
-/// How long a request's head may be before it is cut off.
+/// How many lines the head of a request may have before it is cut off.
 const LONGEST_HEAD: usize = 64;
 
 type Archives = Arc<Mutex<BTreeMap<String, Arc<[u8]>>>>;
 
-/// Serves archives until its runtime ends.
+/// A server of archives that runs until its runtime ends.
 #[derive(Debug)]
 pub(super) struct ArtifactServer {
     address: SocketAddr,
     archives: Archives,
 }
 
-/// An archive that is served, in the words of a `GitRepository`'s status.
+/// A served archive, with the fields of a `GitRepository`'s status.
 #[derive(Debug)]
 pub(super) struct Artifact {
     pub(super) url: String,
@@ -44,7 +44,7 @@ impl ArtifactServer {
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let archives = Arc::clone(&shared);
-                // Who hangs up early has what it wanted.
+                // A client that hangs up early has what it wanted.
                 tokio::spawn(async move { answer(stream, &archives).await.ok() });
             }
         });
@@ -53,7 +53,7 @@ impl ArtifactServer {
 
     /// Packs the current commit as source-controller does, and serves it from now on.
     pub(super) fn publish(&self, repository: &GitRepo, commit: &str) -> Result<Artifact> {
-        // Of the tree, because the archive of a commit begins with an entry that names the commit.
+        // The tree is archived, because the archive of a commit begins with an entry that names the commit.
         let packed = Command::new("git")
             .current_dir(repository.bare())
             .args(["archive", "--format=tar.gz", &format!("{commit}^{{tree}}")])

@@ -1,4 +1,4 @@
-//! Who is measured.
+//! The contenders that are measured.
 
 mod kustomize_controller;
 mod pintle;
@@ -11,7 +11,7 @@ use super::super::applications::Names;
 use super::super::measure::{Phase, Subject};
 use super::arena::Arena;
 
-/// One of the two.
+/// One of the two contenders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     Pintle,
@@ -26,7 +26,7 @@ impl Side {
         }
     }
 
-    /// Installs and starts it in an arena, and gives what that took.
+    /// Installs and starts it in an arena, and returns what that cost.
     pub(super) fn start(self, arena: &Arena) -> Result<(Box<dyn Contender>, Phase)> {
         Ok(match self {
             Self::Pintle => {
@@ -41,49 +41,49 @@ impl Side {
     }
 }
 
-/// A running controller, and the words in which it is told of applications and of pushes.
+/// A running controller, and the way in which it is told of applications and of pushes.
 pub(super) trait Contender {
     fn subject(&self) -> Subject<'_>;
 
-    /// Is the kind whose status says where an application stands.
+    /// Returns the kind whose status reports the state of an application.
     fn resource(&self) -> ApiResource;
 
-    /// Takes from such a status what of it is awaited.
+    /// Returns a function that reads the relevant parts of such a status.
     fn standing(&self) -> fn(&DynamicObject) -> Standing;
 
-    /// Is the manifests that make the controller look after all applications, at an interval in seconds.
+    /// Returns the manifests that make the controller reconcile all applications, at an interval in seconds.
     fn applications(&self, arena: &Arena, names: Names, interval: u64) -> String;
 
-    /// Is what a status calls a commit.
+    /// Returns a commit as a status spells it.
     fn revision(&self, commit: &str) -> String;
 
-    /// Makes a commit, which the git server has already, available. This is not part of what is measured.
+    /// Makes a commit available that the git server already has. This is not part of the measurement.
     fn publish(&mut self, arena: &Arena, commit: &str) -> Result<()>;
 
-    /// Tells the controller that there is something new, as a webhook would.
+    /// Notifies the controller of something new, as a webhook would.
     fn announce(&self, arena: &Arena) -> Result<()>;
 
-    /// Counts how often it has looked what a commit means for an application; nothing if each application's status
-    /// names each commit.
+    /// Returns how often it has determined what a commit means for an application. `None` if each application's status names each
+    /// commit.
     fn looks(&self) -> Result<Option<f64>>;
 
-    /// Ends it; fails if it does not end well.
+    /// Ends it. Fails unless it ends well.
     fn stop(&mut self) -> Result<()>;
 }
 
-/// Where an application stands.
+/// The state of an application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Standing {
-    /// Which revision is applied, if any.
+    /// The revision that is applied, if any.
     pub(super) revision: Option<String>,
-    /// Whether all of it is there and healthy.
+    /// Whether all of it exists and is healthy.
     pub(super) ready: bool,
-    /// What it says of itself; nothing if it has not been looked at yet.
+    /// The application's own message. `None` if it has not been looked at yet.
     pub(super) message: Option<String>,
 }
 
 impl Standing {
-    /// Reads the condition `Ready`, which both write as kstatus asks, and the applied revision.
+    /// Reads the applied revision and the condition `Ready`, which both controllers write according to kstatus.
     fn read(object: &DynamicObject, revision: &str) -> Self {
         let status = &object.data["status"];
         let conditions = status["conditions"].as_array();

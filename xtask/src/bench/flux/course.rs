@@ -1,4 +1,4 @@
-//! What both go through, in this order.
+//! What both contenders go through, in this order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -16,7 +16,7 @@ use crate::bench::applications::{self, Names};
 use crate::bench::measure::{Meter, Phase};
 use crate::terminal;
 
-/// Names of the phases, in their order after the start.
+/// The names of the phases after the start, in order.
 pub(super) const CREATED: &str = "applications created";
 pub(super) const PUSH: &str = "first push";
 pub(super) const ONE: &str = "commit to one";
@@ -25,31 +25,31 @@ pub(super) const IDLE: &str = "idle";
 pub(super) const ALL: &str = "change in all";
 pub(super) const DRIFT: &str = "hand edits";
 
-/// How long a phase may take. Flux with 1000 applications takes 5 minutes on 16 cores.
+/// The time limit for a phase. Flux with 1000 applications takes 5 minutes on 16 cores.
 const LIMIT: Duration = Duration::from_mins(40);
-/// How long a phase goes on after the last application is Ready: what comes after is part of its price.
+/// How long a phase continues after the last application is Ready: what follows is part of its cost.
 const SETTLE: Duration = Duration::from_secs(3);
-/// After how long without news it is looked whether the controller still runs.
+/// How long there may be no news before the controller is checked to be still running.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
-/// Between two looks at the controller's own count, which costs the controller something.
+/// The pause between two reads of the controller's own counter, which cost the controller something.
 const COUNT_PAUSE: Duration = Duration::from_millis(200);
 /// How many applications that are not Ready an error names.
 const NAMED: usize = 5;
 
-/// Images of the Deployments. No pod ever pulls them.
+/// The images of the Deployments. No pod ever pulls them.
 const FIRST_IMAGE: &str = "registry.k8s.io/pause:3.8";
 const IMAGE_OF_ONE: &str = "registry.k8s.io/pause:3.9";
 const IMAGE_OF_ALL: &str = "registry.k8s.io/pause:3.10";
 
-/// How much there is to look after.
+/// How much there is to reconcile.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Size {
     pub(super) names: Names,
-    /// How often it is looked after although nothing has happened, in seconds.
+    /// How often applications are reconciled although nothing has happened, in seconds.
     pub(super) interval: u64,
 }
 
-/// Goes through everything with one contender.
+/// Goes through all phases with one contender.
 pub(super) fn walk(side: Side, load: Size, idle: Duration) -> Result<Walked> {
     terminal::step(&format!(
         "{} with {} applications: setting up",
@@ -110,7 +110,7 @@ fn write(repository: &GitRepo, name: &str, image: &str) -> Result<()> {
     repository.write(&file, applications::manifests(name, image))
 }
 
-/// Which applications a commit changes.
+/// The applications that a commit changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Concerns {
     All,
@@ -123,13 +123,13 @@ struct Course<'a> {
     contender: Box<dyn Contender>,
     observer: Observer<Standing>,
     names: Names,
-    /// The newest state of each application, and when it came.
+    /// The latest state of each application, and when it arrived.
     seen: BTreeMap<String, (Standing, Instant)>,
     phases: Vec<Phase>,
 }
 
 impl Course<'_> {
-    /// Makes the controller look after the applications, of which there is nothing in git yet.
+    /// Makes the controller reconcile the applications, which are not in git yet.
     fn create(&mut self, interval: u64) -> Result<()> {
         let meter = self.meter(CREATED)?;
         let start = Instant::now();
@@ -142,9 +142,9 @@ impl Course<'_> {
         self.end(meter, last.saturating_duration_since(start))
     }
 
-    /// Commits, pushes, tells the controller, and measures until it has done all that the commit asks for.
+    /// Commits, pushes, notifies the controller, and measures until the controller has done all that the commit requires.
     ///
-    /// The wall time is until those applications are Ready that the commit concerns; if there are none, until the
+    /// The wall time ends when the applications that the commit concerns are Ready. If there are none, it ends when the
     /// controller has found that out.
     fn commit(
         &mut self,
@@ -235,7 +235,7 @@ impl Course<'_> {
         self.phases.push(phase);
     }
 
-    /// Waits until all that are named are so, and gives when the last one was seen to be.
+    /// Waits until all named applications are in a state, and returns when the last one was seen to be.
     fn wait(
         &mut self,
         what: &str,
@@ -284,7 +284,7 @@ impl Course<'_> {
         text
     }
 
-    /// Waits until the controller has looked what a commit means for each application.
+    /// Waits until the controller has determined what a commit means for each application.
     fn wait_looks(&self, before: f64) -> Result<Instant> {
         let end = Instant::now() + LIMIT;
         let expected = u32::try_from(self.names.count()).map_or(f64::MAX, f64::from);

@@ -1,4 +1,4 @@
-//! How long a hand edit lasts.
+//! How long manual edits last.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -15,31 +15,31 @@ use crate::bench::applications::{CONTAINER, Names};
 use crate::bench::measure::Subject;
 use crate::terminal;
 
-/// How many edits there are, each in another application.
+/// The number of edits, each in another application.
 const EDITS: usize = 100;
-/// Between two edits: they are single ones, and not one big change.
+/// The time between two edits, so that they are single edits and not one big change.
 const PACE: Duration = Duration::from_millis(100);
-/// How long all may take after the last edit. Flux comes to each application once in a round over all of them.
+/// The time limit for all repairs after the last edit. Flux gets to each application once in a round over all of them.
 const LIMIT: Duration = Duration::from_mins(20);
-/// How long the watch may take until it shows the Deployments.
+/// The time limit for the watch to show the Deployments.
 const SIGHT: Duration = Duration::from_secs(30);
-/// What a hand puts there.
+/// The image that a manual edit sets.
 const EDITED: &str = "registry.k8s.io/pause:edited";
 
-/// How long edits lasted.
+/// The results for all edits.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub(super) struct Drift {
     pub(super) edits: usize,
-    /// Those that were undone before the measurement was given up.
+    /// The number of edits that were undone before the measurement was given up.
     pub(super) repaired: usize,
-    /// The latencies by rank; absent if that one was not repaired.
+    /// The latencies by rank. Absent if the edit of that rank was not repaired.
     pub(super) p50_ms: Option<f64>,
     pub(super) p99_ms: Option<f64>,
     pub(super) longest_ms: Option<f64>,
 }
 
 impl Drift {
-    /// Ranks latencies; those edits that have none last for ever.
+    /// Ranks latencies. Edits without one count as lasting forever.
     fn of(edits: usize, mut latencies: Vec<Duration>) -> Self {
         latencies.sort();
         let rank = |percent: usize| {
@@ -59,8 +59,8 @@ impl Drift {
 
 /// Edits the image of Deployments, one after the other, and watches until each is as it was.
 ///
-/// A latency is the time between two events of one watch, so it holds no delay of the edit itself, and the repair is
-/// in it up to the moment at which everybody can see it.
+/// A latency is the time between two events of the same watch. It includes no delay of the edit itself, and it includes the
+/// repair up to the moment when everybody can see it.
 pub(super) fn measure(
     arena: &Arena,
     subject: Subject<'_>,
@@ -74,7 +74,7 @@ pub(super) fn measure(
     let api = arena.api(&resource);
     let hands = chosen.clone();
     let edits = arena.runtime().spawn(async move {
-        // As `kubectl edit` sends it.
+        // The patch is what `kubectl edit` sends.
         let containers = json!([{"name": CONTAINER, "image": EDITED}]);
         let patch = json!({"spec": {"template": {"spec": {"containers": containers}}}});
         let patch = Patch::Strategic(patch);
@@ -95,7 +95,7 @@ pub(super) fn measure(
         let Some(sight) = observer.next(LOOK)? else {
             subject.check_running()?;
             if edits.is_finished() && edited.len() < chosen.len() {
-                // All were made, and their events come soon, or one of them failed.
+                // Either all edits were made and their events will come soon, or one of them failed.
                 break;
             }
             continue;
@@ -128,7 +128,7 @@ pub(super) fn measure(
     Ok(drift)
 }
 
-/// Waits until the watch has shown each Deployment as git has it: an edit before that could be undone unseen.
+/// Waits until the watch has shown each Deployment as it is in git: an earlier edit could be undone unseen.
 fn await_sight(
     observer: &Observer<Option<String>>,
     subject: Subject<'_>,

@@ -1,4 +1,4 @@
-//! What a watch shows, and when.
+//! What a watch reports, and when.
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -9,21 +9,21 @@ use kube::api::{Api, ApiResource, DynamicObject, ListParams, WatchEvent, WatchPa
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-/// HTTP's "gone": the version from which a watch was to go on is no longer kept.
+/// HTTP's "gone": the version from which a watch was to resume is no longer kept.
 const GONE: u16 = 410;
 
-/// An object as it was at a time.
+/// An object as it was at one moment.
 #[derive(Debug)]
 pub(super) struct Sight<T> {
     pub(super) name: String,
     pub(super) state: T,
-    /// When the watch told of it.
+    /// When the watch reported it.
     pub(super) at: Instant,
 }
 
-/// Follows the objects of one kind in one namespace.
+/// Watches the objects of one kind in one namespace.
 ///
-/// It works in a runtime of its own account: whoever waits for it neither polls nor misses a state in between.
+/// It runs in a runtime of its own, so that waiting for it neither polls nor misses a state in between.
 #[derive(Debug)]
 pub(super) struct Observer<T> {
     sights: mpsc::Receiver<Result<Sight<T>>>,
@@ -31,7 +31,7 @@ pub(super) struct Observer<T> {
 }
 
 impl<T: Send + 'static> Observer<T> {
-    /// Begins with what there is. `reduce` takes what is of interest from an object.
+    /// Starts with the existing objects. `reduce` extracts the relevant part of an object.
     pub(super) fn start(
         runtime: &Handle,
         client: kube::Client,
@@ -44,7 +44,7 @@ impl<T: Send + 'static> Observer<T> {
         let what = resource.plural.clone();
         let task = runtime.spawn(async move {
             if let Err(error) = follow(&api, reduce, &sender).await {
-                // Nobody is left to tell if the observer is gone.
+                // If the observer is gone, there is nobody left to tell.
                 let _ = sender.send(Err(error.context(format!("watch {what}"))));
             }
         });
@@ -54,7 +54,7 @@ impl<T: Send + 'static> Observer<T> {
         }
     }
 
-    /// Waits for the next state of any object; nothing if there is none for so long.
+    /// Waits for the next state of any object. Returns `None` if there is none within the limit.
     pub(super) fn next(&self, limit: Duration) -> Result<Option<Sight<T>>> {
         match self.sights.recv_timeout(limit) {
             Ok(sight) => sight.map(Some),
@@ -70,7 +70,7 @@ impl<T> Drop for Observer<T> {
     }
 }
 
-/// Lists, and watches from there on. Ends when nobody listens any more.
+/// Lists, and watches from there on. Ends when the receiver is gone.
 async fn follow<T>(
     api: &Api<DynamicObject>,
     reduce: fn(&DynamicObject) -> T,
@@ -114,7 +114,7 @@ async fn follow<T>(
                 }
                 Ok(WatchEvent::Error(status)) if status.code == GONE => last = None,
                 Ok(WatchEvent::Error(status)) => return Err(anyhow!("{}", status.message)),
-                // A connection that was lost; what is not there any more tells when it is made anew.
+                // A lost connection. If the position is no longer there, the next connection reports that.
                 Err(_) => break,
             }
         }

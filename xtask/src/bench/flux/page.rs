@@ -1,4 +1,4 @@
-//! The page with all sizes that were measured.
+//! The page with all measured sizes.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -18,14 +18,14 @@ use crate::bench::applications::OBJECTS;
 const PAGE: &str = "flux.md";
 const PLOT: &str = "flux.svg";
 
-/// What is between the two is written by the benchmark; everything else on the page is written by people.
+/// The benchmark writes what is between these two marks. Everything else on the page is written by people.
 const BEGIN: &str = "<!-- cargo xtask bench flux writes what follows -->";
 const END: &str = "<!-- cargo xtask bench flux wrote this -->";
 
 /// The page before anybody has written on it.
 const TEMPLATE: &str = "# Pintle beside Flux\n\n<!-- cargo xtask bench flux writes what follows -->\n<!-- cargo xtask bench flux wrote this -->\n";
 
-/// Writes page and plot from the figures in the folder, and gives the page's path.
+/// Writes the page and the plot from the figures in the folder, and returns the page's path.
 pub(super) fn write(out: &Path) -> Result<PathBuf> {
     let runs = Run::load_all(out)?;
     let file = out.join(PLOT);
@@ -60,7 +60,7 @@ fn figures(runs: &[Run]) -> String {
     text
 }
 
-/// Is the table of targets, with what was reached at each size.
+/// Returns the table of targets, with what was reached at each size.
 fn targets(runs: &[Run]) -> String {
     let ratios: Vec<Ratios> = runs.iter().map(Run::ratios).collect();
     let row = |what: &str, target: String, cell: &dyn Fn(&Ratios) -> String| {
@@ -225,7 +225,7 @@ fn verbs(run: &Run) -> Vec<Vec<String>> {
     rows
 }
 
-/// Is a table in Markdown. The first two columns are names, and the others numbers.
+/// Returns a table in Markdown. The first two columns are names, the others are numbers.
 fn markdown(rows: &[Vec<String>]) -> String {
     let mut text = String::new();
     for (index, row) in rows.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! The plot: four panels of bars, as SVG.
 //!
-//! Rectangles and text are all that it needs, so it is written here and not with a plotting library, which would bring
-//! fonts and back ends along. It has no background and takes its text's colour from the reader's theme.
+//! It needs only rectangles and text, so it is written here rather than with a plotting library, which would bring along fonts
+//! and back ends. It has no background, and takes its text colour from the reader's theme.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ const TOP: f64 = 64.0;
 const BOTTOM: f64 = 40.0;
 const GAP: f64 = 36.0;
 
-/// One thing that is compared.
+/// One quantity that is compared.
 struct Panel {
     title: &'static str,
     figure: fn(&Walked) -> f64,
@@ -39,10 +39,10 @@ const PANELS: [Panel; 4] = [
     },
 ];
 
-/// One of the two.
+/// One of the two contenders.
 struct Contender {
     name: &'static str,
-    /// In the style sheet.
+    /// The class in the style sheet.
     class: &'static str,
     figures: fn(&Run) -> &Walked,
 }
@@ -65,7 +65,7 @@ const STYLE: &str = "text { font: 12px system-ui, sans-serif; fill: #1f2328 } .t
     .pintle { fill: #0969da } .flux { fill: #9a9fa6 } \
     @media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .pintle { fill: #58a6ff } .flux { fill: #6e7681 } }";
 
-/// Draws the first push of each size; the smallest size is on the left of each panel.
+/// Draws the first push at each size. The smallest size is on the left of each panel.
 pub(super) fn svg(runs: &[Run]) -> String {
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">\n\
@@ -131,7 +131,7 @@ fn bars(panel: &Panel, runs: &[Run], left: f64, width: f64) -> String {
     text
 }
 
-/// Three digits at most, so that a label is no wider than two bars.
+/// Formats a value with three digits at most, so that a label is no wider than two bars.
 fn short(value: f64) -> String {
     match value {
         value if value >= 10_000.0 => format!("{:.0}k", value / 1000.0),

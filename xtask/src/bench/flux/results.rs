@@ -1,4 +1,4 @@
-//! What came out, as data.
+//! The results, as data.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,21 +11,21 @@ use super::drift::Drift;
 use crate::bench::measure::Phase;
 use crate::bench::report::{Machine, table};
 
-/// The targets of the project's design, as the agent's figure divided by Flux's.
+/// The targets of the project's design: the agent's figure divided by Flux's.
 pub(super) const WALL_TARGET: f64 = 0.2;
 pub(super) const CPU_TARGET: f64 = 0.05;
 pub(super) const REQUEST_TARGET: f64 = 0.2;
 pub(super) const MEMORY_TARGET: f64 = 0.25;
-/// And the agent's own: milliseconds, and percent of a core.
+/// The targets for the agent alone: milliseconds, and percent of a core.
 pub(super) const DRIFT_TARGET: f64 = 500.0;
 pub(super) const IDLE_CPU_TARGET: f64 = 0.5;
 
-/// The phases in which every application changes, by which the two are compared.
+/// The phases in which every application changes. The two are compared by these.
 pub(super) const COMPARED: [&str; 2] = [PUSH, ALL];
-/// The phases in which something happens, in their order.
+/// The phases in which something happens, in order.
 pub(super) const SHOWN: [&str; 6] = [PUSH, ONE, NONE, IDLE, ALL, DRIFT];
 
-/// What one of the two came to.
+/// The results of one contender.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Walked {
     pub(super) phases: Vec<Phase>,
@@ -37,34 +37,34 @@ impl Walked {
         self.phases.iter().find(|phase| phase.name == name)
     }
 
-    /// Is the most memory in any phase, the start included.
+    /// Returns the highest memory usage in any phase, the start included.
     pub(super) fn peak_memory(&self) -> u64 {
         let peaks = self.phases.iter().map(|phase| phase.peak_memory_bytes);
         peaks.max().unwrap_or(0)
     }
 }
 
-/// Both, at one size.
+/// The results of both contenders, at one size.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Run {
     pub(super) apps: usize,
-    /// Of the measurement, `2026-11-21`.
+    /// The day of the measurement, `2026-11-21`.
     pub(super) day: String,
     /// `release` or `debug`.
     pub(super) build: String,
     pub(super) machine: Machine,
     /// The version of kustomize-controller.
     pub(super) flux: String,
-    /// How busy the machine was before.
+    /// How busy the machine was beforehand.
     pub(super) load: f64,
     pub(super) idle_seconds: u64,
-    /// Of the applications of both.
+    /// The interval of the applications, for both.
     pub(super) interval_seconds: u64,
     pub(super) pintle_figures: Walked,
     pub(super) flux_figures: Walked,
 }
 
-/// The comparison in short. The names are an interface: see `cargo xtask bench flux --help`.
+/// The comparison in brief. The names are an interface: see `cargo xtask bench flux --help`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(super) struct Ratios {
     pub(super) apps: usize,
@@ -101,7 +101,7 @@ impl Run {
         }
     }
 
-    /// Says which targets were not reached.
+    /// Returns the targets that were not reached.
     pub(super) fn missed(&self) -> Vec<String> {
         let ratios = self.ratios();
         let targets = [
@@ -135,12 +135,12 @@ impl Run {
         missed
     }
 
-    /// Is the file of a size.
+    /// Returns the file for a size.
     pub(super) fn file(out: &Path, apps: usize) -> PathBuf {
         out.join("data").join(format!("flux-{apps}.json"))
     }
 
-    /// Writes the figures, from which the page is made.
+    /// Writes the figures from which the page is generated.
     pub(super) fn save(&self, out: &Path) -> Result<()> {
         let file = Self::file(out, self.apps);
         if let Some(folder) = file.parent() {
@@ -177,12 +177,12 @@ impl Run {
         Ok(runs)
     }
 
-    /// Is the comparison as a table for the terminal.
+    /// Returns the comparison as a table for the terminal.
     pub(super) fn table(&self) -> String {
         table(&self.rows())
     }
 
-    /// Is the comparison by phase, with heads.
+    /// Returns the comparison by phase, with headings.
     pub(super) fn rows(&self) -> Vec<Vec<String>> {
         let mut rows = vec![
             [
@@ -232,7 +232,7 @@ impl Run {
     }
 }
 
-/// Writes seconds with as many digits as are of use.
+/// Formats seconds with as many digits as are useful.
 pub(super) fn seconds(seconds: f64) -> String {
     if seconds < 10.0 {
         format!("{seconds:.2} s")
@@ -254,7 +254,7 @@ pub(super) fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-/// Three decimals: more would not be the same in two runs.
+/// Rounds to three decimals: more would not be the same in two runs.
 fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }

@@ -1,4 +1,4 @@
-//! What is rendered.
+//! The charts that are rendered.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,9 +8,9 @@ use anyhow::{Context as _, Result};
 
 use super::{Programs, output};
 
-/// How many charts the umbrella has below itself.
+/// The number of charts below the umbrella chart.
 const BELOW: usize = 25;
-/// Definitions, and properties of each: about a megabyte of YAML.
+/// The number of definitions, and of the properties in each: about a megabyte of YAML.
 const DEFINITIONS: usize = 20;
 const PROPERTIES: usize = 400;
 
@@ -20,7 +20,7 @@ pub(super) struct Subject {
     pub(super) folder: PathBuf,
 }
 
-/// Makes the charts that are always measured, and adds those that were named.
+/// Creates the charts that are always measured, and adds those that were named.
 pub(super) fn subjects(programs: &Programs, dir: &Path, named: &[PathBuf]) -> Result<Vec<Subject>> {
     let dir = dir.join("charts");
     fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;

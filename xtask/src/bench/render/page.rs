@@ -9,11 +9,11 @@ use anyhow::{Context as _, Result};
 use super::{Machine, Measured, PROCESS_TARGET, RenderArgs, Results, WARM_TARGET};
 
 const PAGE: &str = "render.md";
-/// Around what is replaced: the text before and after is written by people.
+/// The marks around what is replaced. The text before and after is written by people.
 const BEGIN: &str = "<!-- cargo xtask bench render writes what follows -->";
 const END: &str = "<!-- cargo xtask bench render wrote this -->";
 
-/// Writes the figures into the page in the folder, and gives the page's path.
+/// Writes the figures into the page in the folder, and returns the page's path.
 pub(super) fn write(
     out: &Path,
     results: &Results,
@@ -72,7 +72,7 @@ fn figures(results: &Results, machine: &Machine, args: &RenderArgs) -> String {
     text
 }
 
-/// Is the table, with its head. What misses its target is bold.
+/// Returns the table, with its heading. A figure that misses its target is bold.
 pub(super) fn rows(results: &Results) -> Vec<Vec<String>> {
     let head = [
         "chart",

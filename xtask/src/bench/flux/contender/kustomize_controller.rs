@@ -44,17 +44,17 @@ impl Flux {
         let temporary = arena.folder("flux/tmp")?;
         let mut command = Command::new(&executable);
         command
-            // Without leader election, which finds its namespace inside of a cluster only: fewer requests.
+            // There is no leader election, which finds its namespace only inside a cluster. This means fewer requests.
             .arg("--watch-all-namespaces")
             .args(["--log-level=info", "--log-encoding=json"])
             .arg("--concurrent=20")
-            // All are made before the first push. Without this they would look for it twice a minute, for nothing.
+            // All applications are created before the first push. Without this they would look for it twice a minute, in vain.
             .arg("--requeue-dependency=10m")
             .arg(format!("--metrics-addr={}", free_address()?))
             .arg(format!("--health-addr={}", free_address()?))
             .env("KUBECONFIG", kubeconfig)
             .env("RUNTIME_NAMESPACE", SYSTEM)
-            // Of its Deployment's limit, as Flux's manifests do.
+            // From the limit of its Deployment, as in Flux's manifests.
             .env("GOMEMLIMIT", "1GiB")
             .env("TMPDIR", temporary);
         let mark = control_plane.requests_mark()?;
@@ -79,7 +79,7 @@ impl Flux {
     }
 }
 
-/// Installs the definitions, and the account with the rights that Flux gives it; gives a kubeconfig for it.
+/// Installs the definitions, and the account with the permissions that Flux gives it. Returns a kubeconfig for the account.
 fn install(control_plane: &ControlPlane, executable: &Path) -> Result<std::path::PathBuf> {
     let definitions = [
         executable.with_file_name(KUSTOMIZATION_CRD),
@@ -111,7 +111,8 @@ fn install(control_plane: &ControlPlane, executable: &Path) -> Result<std::path:
     Ok(kubeconfig)
 }
 
-/// An address that was free a moment ago. Whoever takes it in between makes the start fail, and say so.
+/// Returns an address that was free a moment ago. If another process takes it in the meantime, the start fails with an error that
+/// says so.
 fn free_address() -> Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").context("find a free port")?;
     let address = listener.local_addr().context("find a free port")?;

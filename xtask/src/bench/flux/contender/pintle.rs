@@ -12,7 +12,7 @@ use crate::bench::flux::arena::Arena;
 use crate::bench::measure::{self, Meter, Phase, Subject};
 use crate::workspace;
 
-/// What a webhook is authenticated with.
+/// The token that authenticates webhooks.
 const TOKEN: &str = "a-shared-token";
 
 /// The agent and the repository that it fetches from.
@@ -30,7 +30,7 @@ impl Pintle {
             "apiVersion: v1\nkind: Secret\nmetadata: {{name: pintle-webhook, namespace: {AGENT_NAMESPACE}}}\n\
              stringData: {{token: {TOKEN}}}\n"
         ))?;
-        // As in deploy/install.yaml: with a lease, and in the name of the account for all.
+        // As in deploy/install.yaml: with a lease, and as the default account for all applications.
         let account = format!("--default-service-account={AGENT_NAMESPACE}/pintle-applier");
         let mark = control_plane.requests_mark()?;
         let meter = Meter::since_start("start", mark, control_plane.process().usage()?);
