@@ -75,7 +75,7 @@ func runUp(args []string) error {
 	fs.BoolVar(&c.followsItsInput, "exit-with-parent", false, "stop when standard input closes, as it does when the parent ends in any way")
 	_ = fs.Parse(args) // ExitOnError
 
-	// Each component applies its logging options. In one process, all but the first do so again.
+	// Each component applies its logging options. In one process, all but the first are repeats.
 	logsapi.ReapplyHandling = logsapi.ReapplyHandlingIgnoreUnchanged
 
 	signalled, release := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

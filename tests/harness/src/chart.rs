@@ -17,8 +17,8 @@ const LAYER: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 /// How long the registry, on this machine, may take for one request.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Packs a chart with `tar`, the program that everybody uses for it. The paths in `files` are below the chart's folder, which
-/// also gets a `Chart.yaml` with this name and version.
+/// Packs a chart with `tar`, the usual program. The paths in `files` are below the chart's folder, which also gets a `Chart.yaml`
+/// with this name and version.
 pub fn pack_chart(name: &str, version: &str, files: &[(&str, &str)]) -> Result<Vec<u8>> {
     let folder = tempfile::tempdir().context("make a folder for a chart")?;
     let root = folder.path().join(name);

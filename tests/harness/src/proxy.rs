@@ -70,7 +70,7 @@ struct Shared {
     faults: Mutex<Vec<Fault>>,
     decide: Mutex<Option<Decide>>,
     seen: Mutex<Vec<Proxied>>,
-    /// The number of requests that have arrived and are not yet in that list.
+    /// The number of requests that have arrived and are not yet in `seen`.
     under_way: AtomicUsize,
     /// Each send ends all answers that are in flight.
     end: watch::Sender<Option<End>>,

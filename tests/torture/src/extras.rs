@@ -1,6 +1,6 @@
 //! Additional parts of a schedule: replicas, hooks, charts, what goes wrong with them, and objects that move.
 //!
-//! They have a random stream of their own, so that earlier seeds keep their meaning.
+//! They have a random stream of their own, so that existing seeds keep their meaning.
 
 use std::collections::BTreeMap;
 

@@ -8,7 +8,7 @@ const SEED: u64 = 1;
 
 /// Seeds of further schedules that once broke something. Each is played alone.
 ///
-/// - 66: a clock that went forward and back made a retry after a second wait for hours.
+/// - 66: a clock that went forward and back made a one-second retry wait for hours.
 /// - 447: an edit made while a watch started anew was looked at before it counted, and never again.
 /// - 526: two applications that deleted something waited for each other's render of a commit that both had rendered, because its
 ///   push was reported again in the meantime.

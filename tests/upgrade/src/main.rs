@@ -20,13 +20,13 @@ use scene::{Build, Scene};
 /// How one build replaces the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Switch {
-    /// The old build stops, and then the new one starts. In between, somebody edits one object and deletes another.
+    /// The running build stops, and then the other one starts. In between, somebody edits one object and deletes another.
     Stop,
-    /// The old build is killed when there is nothing to do, and the new one waits for its lease to expire.
+    /// The running build is killed when there is nothing to do, and the other one waits for its lease to expire.
     Kill,
-    /// The old build is killed while it applies a commit, and the new one completes it.
+    /// The running build is killed while it applies a commit, and the other one completes it.
     KillAtWork,
-    /// Both run while a commit arrives, and then the old build stops: a rolling update.
+    /// Both run while a commit arrives, and then the first one stops: a rolling update.
     Overlap,
 }
 

@@ -21,7 +21,7 @@ const QUIET_LIMIT: Duration = Duration::from_mins(1);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Subject<'a> {
     pub(super) process: &'a Process,
-    /// The user whose requests are counted, whomever they impersonate.
+    /// The user whose requests are counted, including those with which it impersonates others.
     pub(super) user: &'a str,
 }
 
@@ -232,7 +232,7 @@ pub(super) fn wait_started(
     Ok(())
 }
 
-/// Returns the requests of the subject, whomever they impersonate.
+/// Returns the requests of the subject, including those with which it impersonates others.
 fn requests_of(
     subject: Subject<'_>,
     control_plane: &ControlPlane,

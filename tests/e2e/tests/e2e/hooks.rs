@@ -18,7 +18,7 @@ pub(crate) fn hook(name: &str, events: &str, pod: &str) -> String {
     )
 }
 
-/// Returns a pre-delete Job that guardrails refuse: it is privileged, and mounts files of its node.
+/// Returns a pre-delete Job that guardrails refuse: it is privileged, and has a volume with the files of its node.
 fn risky(name: &str) -> Value {
     let container =
         json!({"name": "main", "image": "main:1", "securityContext": {"privileged": true}});

@@ -1,4 +1,4 @@
-//! Several agents split the applications between them, and are killed, stopped, paused and robbed of their shards.
+//! Several agents split the applications between them, and are killed, stopped, paused and robbed of their leases.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -332,7 +332,7 @@ fn a_replica_that_was_paused_beyond_its_lease_writes_nothing_that_another_wrote(
     signal(paused, "-CONT")?;
     fleet.wait_until_even(2)?;
     fleet.each_was_written(mark, HANDED_OVER)?;
-    // It works as before.
+    // The paused replica works again as before.
     let mark = fleet.stage.mark()?;
     let commit = fleet.push(2)?;
     fleet.all_ready_at(&commit)?;

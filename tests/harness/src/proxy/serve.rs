@@ -216,7 +216,7 @@ fn is_watch(uri: &str) -> bool {
     uri.contains("watch=1") || uri.contains("watch=true")
 }
 
-/// Moves the position from which a watch is resumed back. Positions are numbers in every existing API server.
+/// Moves back the position from which a watch is resumed. Positions are numbers in every existing API server.
 fn rewound(uri: &str, versions: u64) -> Cow<'_, str> {
     const PARAMETER: &str = "resourceVersion=";
     if versions == 0 || !is_watch(uri) {

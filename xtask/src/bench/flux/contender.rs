@@ -41,7 +41,7 @@ impl Side {
     }
 }
 
-/// A running controller, and the way in which it is told of applications and of pushes.
+/// A running controller, and how it is told of applications and of pushes.
 pub(super) trait Contender {
     fn subject(&self) -> Subject<'_>;
 
