@@ -28,7 +28,8 @@ pub enum Judgement {
     NeedsInternet,
     /// There is a difference.
     Different {
-        /// What differs: `manifest`, `hooks`, `notes`, `objects`, `only we refuse`, `only Helm refuses`.
+        /// What differs: `manifest`, `hooks`, `notes`, `objects`, `only we refuse`, `only Helm refuses`,
+        /// `a panic of ours`.
         part: &'static str,
         /// The first line that differs, on both sides, or the error.
         first: String,

@@ -6,7 +6,7 @@
 //!
 //! 1. It converges: the cluster has what is in git, no more and no less, and each application reports so.
 //! 2. Every write is explained: what was written to an object is what git said about it at some time, only objects that git had
-//!    dropped or whose application somebody had deleted were deleted, nothing goes back to what git had said before, and nothing
+//!    dropped, whose application somebody had deleted, or that belong to a hook were deleted, nothing goes back to what git had said before, and nothing
 //!    is written once everything is as it should be.
 //! 3. Nothing outside the inventories is touched.
 //! 4. No application starves: each converges, whatever happened to the others.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// A controller is quiet if for this long ...
 const QUIET_WINDOW: Duration = Duration::from_secs(2);
-/// ... it has sent no requests to the API server and used no more CPU time than this.
+/// ... it has sent no requests to the API server, leases and watches aside, and used no more CPU time than this.
 const QUIET_CPU: Duration = Duration::from_millis(50);
 /// How long a controller may take to get its lease and its first watch.
 const START_LIMIT: Duration = Duration::from_mins(1);

@@ -12,7 +12,7 @@ struct Rule {
     uses: &'static [&'static str],
     /// Additional folders that their build scripts and tests may use.
     tests_use: &'static [&'static str],
-    /// All crates from elsewhere that they may use, if those are limited.
+    /// All crates from elsewhere that they may use, tests and build scripts aside, if those are limited.
     external: Option<&'static [&'static str]>,
     why: &'static str,
 }

@@ -18,7 +18,7 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// Returns twelve objects, each of which differs between rounds, and one of which is named after the round.
+/// Returns twelve objects. All but the service account differ between rounds, and one is named after the round.
 fn files(round: u64) -> Vec<(String, String)> {
     let mut files: Vec<_> = (0..8)
         .map(|index| {

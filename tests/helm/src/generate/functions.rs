@@ -3,7 +3,7 @@
 use super::{Case, Compared, Random, pools, special};
 use crate::oracle::Function;
 
-/// The number of calls with combined arguments, for each function that has more than one parameter.
+/// The number of calls with combined arguments, for each function that takes more than one argument.
 const COMBINED: usize = 150;
 
 /// Shows a result: its type, how Go prints it, and its JSON, which distinguishes a nested `1` from `"1"`.
