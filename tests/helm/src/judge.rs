@@ -82,19 +82,22 @@ pub fn judge(asked: &Templating, helm: &Answer) -> Judgement {
         lines.sort_unstable();
         lines.join("\n")
     };
-    let ours = ours.map(|mut ours| {
+    if asked.sub_notes {
+        helm.notes = sorted(&helm.notes);
+    }
+    let comparable = |mut ours: Templated| {
         if asked.sub_notes {
             ours.notes = sorted(&ours.notes);
-            helm.notes = sorted(&helm.notes);
         }
         ours
-    });
+    };
+    let ours = ours.map(comparable);
     let judgement = compare(&ours, &helm);
     let (Judgement::Different { .. }, Ok(ours)) = (&judgement, ours) else {
         return judgement;
     };
     let again = ours::template(&ours::engine_of(1_234_567_890, 77), asked);
-    match again {
+    match again.map(comparable) {
         Ok(again) if same_but_for_random(&ours, &again, &helm) => Judgement::EqualButRandom,
         _ => judgement,
     }
