@@ -135,13 +135,21 @@ fn what_a_client_asked_that_is_gone_is_done_and_recorded() {
     let servers = Servers::start(&ServersOptions::default(), &to_stderr).unwrap();
     let proxy = Proxy::start(servers.http(), None).unwrap();
     // The delay is longer than the proxy takes to see that the connection is closed.
-    proxy.inject(Fault::on("POST", "/sink/gone").delay(Duration::from_millis(200)));
+    proxy.inject(Fault::on("POST", "/sink/gone").delay(Duration::from_secs(1)));
     let mut client = TcpStream::connect(proxy.host()).unwrap();
     write!(
         client,
         "POST /sink/gone HTTP/1.1\r\nHost: {}\r\nContent-Length: 4\r\n\r\nbody",
         proxy.host()
     )
+    .unwrap();
+    // A client that is gone before the proxy has begun with its request has asked nothing.
+    pintle_harness::until("it has begun", Duration::from_secs(30), || {
+        let under_way = proxy.under_way();
+        Ok((under_way == 1)
+            .then_some(())
+            .ok_or_else(|| format!("{under_way} under way")))
+    })
     .unwrap();
     drop(client);
     let seen = pintle_harness::until("it is answered", Duration::from_secs(30), || {
