@@ -122,8 +122,8 @@ fn read(bytes: &[u8]) -> Result<Vec<String>, Cause> {
     Ok(answer.tags.unwrap_or_default().0)
 }
 
-/// Returns the URL of the next page, which is the registry's own: some registries name it with another scheme, which is
-/// corrected, and none name it elsewhere.
+/// Returns the URL of the next page, which is on the registry's own host: some registries name it with another scheme, which is
+/// corrected, and none name another host.
 async fn on_the_same_host(session: &Session<'_>, from: &Url, next: Url) -> Result<Url, Cause> {
     let mut own = from.clone();
     own.set_path(next.path());

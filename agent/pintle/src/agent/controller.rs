@@ -156,7 +156,7 @@ pub(super) struct App {
     adopts: [Option<String>; 2],
     /// The value of the annotation that confirmed deletions.
     confirmed: Option<String>,
-    /// The result of the last rollout, if the cluster has refused it.
+    /// The render of the last rollout, if the cluster has refused it.
     refused: Option<Refused>,
     /// The render that the last rollout waited for, and since when.
     awaited: Option<Awaited>,

@@ -108,7 +108,7 @@ impl Controller {
             DriftMode::Report
         };
         let due = app.disputes.look(&drift, mode, steady_ms());
-        // What has left the source stays listed until it is gone or belongs to another application.
+        // Objects that have left the source are only listed, until they are gone or belong to another application.
         let left = tracker.out_of_sight(name, app.inventory.left());
         let is_missed = app.disputes.misses(&left);
         // Objects that are gone or out of sight, and are left so, have no health: the run has not waited for them, whether or not

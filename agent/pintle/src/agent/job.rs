@@ -66,7 +66,7 @@ pub(crate) struct Job {
     pub(crate) rollback_answer: Option<RollbackAnswer>,
     /// Why the source does not answer, or why the revision to roll back to is not available.
     pub(crate) failure: Option<FetchFailure>,
-    /// The result of the last rollout, if the cluster has refused it.
+    /// The render of the last rollout, if the cluster has refused it.
     pub(crate) refused: Option<Refused>,
     /// What the last rollout waited for, or `None` if there was no rollout.
     pub(crate) awaited: Option<Awaited>,

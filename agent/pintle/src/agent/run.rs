@@ -180,8 +180,8 @@ async fn conclude(
         .await
         .map_err(|error| (Box::new(application), error))?;
     let told = verdict.event.filter(|_| is_news);
-    // The status has to say other things, too, and may hold no more than the beginning of this text. A text that was retried is
-    // reported once, and may differ each time.
+    // The status has to say other things, too, and may hold no more than the beginning of this text. A failure that is retried
+    // is reported once, and its text may differ each time.
     let is_logged = told.is_some() && verdict.message == *whole;
     if is_new_text && whole.len() > brief::MESSAGE_BYTES / 2 && !is_logged {
         let name = application.application_name();

@@ -21,7 +21,7 @@ use crate::cli::{args::DoctorCommand, cache::cache_dir, exit::Exit, output};
 struct Finding {
     check: &'static str,
     ok: bool,
-    /// If not, `pintle` still works for some purposes without it.
+    /// Whether `pintle` needs it. If not, `pintle` still works for some purposes without it.
     required: bool,
     message: String,
 }

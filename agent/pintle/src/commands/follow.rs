@@ -20,8 +20,8 @@ const QUIET: Duration = Duration::from_millis(200);
 /// How often a remote repository is asked.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Runs once. With `follow`, runs again on each change, until Ctrl-C, or until standard output can no longer be written to. A
-/// failure is then reported, and the next change starts another run.
+/// Runs once. With `follow`, runs again on each change, until Ctrl-C, or until standard output can no longer be written to. With
+/// `follow`, a run that fails is reported, and the next change starts another one.
 ///
 /// `cancel` is the token that Ctrl-C cancels, for work in progress that stops on its own. Without it, work in progress is
 /// abandoned.

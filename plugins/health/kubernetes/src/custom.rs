@@ -126,7 +126,7 @@ const SWITCHES: [&str; 4] = [
     "/spec/paused",
 ];
 
-/// Returns the assessment of a custom resource that is stopped on purpose. Many controllers stop updating the status then, so
+/// Returns the assessment of a custom resource if it is stopped on purpose. Many controllers stop updating the status then, so
 /// this comes before any look at it.
 pub(crate) fn stopped(object: Object) -> Option<Assessment> {
     if is_built_in(object.group()) {

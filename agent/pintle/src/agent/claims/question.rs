@@ -58,7 +58,7 @@ pub(crate) struct Question {
     /// The source that they have left, and its revision. Applications that follow this source answer once they have rendered that
     /// revision, too.
     pub(crate) source: Option<(Digest, String)>,
-    /// The label of the only application that is asked, and for what it knows now.
+    /// If set, only the application with this label is asked, and only for what it knows now.
     pub(crate) owner: Option<String>,
 }
 

@@ -72,7 +72,7 @@ impl App {
     }
 
     /// Returns whether its objects may change because the cluster serves other kinds: its render asked which kinds there are, or
-    /// failed because something was missing.
+    /// there is no render, perhaps because of a kind that is missing.
     pub(super) fn asks_for_kinds(&self) -> bool {
         let memory = self.memory.as_ref();
         memory.is_none_or(|memory| lookups::asks_for_kinds(&memory.reads))

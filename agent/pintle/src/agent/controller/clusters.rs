@@ -30,7 +30,8 @@ impl Controller {
     pub(super) fn connected(&mut self, key: &TargetKey, shared: Arc<Shared>) {
         let (names, is_first) = self.targets.connected(key, shared);
         for name in names {
-            // Lookups that went through the previous connection are followed again once this one has rendered.
+            // Lookups that went through the previous connection are followed again once the application has rendered through
+            // this one.
             self.lookups.forget(&name);
             if is_first {
                 self.tell_revision(&name);

@@ -8,7 +8,7 @@ use crate::agent::lookups::Asked;
 impl Controller {
     /// Follows what the render of the run that has ended asked of the cluster.
     pub(super) fn follow_lookups(&mut self, name: &ApplicationName, asked: Asked) {
-        // What was asked through another connection is rendered again by the current one.
+        // Without a connection, one is still being made, and then the application renders again through that.
         if let Some(shared) = self.targets.of(name) {
             self.lookups.follow(shared, name, asked);
         }

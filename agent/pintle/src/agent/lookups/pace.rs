@@ -49,8 +49,8 @@ impl Pace {
         }
     }
 
-    /// Records the result of a render that got the same answers. If the result has changed, the cause is another one than the
-    /// answers.
+    /// Records the result of a render that got the same answers. If the result has changed, something other than the answers has
+    /// changed it.
     pub(super) fn learn(&mut self, rendered: Option<Digest>) {
         if rendered != self.rendered {
             (self.rendered, self.repeats) = (rendered, 0);

@@ -158,8 +158,8 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, cancel: CancellationToken
     }
 }
 
-/// Returns the request for a reconciliation that a run answers. A person who asks wants the newest revision, and not the earlier
-/// one that a guard looks after.
+/// Returns the request for a reconciliation that a run answers. A person who asks wants what is wanted now, and not what was
+/// wanted before, which is what a guard looks after.
 fn answered(job: &Job) -> Option<&String> {
     let is_guard = matches!(job.work, Work::Guard { .. });
     job.requested.as_ref().filter(|_| !is_guard)
@@ -227,8 +227,8 @@ impl Run {
         }
     }
 
-    /// Renders the objects. Returns `None` if the revision changes nothing that the last render read and the application had
-    /// converged, or if the result is the same as what was rolled back from.
+    /// Renders the objects and prepares them. Returns `None` if the revision changes nothing that the last render read and the
+    /// application has converged to that render, or if the result is the same as what was rolled back from.
     async fn prepare(
         &mut self,
         spec: ApplicationSpec,

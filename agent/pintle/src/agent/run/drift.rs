@@ -276,7 +276,7 @@ fn tell_left(left: &[&DriftedObject]) -> Option<(String, Value)> {
     Some((text, documents(left)))
 }
 
-/// Describes drift that is left as it is because it cannot be repaired, with for how long, and why.
+/// Describes drift that is left as it is because it cannot be repaired, for how long it is left, and why.
 pub(super) fn tell_unrepaired(
     left: &[&DriftedObject],
     is_tried_again: bool,
