@@ -93,7 +93,7 @@ pub enum HookOutcome {
 
 /// What makes an object a hook.
 ///
-/// A hook's object is created when an event occurs and is awaited. After that it is not part of what is converged.
+/// A hook's object is created when an event occurs, and the host waits for it. It is not part of what is converged.
 ///
 /// ```
 /// use pintle_sdk::{Hook, HookDeletion, HookEvent};

@@ -26,7 +26,7 @@ pub struct Manifest {
 impl Manifest {
     /// Creates a manifest from JSON text, so that large objects can cross to the host without ever becoming values.
     ///
-    /// The text is not checked here. If it is not JSON, the host refuses the render, and its value is null.
+    /// The text is not checked here. If it is not JSON, it reads as null, and the host refuses the render.
     pub fn from_text_unverified(text: String) -> Self {
         Self {
             text: Some(text),

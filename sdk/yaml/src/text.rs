@@ -37,8 +37,8 @@ pub(crate) fn decode<'a>(bytes: &'a [u8], limits: &Limits) -> Result<&'a str, Er
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-/// Returns the name of another encoding, recognised by its byte order mark or by the zero bytes of its first, ASCII,
-/// characters (YAML 1.2.2 section 5.2).
+/// Returns the name of the encoding if it is not UTF-8, recognised by its byte order mark or by the zero bytes of its first,
+/// ASCII, characters (YAML 1.2.2 section 5.2).
 fn other_encoding(bytes: &[u8]) -> Option<&'static str> {
     Some(match bytes {
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => "UTF-32",

@@ -70,7 +70,7 @@ pub(crate) fn ours(text: &str) -> Result<Value, String> {
     }
 }
 
-/// Returns whether two values are equal, including `-0`, which Go writes for a negative zero and reads as 0.
+/// Returns whether two values are equal, where `-0` equals 0: Go writes it for a negative zero, and reads it as 0.
 pub(crate) fn equal(ours: &Value, go: &Value) -> bool {
     match (ours, go) {
         (Value::Number(ours), Value::Number(go)) => {
