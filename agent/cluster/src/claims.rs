@@ -10,7 +10,7 @@ use pintle_core::object::ObjectId;
 pub enum Claim {
     /// Nothing is known about the owner.
     Unknown,
-    /// The owner exists, or may exist, and has not said yet. It may never say so, for example while it is suspended.
+    /// The owner exists, or may exist, and has not said yet. It may never do so, for example while it is suspended.
     Unanswered,
     /// The owner is about to say: it may render something for the first time at any moment.
     Beginning,

@@ -140,7 +140,7 @@ impl ApplicationSpec {
     /// Fills in what the operator left open from the `pintle.yaml` in the source.
     ///
     /// The file may choose the renderer, the target namespace and the health checks if the operator did not. It may also add
-    /// policies, notifiers and ignored fields, just as it may leave those fields out of the objects. It never weakens what the
+    /// policies, notifiers and ignored fields: it could as well leave those fields out of the objects. It never weakens what the
     /// operator set: service accounts, pruning, deletion, the drift mode and the operator's policies are out of its reach.
     #[must_use]
     pub fn completed_by(mut self, file: Self) -> Self {

@@ -38,7 +38,7 @@ pub enum Reason {
     PolicyDenied,
     /// A revision could not be rendered.
     RenderFailed,
-    /// The cluster rejected something.
+    /// The source could not be fetched.
     SourceFailed,
     /// The cluster refused something.
     ApplyFailed,

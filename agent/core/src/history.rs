@@ -137,8 +137,8 @@ pub struct Attempt {
 
 /// Records an attempt in a history, newest first.
 ///
-/// A run of the same revision with the same objects gets no new entry: a repair, a retry or a check updates the existing one.
-/// Neither does a later commit that renders the same as an entry that is not healthy yet; it continues what the earlier commit
+/// A run of the same revision with the same objects gets no new entry: a repair, a retry or a check updates the existing one. A
+/// later commit that renders the same as an entry that is not healthy yet gets none either: it continues what the earlier commit
 /// began. Beyond the limit the oldest entries are dropped, but never the last healthy one, because it can be rolled back to.
 pub fn record(history: &mut Vec<HistoryEntry>, attempt: Attempt, now: &str) {
     let continues = history

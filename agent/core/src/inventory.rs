@@ -200,7 +200,7 @@ impl Inventory {
     }
 
     /// Records what the source has now: everything else has left it. This also corrects entries written by an earlier version,
-    /// which does not know this field.
+    /// which does not know the field `left`.
     pub fn leave_all_but(&mut self, rendered: &BTreeSet<ObjectId>) {
         for (id, entry) in &mut self.entries {
             entry.left = !rendered.contains(id);

@@ -88,7 +88,7 @@ pub struct Entry {
     pub kind: EntryKind,
     /// The size in bytes; 0 for a folder.
     pub size: u64,
-    /// The id of its content: equal ids mean equal contents. For a folder, the targets of links in it do not count.
+    /// The id of its content: equal ids mean equal contents. For a folder, the content that links in it lead to does not count.
     pub content: ContentId,
 }
 

@@ -77,8 +77,8 @@ impl Places {
         Semaphore::new(engine::share(calls) as usize)
     }
 
-    /// Waits for permits of this weight, which is at most one share. All calls acquire the same permits in the same order, so no
-    /// two calls deadlock.
+    /// Waits for permits of this weight, which is at most one share. All calls acquire the kinds of permits in the same order, so
+    /// calls never deadlock.
     async fn take<'p>(
         &'p self,
         share: &'p Semaphore,

@@ -266,7 +266,7 @@ impl MemoryLimiter {
     fn take_of_all(&self, bytes: u64) -> Result<(), Stop> {
         let own = self.used.saturating_add(self.answer);
         if own.saturating_add(bytes) > self.together.limit {
-            // It would fail even if no other call were running. A retry would repeat for ever, and meanwhile leave the others
+            // It would fail even if no other call were running. It would be retried for ever, and meanwhile leave the others
             // little.
             return Err(Limit::MemoryOfAll(self.together.limit).into());
         }

@@ -76,8 +76,8 @@ impl Applier<'_> {
         Ok(list["items"].as_array().cloned().unwrap_or_default())
     }
 
-    /// Describes a hook that failed or did not end by what its pods show: the state of a pod in trouble, and the end of its log
-    /// if the release's account may read it. Empty if there is nothing to say.
+    /// Describes a hook that failed, or that did not end, by what its pods show: the state of a pod in trouble, and the end of
+    /// its log if the release's account may read it. Empty if there is nothing to say.
     pub(super) async fn explain(&self, object: &PreparedObject, with_log: bool) -> String {
         // The reason is known without the pods, which the account may have no right to read.
         let mut pods = self.pods(object).await.unwrap_or_default();

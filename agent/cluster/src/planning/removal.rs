@@ -199,7 +199,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Returns those of the existing objects that have moved to other applications: they are handed over.
+    /// Returns those of the given objects that exist and have moved to other applications: they are handed over.
     async fn wanted_by_others(
         &self,
         mut going: Vec<ObjectId>,

@@ -41,8 +41,8 @@ fn order(mut items: Vec<Item>) -> Result<Order, OrderError> {
     Order::of(&items)
 }
 
-/// Carries out an order. If several tasks can be done, `choose` picks the first. Returns what was done: the name of each object
-/// when it is written, and its name with a `+` when it has been awaited.
+/// Carries out an order. If several tasks can be done, `choose` picks the one that is done next. Returns what was done: the name
+/// of each object when it is written, and its name with a `+` when it has been awaited.
 fn carry_out(
     order: &Order,
     writes: &BTreeSet<&ObjectId>,

@@ -100,7 +100,7 @@ fn a_failure_ends_it_and_cleans_up_what_had_succeeded() {
     assert_eq!(stage.effect(), Effect::Failed(1, "no luck".into()));
 }
 
-/// A cluster and the record kept outside it: everything that survives a crash.
+/// A cluster and the record next to it: everything that survives a crash.
 #[derive(Default)]
 struct World {
     objects: BTreeMap<ObjectId, (Digest, HookState)>,

@@ -112,7 +112,7 @@ fn shown(pattern: &str) -> String {
 
 /// Counts the patterns that the braces of a pattern expand to. The count of a malformed pattern is meaningless.
 fn alternatives(pattern: &str) -> usize {
-    // For each open brace: the number of patterns before it, and the sum over its alternatives so far.
+    // For each open brace: the number of patterns that the text before it expands to, and the sum over its alternatives so far.
     let mut open: Vec<(usize, usize)> = Vec::new();
     let mut now = 1_usize;
     let mut rest = pattern.chars();

@@ -158,8 +158,8 @@ impl State {
     }
 
     /// Asks the question if that is granted, and records the answer. An answer that is too large is recorded as well: the call
-    /// may succeed once it changes. Memory for the answer is taken from the total for all calls, page by page. Its texts count
-    /// until they have crossed to the guest.
+    /// may succeed once it changes. Memory for the answer is taken from the total for all calls, page by page. The texts of the
+    /// answer count until they have crossed to the guest.
     async fn asked(&mut self, question: ClusterQuestion) -> wasmtime::Result<Vec<String>> {
         if question.is_too_long() {
             return Ok(Vec::new());
