@@ -169,7 +169,7 @@ async fn until_failed<K>(
     }
 }
 
-/// Logs why a watch does not work. People need to know if the server does not permit it, so a refusal is a warning.
+/// Logs why a watch does not work. People need to know if the server does not permit it, so a refusal that is news is a warning.
 fn log(failure: &Failure, resource: &ApiResource, is_news: bool) {
     let (kind, error) = (&resource.kind, &failure.text);
     if is_news {

@@ -3,7 +3,7 @@
 //! Such a file holds only its content. Its seal is in a separate file next to it, together with the state that the file had when
 //! the two were last compared. That state is what the file system reports about the file, including the time of its last change
 //! of any kind, which nobody can set at will. While the state is the same, so is the content, and its digest is not computed
-//! again. It is computed again after any change, and for a file that was copied from elsewhere.
+//! again. After a change of any kind it is, and also for a file that was copied from elsewhere.
 
 use std::{
     fs::{File, Metadata},
