@@ -95,7 +95,7 @@ fn application() -> Value {
         "Namespaced",
         names,
         columns,
-        "What to deploy, from where, and by which opinions.",
+        "What to deploy, where it comes from, and the rules for deploying it.",
         &spec,
         &status,
     )
@@ -121,7 +121,7 @@ fn plugin() -> Value {
         "Cluster",
         names,
         columns,
-        "A plugin that applications may use by its name.",
+        "A plugin that applications may use by name.",
         &spec,
         &status,
     )
@@ -337,7 +337,7 @@ mod tests {
     fn an_optional_field_is_described_by_its_own_words() {
         let health = &application()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
             ["status"]["properties"]["health"];
-        assert_eq!(health["description"], "How the objects are, all together.");
+        assert_eq!(health["description"], "The overall health of the objects.");
     }
 
     #[test]

@@ -31,70 +31,71 @@ use crate::{
     rollback::RollbackPolicy,
 };
 
-/// What to deploy, from where, and by which opinions.
+/// What to deploy, where it comes from, and the rules for deploying it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ApplicationSpec {
-    /// Where the desired state is. Required in an Application; in a `pintle.yaml` the folder it is in.
+    /// Where the desired state comes from. Required in an Application. In a `pintle.yaml`, the source is the folder that contains
+    /// the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(required)]
     pub source: Option<Source>,
-    /// What turns the source into objects; without it, the built-in renderer that recognises the files found, or the Plugin
-    /// of its name.
+    /// The plugin that turns the source into objects. By default, the built-in renderer that recognises the files in the source,
+    /// or the Plugin with the name of that renderer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renderer: Option<PluginUse>,
-    /// What the renderer may ask for from elsewhere, such as the charts that a chart depends on.
+    /// How to fetch what the renderer requests from elsewhere, such as the charts that a chart depends on.
     #[serde(default, skip_serializing_if = "is_default")]
     pub inputs: InputSettings,
-    /// Which of the environments in the source's `pintle.yaml` applies.
+    /// The environment in the source's `pintle.yaml` to apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
-    /// Namespace for rendered objects that name none; the application's own by default.
+    /// The namespace for rendered objects that do not specify one; by default, the application's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// What judges each plan before anything is written. All of them are asked.
+    /// Policies that judge each plan before anything is written. All of them are consulted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<PluginUse>,
-    /// What says how objects are, before the built-in one; the most exact match for a kind wins.
+    /// Health checks that take precedence over the built-in one. The most exact match for a kind wins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub health: Vec<PluginUse>,
-    /// Who is told.
+    /// Notifiers that report on this application.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notifiers: Vec<NotifierUse>,
-    /// Applications that have to be Ready before something new of this one is rolled out. What runs waits for nobody: its
-    /// drift is put right meanwhile as the last revision has it that was applied.
+    /// Applications that must be Ready before anything new from this Application is rolled out. What already runs does not wait:
+    /// meanwhile, its drift is repaired to match the last revision that was applied.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<ApplicationReference>,
-    /// How often the source is asked for a new revision, beside webhooks.
+    /// How often to check the source for a new revision, in addition to webhooks.
     #[serde(default = "default_interval")]
     #[schemars(default = "default_interval")]
     pub interval: Span,
-    /// How long objects may take to become healthy after an apply.
+    /// The time that objects have to become healthy after an apply.
     #[serde(default = "default_timeout")]
     #[schemars(default = "default_timeout")]
     pub timeout: Span,
-    /// Stops all work on this application until it is unset; nothing is deleted, nor are the objects when the Application
-    /// is.
+    /// Stops all work on this application until it is unset. Nothing is deleted: the objects stay even if the Application is
+    /// deleted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
-    /// Whether the agent goes back to the last healthy revision when a new one does not work. A new commit that
-    /// changes something supersedes that.
+    /// Whether the agent rolls back to the last healthy revision when a new one fails. A new commit that changes something
+    /// supersedes the rollback.
     #[serde(default, skip_serializing_if = "is_default")]
     pub rollback: RollbackPolicy,
-    /// What may be deleted when it leaves the source.
+    /// Which objects may be deleted when they leave the source.
     #[serde(default, skip_serializing_if = "is_default")]
     pub prune: PruneSettings,
-    /// What is done about changes that others make to the objects.
+    /// How to handle changes that others make to the objects.
     #[serde(default, skip_serializing_if = "is_default")]
     pub drift: DriftSettings,
-    /// What happens to the objects when the Application is deleted. Where `suspend` is true or `prune.enabled` is false they
-    /// stay, whatever this says.
+    /// What happens to the objects when the Application is deleted. If `suspend` is true or `prune.enabled` is false, the objects
+    /// stay regardless of this field.
     #[serde(default, skip_serializing_if = "is_default")]
     pub deletion_policy: DeletionPolicy,
-    /// Service account, in the application's namespace, in whose name every request for this application is made.
+    /// The service account to use for every request for this application. It must be in the application's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
-    /// Which cluster the objects are for; the one of the Application without it.
+    /// The cluster that the objects are deployed to; by default, the cluster of the Application.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterTarget>,
 }
@@ -154,17 +155,17 @@ impl ApplicationSpec {
     }
 }
 
-/// How what a renderer asks for from elsewhere is fetched.
+/// How to fetch what a renderer requests from elsewhere.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct InputSettings {
-    /// Secret in the application's namespace, of type `kubernetes.io/dockerconfigjson`: credentials for registries, and
-    /// for chart repositories by their host and path; `ca.crt` for servers with their own certificate authority.
+    /// A Secret of type `kubernetes.io/dockerconfigjson` in the application's namespace, with credentials for registries, and for
+    /// chart repositories by their host and path. The key `ca.crt` is for servers with their own certificate authority.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<SecretName>,
 }
 
-/// Where the desired state is.
+/// Where the desired state comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", try_from = "SourceFields")]
 #[schemars(with = "SourceFields")]
@@ -197,7 +198,8 @@ impl Source {
     }
 }
 
-/// A source as it is written: API servers take no alternatives in a schema, so that there is exactly one is a rule.
+/// A source as it is written. API servers accept no alternatives in a schema, so a validation rule requires exactly one of the
+/// fields.
 #[derive(Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SourceFields {
@@ -227,22 +229,22 @@ impl TryFrom<SourceFields> for Source {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OciSource {
-    /// Where it is, without a version: `oci://registry.example.com/charts/web`.
+    /// URL of the artifact, without a version: `oci://registry.example.com/charts/web`.
     pub url: String,
-    /// Follows a tag. At most one of tag, semver and digest; without any, the highest release.
+    /// The tag to follow. At most one of tag, semver and digest may be set; if none is, the highest release is followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
-    /// Follows the highest tag in a range, written as for Helm: `^1.2`, `1.2.x`, `>=1.2, <2`.
+    /// The range whose highest tag is followed, in Helm's syntax: `^1.2`, `1.2.x`, `>=1.2, <2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub semver: Option<String>,
-    /// Stays at the artifact whose manifest has this digest: `sha256:…`.
+    /// The digest of the manifest of a fixed artifact: `sha256:…`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// Folder within the artifact; the whole artifact by default.
+    /// The folder within the artifact; by default, the whole artifact.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub path: String,
-    /// Secret in the application's namespace: of type `kubernetes.io/dockerconfigjson`, or with `username` and
-    /// `password`; `ca.crt` for a registry with its own certificate authority.
+    /// A Secret in the application's namespace, either of type `kubernetes.io/dockerconfigjson`, or with the keys `username` and
+    /// `password`. The key `ca.crt` is for a registry with its own certificate authority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<SecretName>,
 }
@@ -253,13 +255,14 @@ pub struct OciSource {
 pub struct ChartSource {
     /// URL of the repository, without `index.yaml`: `https://charts.example.com`.
     pub repository: String,
-    /// The chart's name.
+    /// The name of the chart.
     pub name: String,
-    /// A version, or a range as for Helm: `1.2.3`, `^1.2`, `>=1.2, <2`; without it the highest release.
+    /// A version, or a range in Helm's syntax: `1.2.3`, `^1.2`, `>=1.2, <2`. By default, the highest release.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub version: String,
-    /// Secret in the application's namespace: `username` and `password`, or `bearerToken`; `ca.crt` for a server with its
-    /// own certificate authority. For charts that the repository keeps in a registry, `.dockerconfigjson`.
+    /// A Secret in the application's namespace, with the keys `username` and `password`, or `bearerToken`. The key `ca.crt` is
+    /// for a server with its own certificate authority, and `.dockerconfigjson` for charts that the repository keeps in a
+    /// registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<SecretName>,
 }
@@ -268,25 +271,26 @@ pub struct ChartSource {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GitSource {
-    /// `https://…`, `http://…`, `ssh://…` or `git@host:path`. The command line also takes `file://…`.
+    /// URL of the repository: `https://…`, `http://…`, `ssh://…` or `git@host:path`. The command line also accepts `file://…`.
     pub url: String,
-    /// Follows a branch. At most one of branch, tag, semver and commit; without any, the repository's default branch.
+    /// The branch to follow. At most one of branch, tag, semver and commit may be set; if none is, the repository's default
+    /// branch is followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
-    /// Stays at a tag.
+    /// The tag to deploy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
-    /// Follows the highest tag in a range, written as for Helm: `^1.2`, `1.2.x`, `>=1.2, <2`. A leading `v` of tags is ignored.
+    /// The range whose highest tag is followed, in Helm's syntax: `^1.2`, `1.2.x`, `>=1.2, <2`. A leading `v` in tags is ignored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub semver: Option<String>,
-    /// Stays at a commit, given by its full id.
+    /// The full id of a fixed commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// Folder within the repository; the whole repository by default.
+    /// The folder within the repository; by default, the whole repository.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub path: String,
-    /// Secret in the application's namespace: `username` and `password`, or `bearerToken`, or `identity` (an SSH
-    /// private key) and `known_hosts`; `ca.crt` for a server with its own certificate authority.
+    /// A Secret in the application's namespace, with the keys `username` and `password`, or `bearerToken`, or `identity` (an SSH
+    /// private key) and `known_hosts`. The key `ca.crt` is for a server with its own certificate authority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<SecretName>,
 }
@@ -384,15 +388,15 @@ impl GitSource {
     }
 }
 
-/// Another Application.
+/// A reference to another Application.
 #[derive(
     Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ApplicationReference {
-    /// Its name.
+    /// The name of the Application.
     pub name: String,
-    /// Its namespace; that of the Application that names it by default.
+    /// The namespace of the Application; by default, the namespace of the Application that refers to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
 }
@@ -411,7 +415,7 @@ impl ApplicationReference {
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretName {
-    /// The Secret's name.
+    /// The name of the Secret.
     pub name: String,
 }
 
@@ -419,9 +423,9 @@ pub struct SecretName {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PluginUse {
-    /// Name of a Plugin resource, or of a plugin that is built in. The command line also takes a file or an OCI reference.
+    /// The name of a Plugin resource or of a built-in plugin. The command line also accepts a file or an OCI reference.
     pub plugin: String,
-    /// What the plugin's own schema describes: see `pintle plugin inspect`.
+    /// Settings for the plugin, in the format that the plugin's own schema describes: see `pintle plugin inspect`.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     #[schemars(schema_with = "any_object")]
     pub settings: Value,
@@ -431,27 +435,27 @@ pub struct PluginUse {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NotifierUse {
-    /// Name of a Plugin resource, or of a plugin that is built in.
+    /// The name of a Plugin resource or of a built-in plugin.
     pub plugin: String,
-    /// What the plugin's own schema describes: see `pintle plugin inspect`.
+    /// Settings for the plugin, in the format that the plugin's own schema describes: see `pintle plugin inspect`.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     #[schemars(schema_with = "any_object")]
     pub settings: Value,
-    /// Values for `${secret:NAME}` in the settings, by NAME, at most 32 of 64 KiB each. The host puts them into the
+    /// Values for `${secret:NAME}` in the settings, by NAME: at most 32, of at most 64 KiB each. The host inserts them into the
     /// request; the plugin never holds them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, SecretKey>,
 }
 
-/// One value in a Secret of the application's namespace.
+/// One value in a Secret in the application's namespace.
 #[derive(
     Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretKey {
-    /// The Secret's name.
+    /// The name of the Secret.
     pub name: String,
-    /// The key in its data.
+    /// The key in the Secret's data.
     pub key: String,
 }
 
@@ -460,10 +464,10 @@ pub struct SecretKey {
     Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]
 pub enum DeletionPolicy {
-    /// They are deleted as pruning would, which may be off: protected kinds stay unless allowed.
+    /// The objects are deleted as by pruning, which may be off: protected kinds stay unless allowed.
     #[default]
     Delete,
-    /// They stay, and are no longer managed.
+    /// The objects stay, and are no longer managed.
     Orphan,
 }
 

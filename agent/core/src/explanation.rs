@@ -23,19 +23,19 @@ const CAUSE_BYTES: usize = 400;
 )]
 #[serde(rename_all = "camelCase", default)]
 pub struct Explanation {
-    /// The pod that is in trouble; absent if it is the object itself.
+    /// The pod that is in trouble; absent if the object itself is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
-    /// What keeps it: `main waits: ImagePullBackOff: Back-off pulling image "shop:2"`.
+    /// What prevents it from becoming ready: `main waits: ImagePullBackOff: Back-off pulling image "shop:2"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
-    /// The newest events about it, warnings first, at most three.
+    /// The newest events about it, warnings first; at most three.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<String>,
     /// The end of the container's log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
-    /// What could not be learned, and why: `its log cannot be read: …`.
+    /// What could not be determined, and why: `its log cannot be read: …`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<String>,
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::object::ObjectId;
 
-/// How something is. Ordered from best to worst for [`overall`].
+/// The health of an object or an application. Ordered from best to worst for [`overall`].
 #[derive(
     Debug,
     Clone,
@@ -22,15 +22,15 @@ use crate::object::ObjectId;
 )]
 #[serde(rename_all = "camelCase")]
 pub enum Status {
-    /// As it should be.
+    /// The object is as it should be.
     Healthy,
-    /// Deliberately at rest: a paused Deployment, a suspended Job.
+    /// The object is deliberately at rest: a paused Deployment, a suspended Job.
     Suspended,
-    /// Nothing can be said.
+    /// The health cannot be determined.
     Unknown,
-    /// On the way.
+    /// The object is on its way to being healthy.
     Progressing,
-    /// Failed, and will not get better by waiting.
+    /// The object has failed, and waiting will not help.
     Degraded,
 }
 

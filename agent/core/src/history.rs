@@ -14,15 +14,15 @@ const TEXT_BYTES: usize = 200;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Trigger {
-    /// It is a new commit, or the first.
+    /// It is a new commit, or the first one.
     Revision,
     /// The Application, or a plugin that it uses, has changed.
     Settings,
-    /// A person asked for it.
+    /// A person requested it.
     Request,
-    /// It was gone back to.
+    /// It was rolled back to.
     Rollback,
-    /// Something in the cluster that it depends on has changed, or it was tried again.
+    /// Something in the cluster that it depends on has changed, or it was retried.
     Other,
 }
 
@@ -30,15 +30,15 @@ pub enum Trigger {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Ending {
-    /// It is on its way.
+    /// It is being rolled out.
     Underway,
     /// It is in the cluster, and healthy.
     Healthy,
-    /// It is in the cluster, and not healthy.
+    /// It is in the cluster, but not healthy.
     Unhealthy,
-    /// It could not be rendered, was refused, or could not be applied as a whole.
+    /// It could not be rendered, was refused, or could not be applied in full.
     Failed,
-    /// Another one came before it had ended.
+    /// Another revision came before it had ended.
     Superseded,
 }
 
@@ -55,11 +55,11 @@ impl Ending {
     }
 }
 
-/// One revision that was rolled out, or was to be.
+/// A revision that was rolled out, or should have been.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HistoryEntry {
-    /// Counted from 1: by it people name what they go back to.
+    /// The number of the entry, counted from 1. People use it to name the revision to roll back to.
     pub number: u64,
     /// The commit, or the digest of an artifact.
     pub revision: String,
@@ -72,36 +72,37 @@ pub struct HistoryEntry {
     /// The first line of its message.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub summary: String,
-    /// Why it was rolled out.
+    /// Why the revision was rolled out.
     pub trigger: Trigger,
-    /// Who asked for it; absent if nobody did.
+    /// Who requested the rollout; absent if nobody did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<String>,
-    /// Why, as that person said; for a rollback by the agent, what failed.
+    /// The reason that this person gave; for a rollback by the agent, what failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Names the source that it came from; absent where that is not known.
+    /// Digest that identifies the source of the revision; absent if the source is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Digest>,
     /// Digest of the rendered objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rendered_digest: Option<Digest>,
-    /// Digest of the plan by which it came into the cluster.
+    /// Digest of the plan that brought the revision into the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_digest: Option<Digest>,
-    /// What that plan came to.
+    /// The number of objects per action in that plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Summary>,
-    /// When it was begun, RFC 3339.
+    /// When the rollout started, in RFC 3339 format.
     pub started: String,
-    /// When its ending was last another one than before, RFC 3339.
+    /// When `ending` last changed, in RFC 3339 format.
     pub ended: String,
     /// How it ended.
     pub ending: Ending,
-    /// When it was healthy for the first time: what can be gone back to has been. RFC 3339.
+    /// When the revision first became healthy, in RFC 3339 format. A rollback that names no revision goes back to one that has
+    /// been healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub healthy_since: Option<String>,
-    /// What is wrong with it; while it is tried again, what was.
+    /// What is wrong with the revision; while it is being retried, what was wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }

@@ -31,15 +31,15 @@ pub enum HookEvent {
     PreUpgrade,
     /// After a change is applied and healthy.
     PostUpgrade,
-    /// Before the agent goes back to what was converged before.
+    /// Before the agent rolls back to what was converged before.
     PreRollback,
-    /// After it has gone back.
+    /// After the agent has rolled back.
     PostRollback,
     /// Before the objects are deleted, because the application is removed.
     PreDelete,
-    /// After they are gone.
+    /// After the objects are gone, because the application is removed.
     PostDelete,
-    /// Only when somebody asks for a test.
+    /// Only when somebody requests a test.
     Test,
 }
 

@@ -20,7 +20,7 @@ const FORMAT: u32 = 1;
 /// A stand-in for a UID, as long as any that a server assigns.
 const SOME_UID: &str = "00000000-0000-0000-0000-000000000000";
 
-/// What is recorded of one object.
+/// The record of one object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[expect(
@@ -28,37 +28,37 @@ const SOME_UID: &str = "00000000-0000-0000-0000-000000000000";
     reason = "each is a mark of its own, and so it is written"
 )]
 pub struct Entry {
-    /// API group; empty for the core group.
+    /// API group of the object; empty for the core group.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub group: String,
-    /// The version under which it was last applied.
+    /// The version under which the object was last applied.
     pub version: String,
-    /// Kind.
+    /// Kind of the object.
     pub kind: String,
-    /// Absent for objects without a namespace.
+    /// Namespace of the object; absent if the object has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Name.
+    /// Name of the object.
     pub name: String,
-    /// The server's unique id of the object; absent while it is only intended.
+    /// UID of the object; absent while the object is only about to be created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
-    /// Digest of the object as rendered when it was last applied; absent while it is only intended.
+    /// Digest of the rendered object when it was last applied; absent while the object is only about to be created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desired: Option<Digest>,
-    /// Digest over the owned fields as the server stored them; absent while it is only intended.
+    /// Digest of the owned fields as the API server stored them; absent while the object is only about to be created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored: Option<Digest>,
-    /// Whether it is what a hook made: it is not awaited, nor watched for changes.
+    /// Whether a hook created the object. Such an object is neither waited for nor watched for changes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hook: bool,
-    /// Whether it stays when it leaves the source until its deletion is explicitly allowed.
+    /// Whether the object stays when it leaves the source, until its deletion is explicitly allowed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keep: bool,
-    /// Whether it has left the source and is still listed: it is neither awaited nor put right.
+    /// Whether the object has left the source and is still listed. Such an object is neither waited for nor repaired.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub left: bool,
-    /// Whether a person has confirmed its deletion, or it has begun.
+    /// Whether a person has confirmed the deletion of the object, or the deletion has begun.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub going: bool,
 }
@@ -114,11 +114,11 @@ pub struct Inventory {
 /// The inventory as it is kept in the cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct StoredInventory {
-    /// Format; agents refuse what is newer than they know.
+    /// Version of the format. Agents refuse formats that are newer than they know.
     pub format: u32,
-    /// In order of identity.
+    /// The objects, in order of identity.
     pub entries: Vec<Entry>,
-    /// The last release that was begun.
+    /// The last release that was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<ReleaseRecord>,
 }

@@ -118,26 +118,26 @@ impl Change {
     }
 }
 
-/// How many objects each action concerns.
+/// The number of objects per action.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(default)]
 pub struct Summary {
-    /// Objects to be made.
+    /// Objects to create.
     pub create: u32,
-    /// Objects to be changed.
+    /// Objects to update.
     pub update: u32,
-    /// Objects to be deleted and made again.
+    /// Objects to delete and create again.
     pub replace: u32,
-    /// Objects to be deleted.
+    /// Objects to delete.
     pub delete: u32,
     /// Objects that stay as they are.
     pub unchanged: u32,
-    /// Hooks to be run.
+    /// Hooks to run.
     #[serde(skip_serializing_if = "is_zero")]
     pub hooks: u32,
-    /// Hooks that are not run, but kept for the removal.
+    /// Hooks that are not run, but kept for the removal of the application.
     #[serde(rename = "keptHooks", skip_serializing_if = "is_zero")]
     pub kept_hooks: u32,
 }

@@ -29,11 +29,11 @@ use crate::{
 pub enum Kind {
     /// Turns a folder into objects.
     Renderer,
-    /// Judges a whole plan before anything is written.
+    /// Evaluates a whole plan before anything is written.
     Policy,
-    /// Says how an object is.
+    /// Determines the health of an object.
     Health,
-    /// Tells somebody.
+    /// Sends notifications.
     Notifier,
 }
 

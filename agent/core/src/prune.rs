@@ -12,20 +12,19 @@ use crate::{
     object::ObjectId,
 };
 
-/// What an application says about deleting.
+/// Which of an application's objects may be deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PruneSettings {
-    /// Whether objects that leave the source are deleted, and all of them when the Application is.
+    /// Whether objects are deleted when they leave the source, and all objects when the Application is deleted.
     pub enabled: bool,
-    /// Kinds that may be deleted although they are protected: `Namespace`, `PersistentVolumeClaim`,
-    /// `CustomResourceDefinition`.
+    /// Protected kinds that may be deleted nevertheless: `Namespace`, `PersistentVolumeClaim`, `CustomResourceDefinition`.
     pub allow_kinds: BTreeSet<ProtectedKind>,
-    /// The largest share of an application's objects that one revision may delete, in percent. A revision that deletes
-    /// more than this, and more than `freely` objects, waits for a confirmation.
+    /// The maximum percentage of an application's objects that one revision may delete. A revision that would delete more than
+    /// this, and more than `freely` objects, waits for a confirmation.
     #[schemars(range(max = 100))]
     pub max_percent: u8,
-    /// How many objects may always be deleted, whatever their share.
+    /// The number of objects that may always be deleted, whatever their share.
     pub freely: u32,
 }
 
@@ -40,7 +39,7 @@ impl Default for PruneSettings {
     }
 }
 
-/// A kind whose deletion takes data or other objects with it.
+/// A kind whose deletion also deletes data or other objects.
 #[derive(
     Debug,
     Clone,
@@ -55,11 +54,11 @@ impl Default for PruneSettings {
     schemars::JsonSchema,
 )]
 pub enum ProtectedKind {
-    /// Takes everything in it.
+    /// Its deletion deletes everything in it.
     Namespace,
-    /// May take the data with it.
+    /// Its deletion may delete the data.
     PersistentVolumeClaim,
-    /// Takes every object of the kind with it.
+    /// Its deletion deletes every object of the kind.
     CustomResourceDefinition,
 }
 

@@ -11,15 +11,15 @@ use crate::{
     order::Tier,
 };
 
-/// What a release is for the cluster.
+/// What a release means to the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Operation {
-    /// Nothing was ever completed before.
+    /// No release was ever completed before.
     Install,
-    /// Something was.
+    /// A release was completed before.
     Upgrade,
-    /// This very render was, before others that are taken back by it.
+    /// This very render was completed before, and returning to it undoes the renders after it.
     Rollback,
 }
 
@@ -43,26 +43,26 @@ impl Operation {
     }
 }
 
-/// What is known of the last release that was begun. It is kept with the inventory.
+/// The record of the last release that was started. It is kept with the inventory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReleaseRecord {
-    /// Counted from 1; each render that differs from the one before is another release.
+    /// The number of the release, counted from 1. Each render that differs from the previous one is a new release.
     pub number: u64,
     /// Digest of the render.
     pub rendered: Digest,
-    /// Whether it is a first installation.
+    /// Whether the release is a first installation, an upgrade or a rollback.
     pub operation: Operation,
-    /// Whether all of it is done: applied, healthy, and all its hooks have succeeded.
+    /// Whether the release is complete: it is applied and healthy, and all its hooks have succeeded.
     #[serde(default)]
     pub completed: bool,
-    /// Tickets of the hooks that have succeeded, until it is completed.
+    /// Tickets of the hooks that have succeeded, until the release is complete.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub succeeded: BTreeSet<Digest>,
-    /// Digest of the hooks that are kept for the removal; absent if there are none.
+    /// Digest of the hooks that are kept for the removal of the application; absent if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removal_hooks: Option<Digest>,
-    /// Digests of the renders that were completed before, the newest last, without those that were taken back.
+    /// Digests of the renders that were completed earlier, newest last, without those that were undone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub before: Vec<Digest>,
 }

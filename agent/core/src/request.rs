@@ -7,20 +7,20 @@ use crate::plain;
 /// The maximum number of bytes of a reason. It goes into annotations, statuses and Events.
 const REASON_BYTES: usize = 200;
 
-/// A wish of a person. Annotations hold it as JSON; fields that a reader does not know are ignored.
+/// A person's request. Annotations hold it as JSON; fields that a reader does not know are ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PersonRequest {
-    /// Unlike that of any other request.
+    /// The id of the request, which no other request has.
     pub id: String,
-    /// The user name, as the API server knows it.
+    /// The name of the user, as the API server knows it.
     pub by: String,
-    /// When, RFC 3339.
+    /// When the request was made, in RFC 3339 format.
     pub at: String,
-    /// Why.
+    /// The reason for the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// For a rollback: to which revision; without one, to the last healthy one before the one that runs.
+    /// For a rollback, the revision to roll back to; by default, the last healthy one before the one that runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
 }

@@ -11,34 +11,34 @@ use crate::{
     history::{HistoryEntry, healthy_before, last_healthy, was_healthy, written},
 };
 
-/// When the agent goes back by itself.
+/// When the agent rolls back by itself.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]
 pub enum RollbackPolicy {
-    /// Never: what failed stays until somebody acts.
+    /// Never: a revision that failed stays until somebody acts.
     #[default]
     Never,
-    /// When a revision was applied and is not healthy in time, or could not be applied as a whole.
+    /// When a revision was applied and does not become healthy in time, or could not be applied in full.
     OnFailure,
 }
 
-/// An earlier revision that is to run instead of the one that the source gives.
+/// An earlier revision that should run instead of the source's current one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rollback {
-    /// The revision that is to run.
+    /// The revision that should run.
     pub to: String,
-    /// The revision that the source gives, and that is not to run.
+    /// The source's current revision, which should not run.
     pub instead_of: String,
-    /// Who asked for it; absent if the agent went back by itself.
+    /// Who requested the rollback; absent if the agent rolled back by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// Why: what failed, or what that person said.
+    /// The reason for the rollback: what failed, or the reason that this person gave.
     pub reason: String,
-    /// Since when, RFC 3339.
+    /// Since when the rollback is in force, in RFC 3339 format.
     pub since: String,
-    /// Digest of what was gone back from: a commit that comes to the same does not supersede this. Absent if it is not known.
+    /// Digest of what was rolled back; absent if it is not known. A commit that renders the same does not supersede the rollback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_digest: Option<Digest>,
 }

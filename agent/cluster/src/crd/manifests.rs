@@ -23,7 +23,7 @@ pub(super) fn install() -> String {
         ("", plugin),
         ("", namespace()),
         (
-            "The agent's own account. It writes nothing but Pintle's own resources.",
+            "The agent's own account. It writes only Pintle's own resources.",
             account(AGENT),
         ),
         (READS, cluster_role()),
@@ -52,7 +52,7 @@ pub(super) fn install() -> String {
         .collect();
     let header = format!(
         "{HEADER}\n\nInstalls Pintle {VERSION}: kubectl apply --server-side -f deploy/install.yaml\n\nSet the image of the \
-         Deployment to the registry that holds yours."
+         Deployment to the one in your registry."
     );
     yaml::stream(&header, &documents)
 }
@@ -61,9 +61,9 @@ pub(super) fn install() -> String {
 pub(super) fn applier() -> String {
     let header = format!(
         "{HEADER}\n\nAn account that may do everything. The Deployment in install.yaml starts the agent with\n\
-         `--default-service-account {NAMESPACE}/{APPLIER}`: Applications in {NAMESPACE} that name no service account of\n\
-         their own are applied in its name. Those in other namespaces are refused, unless the agent is started with\n\
-         `--trust-namespace NAMESPACE` for them, or `--trust-namespace '*'` where there is one team."
+         `--default-service-account {NAMESPACE}/{APPLIER}`: Applications in {NAMESPACE} that name no service account are\n\
+         applied as this account. Such Applications in other namespaces are refused, unless the agent is started with\n\
+         `--trust-namespace NAMESPACE` for their namespaces, or with `--trust-namespace '*'` in a cluster with one team."
     );
     let (account, binding) = (
         account(APPLIER),
@@ -73,34 +73,34 @@ pub(super) fn applier() -> String {
 }
 
 const READS: &str = "\
-Lists and watches: the objects of applications can be of any kind, so the first rule is for any. They are watched in all
-namespaces, by the label pintle.dev/application. To narrow it, name the kinds in use there, and those that charts look up: a
-change of what is looked up and not in it renders nothing anew, and an Application with an object of another kind is not Ready,
-because nobody sees what becomes of that. What the agent needs for itself is in rules of its own.
-There is no `get` on all of them: on pods/exec and nodes/proxy it is the right to run commands.
-Impersonates: every write for an application is made in the name of its service account. This right is as much as all
-accounts may do together; to bound it, replace this rule by Roles in the namespaces of the accounts, or name the accounts
+List and watch: an application may contain objects of any kind, so the first rule covers all kinds. The objects are watched in
+all namespaces, by the label pintle.dev/application. To restrict the rule, name the kinds in use, and those that charts look
+up. A change of an object of any other kind that a chart looks up triggers no new render, and an Application with an object of
+any other kind is not Ready, because that object cannot be watched. Separate rules cover what the agent needs for itself.
+There is no rule for `get` on all kinds: on pods/exec and nodes/proxy, it is the permission to run commands.
+Impersonate: every write for an application is made as its service account. This permission is worth as much as the permissions
+of all accounts together. To restrict it, replace this rule with Roles in the namespaces of the accounts, or name the accounts
 in resourceNames.";
 
 const EDIT: &str = "\
-Who may edit a namespace (Kubernetes' roles admin and edit) may make Applications in it: they are applied in the name of an
-account of that namespace, which Kubernetes lets them act as anyway. Plugins and statuses are not theirs.";
+Users who may edit a namespace (Kubernetes' roles admin and edit) may create Applications in it. These are applied as an account
+in that namespace, and Kubernetes lets these users act as that account anyway. They may not write Plugins and statuses.";
 
 const OWN: &str = "\
-In its own namespace: the leases, the Secret from which applications' seeds are derived, and those that keep the hooks
-for applications' removals. The one with the token of webhooks is watched: with another name in --webhook-secret, write that
-name here.";
+In the agent's own namespace: the leases, the Secret from which the seeds of applications are derived, and the Secrets that hold
+the hooks for the removal of applications. The Secret with the token of webhooks is watched: if --webhook-secret names another
+Secret, write that name here.";
 
-const METRICS: &str = "For metrics (port 9090: /metrics), which ask for no credentials: for who may read the names of Applications.";
+const METRICS: &str = "For metrics (port 9090: /metrics), which require no credentials: for clients that may read the names of Applications.";
 
 const WEBHOOKS: &str = "\
-For webhooks of git servers (port 9292: /webhook/github, /webhook/gitlab, /webhook/generic): this one is to be reachable. Make
-the Secret pintle-webhook with the key `token` first.";
+For webhooks of git servers (port 9292: /webhook/github, /webhook/gitlab, /webhook/generic): make this Service reachable for
+them. Create the Secret pintle-webhook with the key `token` first.";
 
 const DEPLOYMENT: &str = "\
-Replicas split the applications between them: set as many as you like. What one that died worked on is taken over within 15 s,
-and one that stops hands over at once. The cache may be lost at any time. A pod whose volume is larger than its sizeLimit is
-evicted: it and --cache-size are one number.";
+Replicas split the applications between them: set as many as you like. The applications of a replica that died are taken over
+within 15 s; a replica that stops hands its applications over at once. The cache may be lost at any time. A pod whose volume
+exceeds its sizeLimit is evicted: keep sizeLimit and --cache-size the same.";
 
 fn labels() -> Value {
     json!({"app.kubernetes.io/name": "pintle", "app.kubernetes.io/component": "agent", "app.kubernetes.io/part-of": "pintle"})

@@ -22,8 +22,8 @@ pub(super) fn plugin() -> String {
 }
 
 const APPLICATION: &str = "\
-An Application is namespaced. A file `pintle.yaml` in a repository has the same fields as its `spec`, for the command
-line and to complete what the Application leaves open.
+An Application is namespaced. A `pintle.yaml` file in a repository has the same fields as the `spec` of an Application. The command
+line reads the file, and it completes what the Application leaves open.
 
 ```yaml
 apiVersion: pintle.dev/v1alpha1
@@ -42,30 +42,31 @@ spec:
   - plugin: guardrails
 ```
 
-On an Application, the annotation `pintle.dev/reconcile-requested-at` with a new value asks for a reconciliation now, and
-`pintle.dev/confirm-prune` with the digest from the message confirms many deletions at once, of these very objects: where they are
-made again, it counts no more. `pintle reconcile`, `suspend` and `rollback` write annotations that also say who asked, when and
-why: see [Operating](../operating.md). On the objects that it deploys:
+On an Application, a new value of the annotation `pintle.dev/reconcile-requested-at` requests a reconciliation now. The annotation
+`pintle.dev/confirm-prune`, with the digest from the message, confirms many deletions at once. It confirms the deletion of exactly these
+objects, and no longer counts if they are created again. `pintle reconcile`, `suspend` and `rollback` write annotations that also say
+who made the request, when and why: see [Operating](../operating.md). The objects that an Application deploys may have these
+annotations:
 
-| Annotation | Value | What it does |
+| Annotation | Value | Effect |
 |---|---|---|
-| `pintle.dev/prune` | `disabled` | The object stays when it leaves the source: it is listed, and [not looked after](ownership.md#what-stays-although-it-left-the-source). |
-| `pintle.dev/prune` | `allowed` | A namespace, claim or definition may be deleted when it leaves the source; a namespace or definition only if none of the application's objects in it, or of its kind, stays. |
-| `pintle.dev/replace` | `allowed` | The object may be deleted and made again when a field changes that cannot be changed, and the server has nothing else against it. A workload is made again when its pods are gone. |
+| `pintle.dev/prune` | `disabled` | The object stays when it leaves the source: it is listed, but [no longer managed](ownership.md#what-stays-although-it-left-the-source). |
+| `pintle.dev/prune` | `allowed` | A namespace, claim or definition may be deleted when it leaves the source. A namespace or definition is deleted only if none of the application's objects in it, or of its kind, stays. |
+| `pintle.dev/replace` | `allowed` | The object may be deleted and created again when an immutable field changes and the API server has no other objection. A workload is created again when its pods are gone. |
 | `pintle.dev/wave` | a whole number | Each wave is healthy before the next is written: see [order](order.md). |
 | `pintle.dev/depends-on` | `GROUP/KIND/NAMESPACE/NAME`, … | These objects are healthy before this one is written: see [order](order.md). |
-| `pintle.dev/adopt` | `allowed` | Fields of an object that exists already may be taken over from whoever owns them. |
-| `pintle.dev/desired` | a digest | Set by Pintle: what was applied last. |
-| `pintle.dev/hook-run` | a text | Set by Pintle on what a hook made: which run of the hook it is from. |
+| `pintle.dev/adopt` | `allowed` | Fields of an existing object may be taken over from their owners. |
+| `pintle.dev/desired` | a digest | Set by Pintle: identifies what was last applied. |
+| `pintle.dev/hook-run` | a string | Set by Pintle on objects that a hook created: identifies the run of the hook. |
 
-An Application records all its objects in its own status, and etcd takes at most 1.5 MiB for that: room for some 4,800
-objects, for fewer if their names, the spec or the annotations are long. Those that are about to be deleted count too. A
-revision with more is refused before anything is written, with the reason `InventoryTooLarge`: split the application. Where the
-command line applies, a ConfigMap has room for some 3,500.
+An Application records all its objects in its own status, for which etcd accepts at most 1.5 MiB. That is room for some 4,800 objects,
+or fewer if their names, the spec or the annotations are long. Objects that are about to be deleted count too. A revision with more
+objects is refused before anything is written, with the reason `InventoryTooLarge`: split the application. The command line records
+objects in a ConfigMap, which has room for some 3,500.
 ";
 
 const PLUGIN: &str = "\
-A Plugin belongs to the cluster. Applications use it by its name.
+A Plugin is cluster-scoped. Applications use it by name.
 
 ```yaml
 apiVersion: pintle.dev/v1alpha1
@@ -112,7 +113,7 @@ fn section(out: &mut String, schema: &Value, path: &str, level: &str) {
         )
         .expect("writing to a string");
     }
-    out.push_str("| Field | Type | Default | What it is |\n|---|---|---|---|\n");
+    out.push_str("| Field | Type | Default | Description |\n|---|---|---|---|\n");
     let required: Vec<&str> = schema["required"]
         .as_array()
         .into_iter()

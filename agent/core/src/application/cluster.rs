@@ -4,26 +4,26 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Another cluster than the one that the Application is in.
+/// A cluster other than the one that the Application is in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClusterTarget {
-    /// How to get there.
+    /// The Secret that holds the kubeconfig of the cluster.
     pub kubeconfig: KubeconfigSecret,
-    /// Service account, in the namespace there that has the name of the Application's, in whose name every request there is
-    /// made. Without it they are made in the name that the kubeconfig gives.
+    /// The service account to use for every request to the cluster. It must be in that cluster, in the namespace with the same
+    /// name as the Application's namespace. By default, requests are made with the identity that the kubeconfig specifies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
 }
 
-/// A kubeconfig in a Secret of the Application's namespace. It holds what it refers to: nothing in it may run a program or
-/// read a file.
+/// A kubeconfig in a Secret in the Application's namespace. It must be self-contained: nothing in it may run a program or read a
+/// file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KubeconfigSecret {
-    /// The Secret's name. It is read in the name of the Application's `serviceAccountName`.
+    /// The name of the Secret. It is read as the Application's `serviceAccountName`.
     pub secret_name: String,
-    /// The key in its data; as Cluster API writes it by default.
+    /// The key in the Secret's data. The default is the key that Cluster API writes.
     #[serde(default = "default_key")]
     #[schemars(default = "default_key")]
     pub key: String,

@@ -8,33 +8,33 @@ use serde_json::Value;
 use super::{Condition, SecretName};
 use crate::{digest::Digest, duration::Span, plugin::Capability};
 
-/// A plugin that applications may use by its name.
+/// A plugin that applications may use by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PluginSpec {
-    /// OCI reference with a tag or, better, a digest: `registry.example.com/plugins/guardrails:1.2.0`. Without it, the
-    /// plugin of this name that is built in: to grant it something, to set limits or settings for all its uses.
+    /// An OCI reference with a tag or, better, a digest: `registry.example.com/plugins/guardrails:1.2.0`. Without an image, this
+    /// Plugin configures the built-in plugin of the same name: its grants, and the limits or settings for all its uses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// Secret in the agent's namespace, of type `kubernetes.io/dockerconfigjson`, for the registry; its key `ca.crt`
-    /// is trusted for a registry with its own certificate authority.
+    /// A Secret of type `kubernetes.io/dockerconfigjson` in the agent's namespace, with credentials for the registry. The key
+    /// `ca.crt` is for a registry with its own certificate authority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull_secret: Option<SecretName>,
-    /// Namespaces whose applications may use it, by name or with a `*` at the end: `shop`, `team-a-*`. All, if there is no such
-    /// list. In other namespaces a plugin of this name that is built in stays as it is, without these grants and settings.
+    /// Namespaces whose applications may use the plugin, by name or with a `*` at the end: `shop`, `team-a-*`. If unset, all may.
+    /// In other namespaces, a built-in plugin of this name stays as it is, without these grants and settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<BTreeSet<String>>,
-    /// What the plugin may do beyond computing. It gets what it asks for **and** is granted here.
+    /// What the plugin may do beyond computing. A plugin gets only what it both asks for and is granted here.
     #[serde(default)]
     pub grants: Grants,
-    /// Bounds that differ from the agent's own.
+    /// Limits that differ from the agent's defaults.
     #[serde(default)]
     pub limits: Limits,
-    /// Settings that uses of this plugin start from (JSON merge patch, RFC 7396).
+    /// Default settings for uses of this plugin. The settings of each use are merged into them (JSON merge patch, RFC 7396).
     #[serde(default, skip_serializing_if = "Value::is_null")]
     #[schemars(schema_with = "super::any_object")]
     pub settings: Value,
-    /// How often a tag is resolved again; a digest never is.
+    /// How often to resolve a tag again. A digest is never resolved again.
     #[serde(default = "default_interval")]
     #[schemars(default = "default_interval")]
     pub interval: Span,
@@ -57,20 +57,20 @@ impl PluginSpec {
     }
 }
 
-/// What an operator grants. Empty: nothing.
+/// What an operator grants to a plugin. If empty, nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Grants {
-    /// Hosts for outgoing HTTP: `hooks.example.com`, `*.example.com`, `hooks.example.com:8443`. Private, loopback and
-    /// link-local addresses are refused even then, unless `privateNetworks` is set.
+    /// Hosts that the plugin may send HTTP requests to: `hooks.example.com`, `*.example.com`, `hooks.example.com:8443`. Even for
+    /// these hosts, private, loopback and link-local addresses are refused unless `privateNetworks` is set.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub http_hosts: BTreeSet<String>,
-    /// Whether granted hosts may have private, loopback or link-local addresses, or 168.63.129.16, which is the platform of
-    /// Azure.
+    /// Whether granted hosts may have private, loopback or link-local addresses, or the address 168.63.129.16, which belongs to
+    /// the Azure platform.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub private_networks: bool,
-    /// Kinds that may be read from the cluster: `v1/ConfigMap`, or `*` for any. Applications read with the rights of
-    /// their own service accounts.
+    /// Kinds that the plugin may read from the cluster: `v1/ConfigMap`, or `*` for any. Reads for an application use the
+    /// permissions of its own service account.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub cluster_reads: BTreeSet<String>,
 }
@@ -90,50 +90,50 @@ impl Grants {
     }
 }
 
-/// Bounds on one call of a plugin. What is not given is the agent's default.
+/// Limits on one call of a plugin. The agent's defaults apply to what is not set.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Limits {
-    /// Wall time, host calls included.
+    /// Maximum wall-clock time of a call, including host calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<Span>,
-    /// Memory of all the plugin's memories and tables together, in MiB.
+    /// Maximum total size of the plugin's memories and tables, in MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_mib: Option<u32>,
-    /// Size of the result, in MiB.
+    /// Maximum size of the result, in MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_mib: Option<u32>,
 }
 
-/// What became of a plugin.
+/// The observed state of a plugin.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PluginStatus {
-    /// The generation of the spec that this status is about.
+    /// The generation of the spec that this status describes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Digest of the component that is in use.
+    /// Digest of the component in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-    /// Digest of the OCI manifest to which the reference was resolved.
+    /// Digest of the OCI manifest that the reference was resolved to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manifest: Option<Digest>,
-    /// Its kind: renderer, policy, health or notifier.
+    /// The plugin's kind: renderer, policy, health or notifier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// The version that it states.
+    /// The version that the plugin states.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// What it says of itself.
+    /// The plugin's description of itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
-    /// What it may do: asked for and granted.
+    /// What the plugin may do: what it asks for and is granted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub effective_grants: Vec<String>,
-    /// What it asks for and is not granted.
+    /// What the plugin asks for and is not granted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing_grants: Vec<String>,
-    /// `Ready`, in kstatus polarity.
+    /// The condition `Ready`, with the polarity of kstatus.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }

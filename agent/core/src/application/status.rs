@@ -13,20 +13,20 @@ use crate::{
     rollback::Rollback,
 };
 
-/// What became of an application.
+/// The observed state of an application.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ApplicationStatus {
-    /// Where the objects are, if not in the cluster of the Application.
+    /// Where the objects are, if they are not in the cluster of the Application.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    /// The generation of the spec that this status is about.
+    /// The generation of the spec that this status describes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The commit whose objects are in the cluster. Later commits that change none of them are not written here.
+    /// The commit whose objects are in the cluster. Later commits that change none of these objects are not recorded here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// The commit that was tried last.
+    /// The commit that was last attempted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempted_revision: Option<String>,
     /// Digest of the rendered objects.
@@ -35,47 +35,47 @@ pub struct ApplicationStatus {
     /// Digest of the last plan that did something.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan_digest: Option<Digest>,
-    /// What the last plan that did something came to.
+    /// The number of objects per action in the last plan that did something.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<Summary>,
-    /// How many objects are managed.
+    /// The number of managed objects.
     pub objects: u32,
-    /// How the objects are, all together.
+    /// The overall health of the objects.
     #[serde(skip_serializing_if = "Option::is_none")]
     // The schema of an optional enum takes its description from the enum.
     #[schemars(with = "Status")]
     pub health: Option<Status>,
-    /// Objects that are not as they should be, at most 20.
+    /// Objects that are not as they should be; at most 20.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<ObjectProblem>,
-    /// Objects that others have changed and that are left as they are, or that are fought for; at most 20.
+    /// Objects that others have changed and that are left as they are, or whose repairs keep being undone; at most 20.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<ObjectDrift>,
-    /// `Ready`, `Reconciling` and `Stalled`, in kstatus polarity, and `Drifted`.
+    /// The conditions `Ready`, `Reconciling` and `Stalled`, with the polarity of kstatus, and `Drifted`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
-    /// The value of the annotation `pintle.dev/reconcile-requested-at` that was acted upon last.
+    /// The last value of the annotation `pintle.dev/reconcile-requested-at` that was handled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile: Option<String>,
-    /// The value of the annotation `pintle.dev/test-requested-at` for which tests were run last.
+    /// The last value of the annotation `pintle.dev/test-requested-at` for which tests were run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_test: Option<String>,
-    /// What the tests came to that were run last.
+    /// The results of the tests that were last run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tests: Vec<TestResult>,
-    /// The release of Helm that was taken over, as the annotation `pintle.dev/adopt-helm-release` names it.
+    /// The Helm release that was taken over, as named by the annotation `pintle.dev/adopt-helm-release`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopted_helm_release: Option<String>,
-    /// The earlier revision that is to run instead of the one that the source gives, and why; absent if none is.
+    /// The earlier revision that should run instead of the source's current one, and why; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollback: Option<Rollback>,
-    /// The id of the request in the annotation `pintle.dev/rollback-request` that was acted upon last.
+    /// The id of the last request in the annotation `pintle.dev/rollback-request` that was handled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_rollback: Option<String>,
     /// Why the request in `lastHandledRollback` was refused; absent if it was not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollback_refused: Option<String>,
-    /// The revisions that were rolled out, the newest first: at most 20, and always the last one that was healthy.
+    /// The revisions that were rolled out, newest first: at most 20, always including the last one that was healthy.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryEntry>,
     /// What is in the cluster because of this application.
@@ -103,35 +103,35 @@ pub const PROBLEM_LIMIT: usize = 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectProblem {
-    /// `Deployment.apps shop/web`.
+    /// The object, such as `Deployment.apps shop/web`.
     pub object: String,
     /// What is wrong.
     pub message: String,
-    /// Why, as its pods and the events about it tell; absent where nobody asked them.
+    /// The cause, according to the object's pods and the events about it; absent if these were not examined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explanation: Option<Explanation>,
 }
 
-/// An object that is not as it was applied, and is left so for now.
+/// An object that is not as it was applied, and is left as it is for now.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectDrift {
-    /// `Deployment.apps shop/web`.
+    /// The object, such as `Deployment.apps shop/web`.
     pub object: String,
-    /// Whether it was deleted.
+    /// Whether the object was deleted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deleted: bool,
-    /// The fields that were changed: as they could be written into `drift.ignore`. Of more than 20 the first ones, and how
+    /// The fields that were changed, written in the syntax of `drift.ignore`. If there are more than 20, the first 20, and how
     /// many more there are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<String>,
-    /// The field managers that changed them.
+    /// The field managers that changed the fields.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub managers: Vec<String>,
-    /// When that was, as far as the server knows.
+    /// When the object was changed, as far as the API server knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed_at: Option<String>,
-    /// Its repair keeps being undone.
+    /// Set if the repair keeps being undone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fight: Option<FightStatus>,
 }
@@ -159,25 +159,25 @@ impl ObjectDrift {
     }
 }
 
-/// A repair that keeps being undone by those managers.
+/// A repair that the field managers keep undoing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FightStatus {
-    /// How often it was put right in a row.
+    /// How many times in a row the object was repaired.
     pub repairs: u32,
-    /// When it is put right again at the earliest.
+    /// The earliest time of the next repair.
     pub next_repair: String,
 }
 
-/// What a test came to.
+/// The result of a test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TestResult {
-    /// `Pod shop/web-test`.
+    /// The object of the test, such as `Pod shop/web-test`.
     pub object: String,
-    /// Whether it succeeded.
+    /// Whether the test succeeded.
     pub passed: bool,
-    /// Why it failed.
+    /// Why the test failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
@@ -185,11 +185,11 @@ pub struct TestResult {
 /// True, False or Unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum ConditionStatus {
-    /// It holds.
+    /// The condition holds.
     True,
-    /// It does not.
+    /// The condition does not hold.
     False,
-    /// Nobody knows yet.
+    /// It is not known yet.
     Unknown,
 }
 
@@ -198,19 +198,19 @@ pub enum ConditionStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// `Ready`, `Reconciling`, `Stalled` or `Drifted`.
+    /// The type of the condition: `Ready`, `Reconciling`, `Stalled` or `Drifted`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Whether it holds.
+    /// Whether the condition holds.
     pub status: ConditionStatus,
-    /// The generation of the spec that it is about.
+    /// The generation of the spec that the condition describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// When its status last changed, RFC 3339.
+    /// When the status of the condition last changed, in RFC 3339 format.
     pub last_transition_time: String,
-    /// Why, in one CamelCase word.
+    /// The reason for the status, as one CamelCase word.
     pub reason: String,
-    /// Why, for people.
+    /// A human-readable explanation of the status.
     pub message: String,
 }
 

@@ -7,52 +7,52 @@ use serde::{Deserialize, Serialize};
 use super::{Ignored, pointer::FieldPointer};
 use crate::object::ObjectId;
 
-/// What is done about changes that others make to an application's objects.
+/// How to handle changes that others make to an application's objects.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct DriftSettings {
-    /// Whether drift is put right or only reported.
+    /// Whether drift is repaired or only reported.
     pub mode: DriftMode,
-    /// Fields that others may write: they are neither reported nor put right, and an apply of other fields leaves them as
-    /// they are.
+    /// Fields that others may write. Changes to them are neither reported nor repaired, and an apply of other fields leaves them
+    /// as they are.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<IgnoreRule>,
 }
 
-/// What is done about drift.
+/// How to handle drift.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "camelCase")]
 pub enum DriftMode {
-    /// It is put right at once.
+    /// Drift is repaired at once.
     #[default]
     Repair,
-    /// It is shown, and put right when a person asks for a reconciliation.
+    /// Drift is shown, and is repaired when a person requests a reconciliation.
     Report,
 }
 
-/// Fields of some objects that others may write.
+/// Fields that others may write, and the objects that this applies to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", try_from = "RuleFields")]
 #[schemars(with = "RuleFields")]
 pub struct IgnoreRule {
-    /// API group of the objects; of any group if there is none. The core group is written as an empty text.
+    /// API group of the objects. If unset, any group matches. The core group is written as an empty string.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// Kind of the objects; of any kind if there is none.
+    /// Kind of the objects. If unset, any kind matches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// Namespace of the objects; in any namespace if there is none.
+    /// Namespace of the objects. If unset, any namespace matches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Name of the object; of any name if there is none.
+    /// Name of the object. If unset, any name matches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The fields.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pointers: Vec<FieldPointer>,
-    /// Field managers whose fields are theirs, whichever they are. One `*` at the end stands for anything.
+    /// Field managers that may write any field. One `*` at the end of a name matches anything.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub managers: BTreeSet<String>,
 }
@@ -61,18 +61,18 @@ pub struct IgnoreRule {
 #[derive(Default, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct RuleFields {
-    /// API group of the objects; of any group if there is none. The core group is written as an empty text.
+    /// API group of the objects. If unset, any group matches. The core group is written as an empty string.
     group: Option<String>,
-    /// Kind of the objects; of any kind if there is none.
+    /// Kind of the objects. If unset, any kind matches.
     kind: Option<String>,
-    /// Namespace of the objects; in any namespace if there is none.
+    /// Namespace of the objects. If unset, any namespace matches.
     namespace: Option<String>,
-    /// Name of the object; of any name if there is none.
+    /// Name of the object. If unset, any name matches.
     name: Option<String>,
-    /// The fields: RFC 6901 pointers, of which a part may be `*` for every key or item, or `[name=main]` for the items of a
-    /// list with this value.
+    /// The fields, as RFC 6901 pointers. A part of a pointer may also be `*`, for every key or item, or `[name=main]`, for the
+    /// items of a list with this value.
     pointers: Vec<FieldPointer>,
-    /// Field managers whose fields are theirs, whichever they are. One `*` at the end stands for anything.
+    /// Field managers that may write any field. One `*` at the end of a name matches anything.
     managers: BTreeSet<String>,
 }
 
