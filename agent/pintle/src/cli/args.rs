@@ -21,11 +21,11 @@ pub(crate) use self::{
     },
 };
 
-/// Pintle converges a Kubernetes cluster to what git says.
+/// Converge a Kubernetes cluster to the state in git
 #[derive(Debug, Parser)]
 #[command(name = "pintle", version, disable_help_subcommand = true)]
 #[command(
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments or settings, 3 there are differences, 4 refused by policy."
+    after_help = "Exit codes: 0 success, 1 failure, 2 invalid arguments or settings, 3 differences found, 4 refused by a policy."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -37,8 +37,8 @@ pub(crate) struct Cli {
 // Options for the log.
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
-    /// What is logged to standard error: `info`, `debug`, or a filter such as `pintle_cluster=debug`; by default what
-    /// `PINTLE_LOG` says, else warnings, of `pintle agent` `info`
+    /// Messages to log to standard error: `info`, `debug`, or a filter such as `pintle_cluster=debug`; by default, the value of
+    /// `PINTLE_LOG`, or else warnings; for `pintle agent`, `info`
     #[arg(
         long,
         global = true,
@@ -47,7 +47,7 @@ pub(crate) struct LogArgs {
         help_heading = "Logs"
     )]
     pub(crate) log: Option<String>,
-    /// Logs JSON lines; the default of `pintle agent` when standard error is no terminal
+    /// Log lines as JSON; the default of `pintle agent` if standard error is not a terminal
     #[arg(long, global = true, help_heading = "Logs")]
     pub(crate) log_json: bool,
 }
@@ -57,30 +57,30 @@ pub(crate) struct LogArgs {
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 pub(crate) enum Command {
-    /// Print the objects that a folder stands for, as one YAML stream
+    /// Print the objects that a folder renders to, as one YAML stream
     Render(RenderCommand),
     /// Show what an apply would change, field by field
     Diff(ClusterCommand),
-    /// Show the plan: a dry run by the server, policies and the plan's digest
+    /// Show the plan: a dry run by the server, the findings of policies, and the plan's digest
     Plan(ClusterCommand),
     /// Apply a folder or a commit and wait until it is healthy
     Converge(ConvergeCommand),
-    /// Delete everything that `converge` made under a name
+    /// Delete everything that `converge` created under a name
     Dismiss(DismissCommand),
-    /// Take over what another tool has installed, without replacing a pod
+    /// Take over what another tool has installed, without replacing pods
     #[command(subcommand)]
     Adopt(AdoptCommand),
     /// Run the tests of an Application in the cluster and wait for their results
     Test(TestCommand),
-    /// Show how applications are, and of one why each of its objects is as it is
+    /// Show the state of applications; for a single one, also the state of each object and its cause
     Status(StatusCommand),
-    /// Stop all work on an application until it is resumed; nothing is deleted
+    /// Stop all work on an application until it is resumed, without deleting anything
     Suspend(SuspendCommand),
-    /// Take up the work on an application that was suspended
+    /// Resume work on a suspended application
     Resume(OneApplication),
-    /// Look at an application's source now, try again what failed, and wait for it
+    /// Check an application's source now, retry what failed, and wait for the result
     Reconcile(ReconcileCommand),
-    /// Go back to an earlier revision of an application, until a new commit supersedes it
+    /// Roll an application back to an earlier revision, until a new commit supersedes it
     Rollback(RollbackCommand),
     /// Show the revisions of an application: who wrote them, what they changed, and how they ended
     History(HistoryCommand),
@@ -91,25 +91,25 @@ pub(crate) enum Command {
     Plugin(PluginCommand),
     /// Run the agent that keeps Applications converged
     Agent(AgentCommand),
-    /// Check what pintle needs: plugins, a cache, git, ssh, a cluster
+    /// Check what Pintle needs: plugins, a cache, git, ssh and a cluster
     Doctor(DoctorCommand),
     /// Print a completion script for a shell
     Completion {
-        /// The shell
+        /// Shell to print the script for
         shell: clap_complete::Shell,
     },
     /// Print the version
     Version(OutputArgs),
-    /// Compile the component on standard input into the agent's cache: what the agent has a process of its own for
+    /// Compile the component on standard input into the agent's cache; the agent runs this in a separate process
     #[command(hide = true)]
     Compile {
-        /// The agent's cache
+        /// Cache of the agent
         #[arg(long, value_name = "FOLDER")]
         cache: PathBuf,
-        /// Most bytes of compiled code in it
+        /// Maximum size of the compiled code in the cache, in bytes
         #[arg(long, value_name = "BYTES")]
         cache_bytes: u64,
-        /// Most bytes of memory that compiling takes; without it there is no limit
+        /// Maximum memory for compiling, in bytes; by default, there is no limit
         #[arg(long, value_name = "BYTES")]
         memory: Option<u64>,
     },
@@ -118,11 +118,11 @@ pub(crate) enum Command {
 // The input: which revision of what.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct InputArgs {
-    /// A folder, a packed chart (.tgz), the URL of a git repository (https, http, ssh, file), an artifact
-    /// (`oci://HOST/REPOSITORY:TAG`), or with --repo the name of a chart
+    /// Folder, packed chart (.tgz), URL of a git repository (https, http, ssh, file), artifact (`oci://HOST/REPOSITORY:TAG`), or
+    /// with --repo the name of a chart
     #[arg(value_name = "PATH|URL|CHART", default_value = ".")]
     pub(crate) source: String,
-    /// Take the files as they are now, instead of the last commit
+    /// Use the files as they are now, instead of the last commit
     #[arg(long)]
     pub(crate) dev: bool,
     /// Run again on each change of the files (with --dev) or on each new commit
@@ -131,13 +131,13 @@ pub(crate) struct InputArgs {
     /// Environment in the folder's pintle.yaml
     #[arg(long = "env", value_name = "NAME")]
     pub(crate) environment: Option<String>,
-    /// Chart repository in which the chart is, by its URL or by its name in Helm (`@NAME`)
+    /// Chart repository, by its URL or by its name in Helm (`@NAME`)
     #[arg(long, value_name = "URL", help_heading = "Chart")]
     pub(crate) repo: Option<String>,
-    /// Version of the chart, or a range: `1.2.3`, `^1.2`; by default the highest release
+    /// Version of the chart, or a range: `1.2.3`, `^1.2`; by default, the highest release
     #[arg(long, value_name = "VERSION", help_heading = "Chart")]
     pub(crate) version: Option<String>,
-    /// Branch to take from the URL
+    /// Branch of the repository at the URL
     #[arg(
         long,
         value_name = "NAME",
@@ -145,7 +145,7 @@ pub(crate) struct InputArgs {
         help_heading = "Git URL"
     )]
     pub(crate) branch: Option<String>,
-    /// Tag to take from the URL
+    /// Tag in the repository at the URL
     #[arg(
         long,
         value_name = "NAME",
@@ -153,7 +153,7 @@ pub(crate) struct InputArgs {
         help_heading = "Git URL"
     )]
     pub(crate) tag: Option<String>,
-    /// Highest tag in this range
+    /// Range whose highest tag is used
     #[arg(
         long,
         value_name = "RANGE",
@@ -161,7 +161,7 @@ pub(crate) struct InputArgs {
         help_heading = "Git URL"
     )]
     pub(crate) semver: Option<String>,
-    /// Commit to take from the URL, by its full id
+    /// Commit in the repository at the URL, by its full id
     #[arg(long, value_name = "ID", group = "reference", help_heading = "Git URL")]
     pub(crate) commit: Option<String>,
     /// Folder within the repository at the URL
@@ -172,7 +172,7 @@ pub(crate) struct InputArgs {
         help_heading = "Git URL"
     )]
     pub(crate) path: String,
-    /// User name for http and https; the password is read from `PINTLE_GIT_PASSWORD`, or a token without a name from
+    /// User name for http and https. The password is read from `PINTLE_GIT_PASSWORD`, or a token without a user name from
     /// `PINTLE_GIT_TOKEN`
     #[arg(
         long,
@@ -197,7 +197,7 @@ pub(crate) struct InputArgs {
         help_heading = "Git URL"
     )]
     pub(crate) git_known_hosts: Option<PathBuf>,
-    /// Certificate authority of the git server, PEM
+    /// Certificate authority of the git server, in PEM format
     #[arg(
         long,
         value_name = "FILE",
@@ -210,22 +210,22 @@ pub(crate) struct InputArgs {
 // Options for rendering.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RendererArgs {
-    /// Built-in renderer, component file, or OCI reference; by default the built-in one that recognises the files
+    /// Built-in renderer, component file, or OCI reference; by default, the built-in renderer that recognises the files
     #[arg(long, value_name = "NAME|FILE|OCI-REF", help_heading = "Rendering")]
     pub(crate) renderer: Option<String>,
-    /// Settings of the renderer, YAML or JSON
+    /// File with settings for the renderer, in YAML or JSON
     #[arg(long, value_name = "FILE", help_heading = "Rendering")]
     pub(crate) settings: Option<PathBuf>,
-    /// One setting: `a.b=value`; the value is YAML. May be repeated. For values of a chart see --set
+    /// Single setting for the renderer, with a value in YAML: `a.b=value`. May be repeated. For values of a chart, see --set
     #[arg(long = "setting", value_name = "KEY=VALUE", help_heading = "Rendering")]
     pub(crate) assignments: Vec<String>,
     #[command(flatten)]
     pub(crate) helm: HelmArgs,
-    /// Namespace of the application, and of objects that name none; by default that of pintle.yaml, then that of the
-    /// kubeconfig's context, of `render` `default`
+    /// Namespace of the application, and of objects that name none; by default, the one in pintle.yaml, then that of the
+    /// kubeconfig's context; for `render`, `default`
     #[arg(short, long, value_name = "NAMESPACE", help_heading = "Rendering")]
     pub(crate) namespace: Option<String>,
-    /// Name of the application; by default the folder's, and of `adopt helm` the release's
+    /// Name of the application; by default, the name of the folder, or for `adopt helm` of the release
     #[arg(
         long,
         value_name = "NAME",
@@ -233,7 +233,7 @@ pub(crate) struct RendererArgs {
         help_heading = "Rendering"
     )]
     pub(crate) name: Option<String>,
-    /// Seed for generated values; by default a fresh one without a cluster, and the application's own with one
+    /// Seed for generated values; by default, a fresh one without a cluster, and the application's own with one
     // Unlike elsewhere, an empty variable does not count as unset here: most often it is a secret that is missing.
     #[arg(
         long,
@@ -255,8 +255,7 @@ pub(crate) struct RendererArgs {
     reason = "each is a flag that can be typed"
 )]
 pub(crate) struct HelmArgs {
-    /// File with values of the chart, `-` for standard input; several with commas between them. May be repeated; the
-    /// last one wins
+    /// File with values for the chart, or `-` for standard input; separate several by commas. May be repeated; the last one wins
     #[arg(
         short = 'f',
         long,
@@ -265,22 +264,22 @@ pub(crate) struct HelmArgs {
         help_heading = "Chart"
     )]
     pub(crate) values: Vec<String>,
-    /// Values of the chart: `a.b=1,c[0]=x`. May be repeated
+    /// Values for the chart: `a.b=1,c[0]=x`. May be repeated
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Chart")]
     pub(crate) set: Vec<String>,
-    /// Values of the chart that are texts
+    /// Values for the chart, as strings
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Chart")]
     pub(crate) set_string: Vec<String>,
-    /// Values of the chart in JSON: `a.b={"c":1}`, or one object
+    /// Values for the chart, in JSON: `a.b={"c":1}`, or one object
     #[arg(long, value_name = "KEY=JSON", help_heading = "Chart")]
     pub(crate) set_json: Vec<String>,
-    /// Values of the chart that are the contents of files
+    /// Values for the chart, read from files
     #[arg(long, value_name = "KEY=FILE", help_heading = "Chart")]
     pub(crate) set_file: Vec<String>,
-    /// One value of the chart that is a text, taken as it is
+    /// Single value for the chart, as a literal string
     #[arg(long, value_name = "KEY=TEXT", help_heading = "Chart")]
     pub(crate) set_literal: Vec<String>,
-    /// Take the definitions in crds/ too; only `render` of a bare chart leaves them out without it
+    /// Include the definitions in crds/; by default, only `render` of a bare chart leaves them out
     #[arg(long, overrides_with = "skip_crds", help_heading = "Chart")]
     pub(crate) include_crds: bool,
     /// Leave out the definitions in crds/
@@ -295,7 +294,7 @@ pub(crate) struct HelmArgs {
     /// Let the chart see an upgrade instead of an installation
     #[arg(long, help_heading = "Chart")]
     pub(crate) is_upgrade: bool,
-    /// Only what this template makes: `templates/deployment.yaml`. May be repeated
+    /// Use only the output of this template: `templates/deployment.yaml`. May be repeated
     #[arg(short, long, value_name = "TEMPLATE", help_heading = "Chart")]
     pub(crate) show_only: Vec<String>,
     /// Do not check values against the chart's schema
@@ -306,7 +305,7 @@ pub(crate) struct HelmArgs {
 // Options for access to registries.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RegistryArgs {
-    /// Certificate authority of registries, PEM
+    /// Certificate authority of registries, in PEM format
     #[arg(
         long,
         value_name = "FILE",
@@ -314,7 +313,7 @@ pub(crate) struct RegistryArgs {
         help_heading = "Registry"
     )]
     pub(crate) registry_ca: Option<PathBuf>,
-    /// Registry host that speaks http without TLS; loopback hosts may anyway. May be repeated
+    /// Registry host that may be accessed over http without TLS; loopback hosts may always be. May be repeated
     #[arg(long, value_name = "HOST", help_heading = "Registry")]
     pub(crate) plain_http: Vec<String>,
 }
@@ -322,10 +321,10 @@ pub(crate) struct RegistryArgs {
 // The choice of the cluster.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ConnectionArgs {
-    /// Context of the kubeconfig; by default the current one
+    /// Context of the kubeconfig; by default, the current one
     #[arg(long, value_name = "NAME", help_heading = "Cluster")]
     pub(crate) context: Option<String>,
-    /// Kubeconfig file; by default `KUBECONFIG` or ~/.kube/config, and in a pod its service account
+    /// Kubeconfig file; by default, `KUBECONFIG` or ~/.kube/config, and in a pod its service account
     #[arg(long, value_name = "FILE", help_heading = "Cluster")]
     pub(crate) kubeconfig: Option<PathBuf>,
 }
@@ -333,7 +332,7 @@ pub(crate) struct ConnectionArgs {
 // Options for the output.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct OutputArgs {
-    /// Machine output instead of text for people
+    /// Format of machine-readable output; by default, text for people is printed
     #[arg(short, long, value_name = "FORMAT")]
     pub(crate) output: Option<Format>,
 }
@@ -342,7 +341,7 @@ pub(crate) struct OutputArgs {
 pub(crate) enum Format {
     Json,
     Yaml,
-    /// One JSON document in each line, as things happen; the result comes last
+    /// One JSON document per line, as things happen; the result comes last
     Jsonl,
 }
 
@@ -361,8 +360,8 @@ pub(crate) struct RenderCommand {
         help_heading = "Rendering"
     )]
     pub(crate) kube_version: String,
-    /// API that the renderer sees, beside those of Kubernetes: `example.com/v1/Widget`; several with commas between them.
-    /// May be repeated
+    /// API that the renderer sees in addition to those of Kubernetes: `example.com/v1/Widget`; separate several by commas. May be
+    /// repeated
     #[arg(
         short = 'a',
         long,
@@ -379,7 +378,7 @@ pub(crate) struct RenderCommand {
 pub(crate) struct BenchCommand {
     #[command(flatten)]
     pub(crate) render: RenderCommand,
-    /// How often it is rendered, after the first time
+    /// Number of renders after the first one
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) runs: u16,
 }
@@ -387,8 +386,8 @@ pub(crate) struct BenchCommand {
 // What `diff`, `plan` and `converge` share.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ClusterCommand {
-    /// Kinds that renderer and policies may read from the cluster, in your name: `v1/ConfigMap`, or `*` for any; none by default.
-    /// May be repeated
+    /// Kinds that the renderer and policies may read from the cluster, with your permissions: `v1/ConfigMap`, or `*` for any; by
+    /// default, none. May be repeated
     #[arg(
         long,
         value_name = "KIND",
@@ -396,8 +395,8 @@ pub(crate) struct ClusterCommand {
         help_heading = "Rendering"
     )]
     pub(crate) cluster_reads: Vec<String>,
-    /// Policy that is asked beside those of pintle.yaml, with its default settings: a built-in one, a component file, or an OCI
-    /// reference. May be repeated
+    /// Policy to evaluate in addition to those of pintle.yaml, with its default settings: a built-in one, a component file, or an
+    /// OCI reference. May be repeated
     #[arg(
         long = "policy",
         value_name = "NAME|FILE|OCI-REF",
@@ -418,29 +417,29 @@ pub(crate) struct ClusterCommand {
 pub(crate) struct ConvergeCommand {
     #[command(flatten)]
     pub(crate) cluster: ClusterCommand,
-    /// How long objects may take to become healthy: `5m`, `1h30m`
+    /// Time that objects have to become healthy: `5m`, `1h30m`
     #[arg(long, value_name = "DURATION")]
     pub(crate) timeout: Option<pintle_core::duration::Span>,
-    /// Digest that an earlier refusal printed: confirms exactly these deletions
+    /// Digest that an earlier refusal printed, to confirm exactly these deletions
     #[arg(long, value_name = "DIGEST")]
     pub(crate) confirm_prune: Option<pintle_core::digest::Digest>,
     /// Take over fields that other managers own
     #[arg(long)]
     pub(crate) adopt: bool,
-    /// Run the tests when all is healthy
+    /// Run the tests when everything is healthy
     #[arg(long)]
     pub(crate) test: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct DismissCommand {
-    /// Name under which it was converged; by default the current folder's
+    /// Name that `converge` used; by default, the name of the current folder
     #[arg(value_name = "NAME|PATH", default_value = ".")]
     pub(crate) name: String,
-    /// Namespace of its inventory
+    /// Namespace of the inventory
     #[arg(short, long, value_name = "NAMESPACE")]
     pub(crate) namespace: Option<String>,
-    /// Also delete namespaces, claims and definitions, which stay otherwise
+    /// Also delete namespaces, claims and definitions, which otherwise stay
     #[arg(long)]
     pub(crate) all_kinds: bool,
     #[command(flatten)]
@@ -451,26 +450,26 @@ pub(crate) struct DismissCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AdoptCommand {
-    /// Show what a takeover of a Helm release would change, and with --yes do it
+    /// Show what taking over a Helm release would change; with --yes, take it over
     Helm(Box<AdoptHelmCommand>),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct AdoptHelmCommand {
-    /// Name of the release that Helm, or Flux, has installed
+    /// Name of the release that Helm or Flux has installed
     pub(crate) release: String,
     #[command(flatten)]
     pub(crate) cluster: ClusterCommand,
-    /// Take it over; without this nothing is written
+    /// Take the release over; otherwise, nothing is written
     #[arg(long)]
     pub(crate) yes: bool,
-    /// Do it even if pods are replaced
+    /// Take the release over even if pods are replaced
     #[arg(long)]
     pub(crate) allow_restarts: bool,
-    /// Delete Helm's record of the release when it is taken over and healthy; its objects stay
+    /// Delete Helm's record of the release once it is taken over and healthy; the objects stay
     #[arg(long)]
     pub(crate) forget: bool,
-    /// How long objects may take to become healthy: `5m`, `1h30m`
+    /// Time that objects have to become healthy: `5m`, `1h30m`
     #[arg(long, value_name = "DURATION")]
     pub(crate) timeout: Option<pintle_core::duration::Span>,
 }
@@ -479,10 +478,10 @@ pub(crate) struct AdoptHelmCommand {
 pub(crate) struct TestCommand {
     /// Name of the Application
     pub(crate) name: String,
-    /// Its namespace
+    /// Namespace of the Application
     #[arg(short, long, value_name = "NAMESPACE")]
     pub(crate) namespace: Option<String>,
-    /// How long to wait for the results: `5m`, `1h30m`
+    /// Time to wait for the results: `5m`, `1h30m`
     #[arg(long, value_name = "DURATION", default_value = "10m")]
     pub(crate) timeout: pintle_core::duration::Span,
     #[command(flatten)]
@@ -493,13 +492,13 @@ pub(crate) struct TestCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct GetCommand {
-    /// What to show
+    /// Resources to list
     #[arg(value_enum, default_value = "applications")]
     pub(crate) what: GetWhat,
-    /// Only this one
+    /// Name of a single resource to list
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// Namespace; by default all
+    /// Namespace of the resources; by default, all
     #[arg(short, long, value_name = "NAMESPACE")]
     pub(crate) namespace: Option<String>,
     #[command(flatten)]
@@ -520,10 +519,10 @@ pub(crate) enum GetWhat {
 pub(crate) enum PluginCommand {
     /// Push a component to a registry
     Push {
-        /// The component, or the name of a built-in plugin
+        /// Component file, or name of a built-in plugin
         #[arg(value_name = "FILE|NAME")]
         component: String,
-        /// Where to: `registry.example.com/plugins/mine:1.0.0`
+        /// Reference to push to: `registry.example.com/plugins/mine:1.0.0`
         reference: String,
         #[command(flatten)]
         registry: RegistryArgs,
@@ -532,18 +531,18 @@ pub(crate) enum PluginCommand {
     },
     /// Pull a component from a registry and verify it
     Pull {
-        /// Which: `registry.example.com/plugins/mine:1.0.0`
+        /// Reference to pull: `registry.example.com/plugins/mine:1.0.0`
         reference: String,
-        /// Where to
+        /// File to write the component to
         file: PathBuf,
         #[command(flatten)]
         registry: RegistryArgs,
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// Show what a plugin is, wants and takes
+    /// Show what a plugin is, what it asks for and what settings it takes
     Inspect {
-        /// A component file, an OCI reference, or the name of a built-in plugin
+        /// Component file, OCI reference, or name of a built-in plugin
         #[arg(value_name = "FILE|OCI-REF|NAME")]
         plugin: String,
         #[command(flatten)]
@@ -551,9 +550,9 @@ pub(crate) enum PluginCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// Measure a renderer where it stays loaded, as in the agent
+    /// Measure a renderer that stays loaded, as in the agent
     Bench(Box<BenchCommand>),
-    /// List the plugins that are built in
+    /// List the built-in plugins
     List(OutputArgs),
 }
 

@@ -11,7 +11,7 @@ use super::{ConnectionArgs, RegistryArgs, variable};
 pub(crate) struct AgentCommand {
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
-    /// Only Applications in this namespace; by default all. May be repeated
+    /// Namespace whose Applications to work on; by default, all. May be repeated
     #[arg(
         long,
         value_name = "NAMESPACE",
@@ -19,7 +19,7 @@ pub(crate) struct AgentCommand {
         value_delimiter = ','
     )]
     pub(crate) watch_namespace: Vec<String>,
-    /// The agent's own namespace: its leases, its seed, hooks for removals, pull secrets, the token of webhooks
+    /// Namespace of the agent itself, with its leases, its seed, hooks for removals, pull secrets and the token of webhooks
     #[arg(
         long,
         value_name = "NAMESPACE",
@@ -27,16 +27,16 @@ pub(crate) struct AgentCommand {
         default_value = "pintle-system"
     )]
     pub(crate) namespace: String,
-    /// Account for applications that name none: NAME in each application's own namespace, or NAMESPACE/NAME for those in
-    /// that namespace and in trusted ones. Without it such applications are refused
+    /// Service account for applications that name none: NAME in each application's own namespace, or NAMESPACE/NAME for those in
+    /// that namespace and in trusted ones; without it, such applications are refused
     #[arg(
         long,
         value_name = "[NAMESPACE/]NAME",
         env = variable("PINTLE_DEFAULT_SERVICE_ACCOUNT")
     )]
     pub(crate) default_service_account: Option<String>,
-    /// Namespace whose applications may use a default account that is in another one; `*` for all, where there is one team.
-    /// May be repeated
+    /// Namespace whose applications may use a default account in another namespace; `*` for all, in a cluster with one team. May
+    /// be repeated
     #[arg(
         long,
         value_name = "NAMESPACE",
@@ -44,10 +44,10 @@ pub(crate) struct AgentCommand {
         value_delimiter = ','
     )]
     pub(crate) trust_namespace: Vec<String>,
-    /// Where repositories, components and compiled code are cached; deleting it costs time only
+    /// Folder to cache repositories, components and compiled code in; deleting it costs only time
     #[arg(long, value_name = "FOLDER", env = variable("PINTLE_CACHE"))]
     pub(crate) cache: Option<PathBuf>,
-    /// Size of the volume in which the cache is, such as `4Gi`: all that is kept there stays below it
+    /// Size of the volume that holds the cache, such as `4Gi`; everything in the cache together stays below it
     #[arg(
         long,
         value_name = "SIZE",
@@ -59,7 +59,7 @@ pub(crate) struct AgentCommand {
     /// Address for /metrics, /healthz and /readyz
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
     pub(crate) listen: std::net::SocketAddr,
-    /// Address for webhooks of git servers; none without it
+    /// Address for webhooks of git servers; by default, none are received
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) webhook_listen: Option<std::net::SocketAddr>,
     /// Secret in the agent's namespace whose key `token` signs webhooks
@@ -69,16 +69,16 @@ pub(crate) struct AgentCommand {
         default_value = pintle_cluster::crd::WEBHOOK_SECRET
     )]
     pub(crate) webhook_secret: String,
-    /// Works without a lease: for a laptop, where no other replica runs
+    /// Work without a lease: for a laptop, where no other replica runs
     #[arg(long)]
     pub(crate) no_lease: bool,
-    /// Name of the Leases. Agents that share it split the applications between them: they must watch the same namespaces
+    /// Name of the Leases. Agents with the same name split the applications between them, and must watch the same namespaces
     #[arg(long, value_name = "NAME", default_value = "pintle-agent")]
     pub(crate) lease_name: String,
-    /// How long the others wait for a replica that died; every third of it a lease is renewed
+    /// Time that the other replicas wait for one that died; a lease is renewed after every third of it
     #[arg(long, value_name = "DURATION", default_value = "15s")]
     pub(crate) lease_duration: pintle_core::duration::Span,
-    /// How many applications are worked on at once, in each cluster. One that waits for health or for a host does not count
+    /// Number of applications to work on at once, in each cluster. Applications that wait for health or for a host do not count
     #[arg(long, value_name = "N", default_value_t = 32)]
     pub(crate) concurrency: usize,
     #[command(flatten)]
@@ -112,7 +112,8 @@ fn named(namespaces: &[String]) -> Vec<String> {
     reason = "they are called as their options are"
 )]
 pub(crate) struct GitArgs {
-    /// Most that one transfer of a git repository has, as it is sent. It goes to the cache: the volume needs six times as much
+    /// Maximum size of one transfer of a git repository, as it is sent. It is stored in the cache: the volume needs six times as
+    /// much
     #[arg(
         long,
         value_name = "SIZE",
@@ -122,7 +123,7 @@ pub(crate) struct GitArgs {
         help_heading = "Git"
     )]
     pub(crate) max_git_transfer: u64,
-    /// Most files, folders and commits that one transfer of a git repository has; each takes some 200 bytes of memory
+    /// Maximum number of files, folders and commits in one transfer of a git repository; each takes some 200 bytes of memory
     #[arg(
         long,
         value_name = "N",
@@ -131,7 +132,8 @@ pub(crate) struct GitArgs {
         help_heading = "Git"
     )]
     pub(crate) max_git_objects: u32,
-    /// Largest file in a git repository, whether it is deployed or not; reading takes up to ten times as much memory
+    /// Maximum size of a file in a git repository, whether it is deployed or not; reading a file takes up to ten times its size
+    /// in memory
     #[arg(
         long,
         value_name = "SIZE",

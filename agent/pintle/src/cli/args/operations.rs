@@ -7,13 +7,13 @@ use super::{ConnectionArgs, OutputArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusCommand {
-    /// Name of an Application; by default all are shown, one in each line
+    /// Name of an Application; by default, all are shown, one per line
     #[arg(value_name = "APPLICATION")]
     pub(crate) name: Option<String>,
-    /// Namespace; by default the current one with a name, and all without
+    /// Namespace; by default, the current one with a name, and all without
     #[arg(short, long, value_name = "NAMESPACE")]
     pub(crate) namespace: Option<String>,
-    /// Go on until Ctrl-C: a table that changes in place on a terminal, a line for each change elsewhere
+    /// Keep running until Ctrl-C: update a table in place on a terminal, or print a line for each change elsewhere
     #[arg(short, long)]
     pub(crate) watch: bool,
     #[command(flatten)]
@@ -28,7 +28,7 @@ pub(crate) struct OneApplication {
     /// Name of the Application
     #[arg(value_name = "APPLICATION")]
     pub(crate) name: String,
-    /// Its namespace
+    /// Namespace of the Application
     #[arg(short, long, value_name = "NAMESPACE")]
     pub(crate) namespace: Option<String>,
     #[command(flatten)]
@@ -38,7 +38,7 @@ pub(crate) struct OneApplication {
 // The reason for a request.
 #[derive(Debug, Args)]
 pub(crate) struct ReasonArgs {
-    /// Why: it is shown with your name to everybody who looks
+    /// Reason for the request, shown with your name to everybody who looks
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
 }
@@ -46,10 +46,10 @@ pub(crate) struct ReasonArgs {
 // Options for waiting.
 #[derive(Debug, Args)]
 pub(crate) struct AwaitArgs {
-    /// Do not wait until it is done
+    /// Do not wait for the result
     #[arg(long)]
     pub(crate) no_wait: bool,
-    /// How long to wait: `5m`, `1h30m`
+    /// Time to wait: `5m`, `1h30m`
     #[arg(long, value_name = "DURATION", default_value = "10m")]
     pub(crate) timeout: Span,
 }
@@ -78,8 +78,8 @@ pub(crate) struct ReconcileCommand {
 pub(crate) struct RollbackCommand {
     #[command(flatten)]
     pub(crate) application: OneApplication,
-    /// Number of the revision in `pintle history`, or the beginning of its commit; by default the last healthy one before
-    /// the one that runs
+    /// Number of the revision in `pintle history`, or a prefix of its commit; by default, the last healthy revision before the
+    /// one that runs
     #[arg(long, value_name = "REVISION")]
     pub(crate) to: Option<String>,
     #[command(flatten)]
