@@ -31,7 +31,7 @@ pub enum ArchiveError {
     /// `Chart.yaml` is not in the folder that must contain everything.
     #[error("chart yaml not in base directory")]
     NoFolder,
-    /// The archive is empty.
+    /// The archive contains no files.
     #[error("no files in chart archive")]
     Empty,
 }

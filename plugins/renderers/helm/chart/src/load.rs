@@ -328,7 +328,7 @@ impl<'a> Findings<'a> {
     }
 }
 
-/// Assembles a chart from the files that each loader has read.
+/// Assembles one chart per loader from the files that the loader has read.
 fn assemble_all(
     loaders: &[Loader<'_>],
     findings: &mut Findings<'_>,

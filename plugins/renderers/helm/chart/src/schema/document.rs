@@ -369,7 +369,7 @@ pub(super) fn named_draft(name: &str) -> Option<Draft> {
     }
 }
 
-/// Returns whether Helm requests an address from the network or, with `urn:`, from the program that contains it. It looks for a
+/// Returns whether Helm requests an address from the network or, with `urn:`, from the program that embeds Helm. Helm looks for a
 /// file at the root of its machine, not in the chart, and there is none.
 fn is_elsewhere(address: &str) -> bool {
     let scheme = address.split_once(':').map_or("", |(scheme, _)| scheme);
