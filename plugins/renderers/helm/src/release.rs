@@ -20,7 +20,7 @@ use crate::{
 };
 pub use error::ReleaseError;
 
-/// The requested parts of a chart.
+/// What is requested of a chart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// Whether the definitions in `crds/` are part of the result (`--include-crds`).

@@ -64,7 +64,7 @@ pub fn append_value(out: &mut Vec<u8>, value: &Value) -> Result<(), PrintError> 
     Printer::new(out).argument(value, 'v')
 }
 
-/// Appends what an action of a template prints. For a pointer, this is the value it points to, where functions also show the
+/// Appends what an action of a template prints. For a pointer, this is the value it points to, whereas functions also show the
 /// pointer.
 pub(crate) fn append_result(out: &mut Vec<u8>, value: &Value) -> Result<(), PrintError> {
     Printer::new(out).result(value)

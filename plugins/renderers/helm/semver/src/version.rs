@@ -147,7 +147,7 @@ impl Version {
         Ok(self.with_numbers([self.major, minor, 0]))
     }
 
-    /// Returns the version with the next patch number. For a prerelease, this is the version itself.
+    /// Returns the version with the next patch number. For a prerelease, this is the version that it precedes.
     pub fn next_patch(&self) -> Result<Self, ChangeError> {
         let patch = if self.prerelease.is_empty() {
             increment(self.patch, "patch")?

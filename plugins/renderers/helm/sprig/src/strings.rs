@@ -154,7 +154,8 @@ fn trunc(_: &mut dyn Call, args: Args<'_>) -> Outcome {
     }))
 }
 
-/// Cuts a text. A negative start takes everything up to the end. An end that is negative or too large means the text's end.
+/// Cuts a text. With a negative start, it takes everything before the given end. With any other start, an end that is negative or
+/// too large means the end of the text.
 fn substr(_: &mut dyn Call, args: Args<'_>) -> Outcome {
     let (start, end, text) = (args.int(0)?, args.int(1)?, args.text(2)?);
     let inside = usize::try_from(end).is_ok_and(|end| end <= text.len());

@@ -8,7 +8,7 @@ use pintle_gotemplate::{Args, Call, Function, FunctionError, Functions, Map, Typ
 
 use super::{encode, tpl};
 
-/// How often templates of the same name may include each other, nested. Helm counts the same way.
+/// The maximum number of nested inclusions of templates with the same name. Helm counts the same way.
 const MAX_INCLUDES: usize = 1000;
 
 /// Returns all functions of Helm: sprig's except those that read the environment, the encoders, and its own.

@@ -1,4 +1,5 @@
-//! `encryptAES` and `decryptAES`: AES-256 in CBC mode with PKCS #7 padding, in base64 after the initialization vector.
+//! `encryptAES` and `decryptAES`: AES-256 in CBC mode with PKCS #7 padding. An encrypted text is the base64 of the initialization
+//! vector followed by the blocks.
 
 use aes::{
     Aes256, Block,

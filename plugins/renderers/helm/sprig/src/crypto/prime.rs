@@ -10,9 +10,9 @@ const DIVISORS_BELOW: usize = 1 << 16;
 /// The number of consecutive candidates to sieve. Of numbers with 2048 bits, one in 700 is a prime.
 const WINDOW: usize = 8192;
 
-/// The number of random bases. Candidates are drawn at random, and of random numbers this large the test passes a composite one less
-/// often than once in 2^100 (FIPS 186-5, appendix B.3, asks for fewer rounds at this size). A number chosen to deceive the test would
-/// need more.
+/// The number of random bases. Candidates are drawn at random. Of random numbers with 1024 bits or more, such as the primes of RSA
+/// keys, the test passes a composite one less often than once in 2^100 (FIPS 186-5, appendix B.3, asks for fewer rounds at this
+/// size). The certainty is lower for q of a DSA key, which has 256 bits. A number chosen to deceive the test would need more bases.
 const ROUNDS: usize = 8;
 
 /// Finds primes among the numbers `start`, `start + step`, `start + 2 × step`, ...
