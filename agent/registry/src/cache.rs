@@ -1,25 +1,26 @@
 //! Content by digest, in a folder.
 //!
 //! A file's name is its digest, or made of that and of who may read it, and its time is when it was last used. Content
-//! comes into being by a rename and is verified when it is read, so that neither a crash, another process, nor somebody's
-//! hand can make it wrong.
+//! comes into being by a rename and is verified when it is read or opened, so that neither a crash nor another process can
+//! make it wrong, and a change by hand is found at the next read or opening. A file that is held open keeps its content when it
+//! is removed or replaced; only a write by hand into the file itself is not noticed while it is open.
 
 use std::{
-    fs, io,
-    io::Write as _,
-    path::PathBuf,
+    fs,
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use pintle_core::digest::{Digest, Digester};
-use tempfile::Builder;
+use tempfile::{Builder, NamedTempFile, TempPath};
 
-use crate::{credentials::Credentials, options::CacheOptions};
+use crate::{content::Content, credentials::Credentials, options::CacheOptions};
 
 /// Start of the name of a file that is being written.
 const UNFINISHED: &str = ".new-";
-/// Age at which an unfinished file is one that a crash left.
-const ABANDONED: Duration = Duration::from_hours(1);
+/// Age at which an unfinished file is one that a crash left. A download takes five minutes at most.
+const ABANDONED: Duration = Duration::from_mins(10);
 
 /// Start of the name of what belongs to an archive. Earlier versions gave it none.
 const ARCHIVE: &str = "archive-";
@@ -27,7 +28,8 @@ const ARCHIVE: &str = "archive-";
 /// A folder of files that may go at any time: those first that were not used for longest.
 ///
 /// Of archives there is always a newer one, and a plugin is read at a start and then no more: by time alone, those would leave
-/// no plugin there. So while archives take more than three quarters of the bound, only they go.
+/// no plugin there. So while archives take more than three quarters of the bound, only they go, and
+/// one that is larger than that is not kept.
 #[derive(Debug, Clone)]
 pub(crate) struct Folder {
     dir: PathBuf,
@@ -45,24 +47,46 @@ impl Folder {
         self.dir.join(name)
     }
 
-    /// Writes a file, and makes room for it; not if it is larger than the whole bound. Blocks.
+    /// Writes a file, and makes room for it; not if it is larger than it may be. Blocks.
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        if bytes.len() as u64 > self.max_bytes {
+        let size = bytes.len() as u64;
+        if size > self.most(name) {
             return Ok(());
         }
-        fs::create_dir_all(&self.dir)?;
-        let mut file = Builder::new().prefix(UNFINISHED).tempfile_in(&self.dir)?;
+        let mut file = begin(&self.dir)?;
         file.write_all(bytes)?;
+        self.adopt(name, file.into_temp_path(), size)
+    }
+
+    /// Gives its name to a file that was [begun](begin) in it and has all its bytes, and makes room for it; removes it instead if it
+    /// is larger than it may be. Blocks.
+    fn adopt(&self, name: &str, file: TempPath, size: u64) -> io::Result<()> {
+        if size > self.most(name) {
+            return Ok(());
+        }
         file.persist(self.path(name)).map_err(|e| e.error)?;
         self.evict(name)
+    }
+
+    /// Returns how many bytes a file may have.
+    fn most(&self, name: &str) -> u64 {
+        if name.starts_with(ARCHIVE) {
+            self.for_archives()
+        } else {
+            self.max_bytes
+        }
+    }
+
+    /// Returns how many bytes archives may have where the others need theirs.
+    const fn for_archives(&self) -> u64 {
+        self.max_bytes - self.max_bytes / 4
     }
 
     /// Removes what was not used for longest until the rest is within the bound, but never what has just been written.
     fn evict(&self, keep: &str) -> io::Result<()> {
         let (mut archives, mut others) = self.list(keep)?;
-        let share = self.max_bytes - self.max_bytes / 4;
         while archives.bytes + others.bytes > self.max_bytes {
-            let (first, then) = if archives.bytes > share {
+            let (first, then) = if archives.bytes > self.for_archives() {
                 (&mut archives, &mut others)
             } else {
                 (&mut others, &mut archives)
@@ -130,6 +154,12 @@ impl Listed {
     }
 }
 
+/// Begins a file in a folder of a cache, which is made if it is not there. It goes with the drop.
+pub(crate) fn begin(dir: &Path) -> io::Result<NamedTempFile> {
+    fs::create_dir_all(dir)?;
+    Builder::new().prefix(UNFINISHED).tempfile_in(dir)
+}
+
 /// Notes that a file was used now. Only the order in which files go depends on it.
 pub(crate) fn touch(file: &fs::File) {
     let _ = file.set_modified(SystemTime::now());
@@ -195,24 +225,54 @@ impl Cache {
         Self { readers, ..self }
     }
 
+    /// Returns the folder of its files.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.folder.dir
+    }
+
     /// Returns the content with this digest, if it is there and has at most `limit` bytes. Blocks.
     pub(crate) fn get(&self, digest: Digest, limit: u64) -> Option<Vec<u8>> {
+        self.find(digest, limit, |mut file, _| {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            let got = Digest::of(&bytes);
+            Ok((bytes, got))
+        })
+    }
+
+    /// Returns what [`Cache::get`] does, and leaves it in its file if it is large. Blocks.
+    pub(crate) fn open(&self, digest: Digest, limit: u64) -> Option<Content> {
+        self.find(digest, limit, |file, size| {
+            let content = Content::of(file, size)?;
+            let got = content.digest()?;
+            Ok((content, got))
+        })
+    }
+
+    /// Reads the content with this digest, of which `read` says what its digest is.
+    fn find<T>(
+        &self,
+        digest: Digest,
+        limit: u64,
+        read: impl FnOnce(fs::File, u64) -> io::Result<(T, Digest)>,
+    ) -> Option<T> {
         let path = self.path(digest);
-        let read = || -> io::Result<Option<Vec<u8>>> {
+        let found = || -> io::Result<Option<T>> {
             let file = fs::File::open(&path)?;
-            if file.metadata()?.len() > limit {
+            let size = file.metadata()?.len();
+            if size > limit {
                 return Ok(None);
             }
-            let bytes = fs::read(&path)?;
-            if Digest::of(&bytes) != digest {
+            touch(&file);
+            let (content, got) = read(file, size)?;
+            if got != digest {
                 tracing::warn!(path = %path.display(), "cached content is damaged; it is fetched again");
                 fs::remove_file(&path)?;
                 return Ok(None);
             }
-            touch(&file);
-            Ok(Some(bytes))
+            Ok(Some(content))
         };
-        match read() {
+        match found() {
             Ok(found) => found,
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
@@ -237,7 +297,16 @@ impl Cache {
 
     /// Keeps content. Blocks.
     pub(crate) fn put(&self, digest: Digest, bytes: &[u8]) {
-        if let Err(error) = self.folder.write(&self.readers.file(digest), bytes) {
+        self.report(self.folder.write(&self.readers.file(digest), bytes));
+    }
+
+    /// Keeps a file that was [begun](begin) in its folder. Blocks.
+    pub(crate) fn adopt(&self, digest: Digest, file: TempPath, size: u64) {
+        self.report(self.folder.adopt(&self.readers.file(digest), file, size));
+    }
+
+    fn report(&self, kept: io::Result<()>) {
+        if let Err(error) = kept {
             tracing::warn!(dir = %self.folder.dir.display(), %error, "content cannot be cached");
         }
     }
@@ -250,6 +319,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::content::SMALL;
 
     fn cache(max_bytes: u64) -> (tempfile::TempDir, Cache) {
         let dir = tempfile::tempdir().unwrap();
@@ -363,6 +433,59 @@ mod tests {
     }
 
     #[test]
+    fn an_archive_that_would_leave_nothing_to_plugins_is_not_kept() {
+        let (_dir, cache) = cache(100);
+        let archives = cache
+            .clone()
+            .of(Readers::of("oci://a/x", &Credentials::Anonymous));
+        let plugin = put(&cache, &[1; 25]);
+        let kept = [75, 76].map(|size| {
+            let digest = put(&archives, &vec![0; size]);
+            archives.get(digest, 100).is_some()
+        });
+        assert_eq!(kept, [true, false]);
+        assert!(cache.get(plugin, 100).is_some());
+    }
+
+    #[test]
+    fn a_file_that_was_begun_is_kept_or_goes() {
+        let (_dir, cache) = cache(100);
+        let adopt = |bytes: &[u8]| {
+            let mut file = begin(cache.dir()).unwrap();
+            file.write_all(bytes).unwrap();
+            let digest = Digest::of(bytes);
+            cache.adopt(digest, file.into_temp_path(), bytes.len() as u64);
+            cache.open(digest, 200).map(|content| content.size())
+        };
+        assert_eq!(
+            [40, 60, 101].map(|size| adopt(&vec![b'x'; size])),
+            [Some(40), Some(60), None]
+        );
+        drop(begin(cache.dir()).unwrap());
+        assert_eq!(fs::read_dir(cache.dir()).unwrap().count(), 2);
+        assert_eq!(adopt(b"more"), Some(4));
+        assert_eq!(fs::read_dir(cache.dir()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_is_open_stays_when_it_has_to_make_room() {
+        let (_dir, cache) = cache(2 * SMALL);
+        let large = vec![b'x'; usize::try_from(SMALL).unwrap() + 1];
+        let digest = put(&cache, &large);
+        let content = cache.open(digest, 2 * SMALL).unwrap();
+        assert!(matches!(content, Content::File(..)));
+        age(&cache, digest, 100);
+        put(&cache, &vec![b'y'; large.len()]);
+        assert!(cache.open(digest, 2 * SMALL).is_none());
+        assert_eq!(content.digest().unwrap(), digest);
+
+        let damaged = put(&cache, b"content");
+        fs::write(cache.dir().join(damaged.hex()), "changed").unwrap();
+        assert!(cache.open(damaged, 100).is_none());
+        assert!(!cache.dir().join(damaged.hex()).exists());
+    }
+
+    #[test]
     fn archives_that_an_earlier_version_kept_are_found_or_go() {
         let (_dir, cache) = cache(100);
         let archives = cache
@@ -403,7 +526,7 @@ mod tests {
             .write(true)
             .open(&old)
             .unwrap()
-            .set_modified(SystemTime::now() - Duration::from_hours(2))
+            .set_modified(SystemTime::now() - Duration::from_mins(11))
             .unwrap();
         put(&cache, b"other");
         assert!(!old.exists());

@@ -391,6 +391,16 @@ pub enum Cause {
         /// Why it cannot, in the words of the system, and what to do.
         reason: String,
     },
+    /// What comes, or is in the cache, finds no room beside the others that are held.
+    #[error(
+        "there is no room for the {part}: those in use and those on their way share {limit} bytes, a quarter of which is only for those on their way; use fewer or smaller ones, or, for an agent, set a larger `--cache-size`"
+    )]
+    NoRoom {
+        /// What.
+        part: Part,
+        /// How many bytes all may have.
+        limit: u64,
+    },
     /// An answer cannot be understood.
     #[error("the {part} cannot be understood: {reason}")]
     Malformed {
@@ -424,6 +434,7 @@ impl Cause {
                 | Self::Timeout { .. }
                 | Self::Busy { .. }
                 | Self::Disk { .. }
+                | Self::NoRoom { .. }
         )
     }
 
@@ -471,6 +482,7 @@ impl Cause {
             Self::NotFiles { .. } => "not-files",
             Self::Archive(_) => "archive",
             Self::Disk { .. } => "disk",
+            Self::NoRoom { .. } => "no-room",
             Self::Malformed { .. } => "malformed",
             Self::Protocol { .. } => "protocol",
             Self::Component(_) => "component",

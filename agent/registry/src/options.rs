@@ -17,7 +17,8 @@ pub struct Options {
     pub total_timeout: Duration,
     /// Largest component, in bytes. 64 MiB.
     pub max_component: u64,
-    /// Largest archive of files, such as a chart, in bytes as it is packed. 32 MiB.
+    /// Largest archive of files, such as a chart, in bytes as it is packed. 32 MiB. All that are held have a bound together, see
+    /// [`Shared::with_room_for_archives`](crate::Shared::with_room_for_archives).
     pub max_archive: u64,
     /// Largest index of a chart repository, in bytes. 96 MiB; the largest that are known have some 25.
     pub max_index: u64,
@@ -86,7 +87,7 @@ pub struct CacheOptions {
     /// The folder. It is made when something is first kept.
     pub dir: PathBuf,
     /// How much to keep, in bytes. What was not used for longest goes first, but archives of files leave a quarter to
-    /// components.
+    /// components, and one that would not is not kept.
     pub max_bytes: u64,
     /// How much to keep besides of indexes of chart repositories, in bytes. What was not used for longest goes first.
     pub max_index_bytes: u64,

@@ -221,14 +221,11 @@ impl Registry {
             let (manifest_digest, manifest) = self.fetch_manifest(&session, readers).await?;
             let manifest = FilesManifest::read(&manifest, self.transport.options.max_archive)?;
             session.enter(Stage::Files);
-            let limit = self.transport.options.max_archive;
-            let bytes = self
-                .fetch_blob(&session, readers, Part::Archive, &manifest.layer, limit)
-                .await?;
+            let archive = self.fetch_archive(&session, readers, &manifest).await?;
             Ok(PulledArchive {
                 reference: session.reference.at(manifest_digest),
                 manifest_digest,
-                archive: Archive::known(manifest.layer.digest, bytes, manifest.layout),
+                archive,
                 annotations: manifest.annotations,
             })
         };
@@ -402,16 +399,7 @@ impl Registry {
         if let Some(bytes) = self.cached(readers, descriptor.digest, limit).await {
             return Ok(bytes);
         }
-        let url = session.url(&format!("blobs/{}", descriptor.digest)).await?;
-        let response = session.exchange(Outgoing::new(Method::GET, url)).await?;
-        if response.status() != StatusCode::OK {
-            let part = match part {
-                Part::Config => "config",
-                Part::Archive => "archive",
-                _ => "component",
-            };
-            return Err(session.failure(response, part).await);
-        }
+        let response = self.ask_for_blob(session, part, descriptor.digest).await?;
         let taken = self.transport.take(response, descriptor.size).await?;
         let got = taken.bytes.len() as u64;
         if taken.more || got != descriptor.size {
@@ -435,19 +423,33 @@ impl Registry {
         Ok(bytes)
     }
 
-    pub(crate) async fn cached(
+    pub(crate) async fn ask_for_blob(
         &self,
-        readers: Readers,
+        session: &Session<'_>,
+        part: Part,
         digest: Digest,
-        limit: u64,
-    ) -> Option<Bytes> {
+    ) -> Result<Response, Cause> {
+        let url = session.url(&format!("blobs/{digest}")).await?;
+        let response = session.exchange(Outgoing::new(Method::GET, url)).await?;
+        if response.status() != StatusCode::OK {
+            let part = match part {
+                Part::Config => "config",
+                Part::Archive => "archive",
+                _ => "component",
+            };
+            return Err(session.failure(response, part).await);
+        }
+        Ok(response)
+    }
+
+    async fn cached(&self, readers: Readers, digest: Digest, limit: u64) -> Option<Bytes> {
         let cache = self.cache.clone()?.of(readers);
         blocking(move || cache.get(digest, limit))
             .await
             .map(Bytes::from)
     }
 
-    pub(crate) async fn keep(&self, readers: Readers, digest: Digest, bytes: &Bytes) {
+    async fn keep(&self, readers: Readers, digest: Digest, bytes: &Bytes) {
         if let Some(cache) = self.cache.clone() {
             let cache = cache.of(readers);
             let bytes = bytes.clone();

@@ -2,18 +2,14 @@
 
 use std::{
     cell::Cell,
-    io::{self, Read},
-    sync::{Arc, Mutex, PoisonError, Weak},
+    io::{self, BufRead, Read},
 };
 
-use bytes::Bytes;
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::MultiGzDecoder;
 use pintle_core::{digest::Digest, tree::TreePath};
 use tar::EntryType;
-use tokio::sync::Semaphore;
 
 use super::files::{Files, MAX_ENTRIES, MAX_PATHS, Unfit};
-use crate::registry::blocking;
 
 /// Most bytes of all files together. Helm's bound too.
 const MAX_UNPACKED: u64 = 100 << 20;
@@ -90,108 +86,19 @@ pub enum ArchiveError {
     TooLarge,
 }
 
-/// A packed archive (tar, gzip) whose digest is known. Cheap to clone; clones share what is unpacked.
-#[derive(Debug, Clone)]
-pub struct Archive {
-    packed: Arc<Packed>,
-    /// Turns of all that are shared with it; one that is not shared is unpacked without.
-    turns: Option<Arc<Semaphore>>,
-}
-
-/// What an archive is.
-#[derive(Debug)]
-pub(super) struct Packed {
+/// Unpacks an archive, whose digest is known.
+pub(super) fn unpack(
+    mut packed: impl BufRead,
     digest: Digest,
     layout: Layout,
-    bytes: Bytes,
-    unpacked: Mutex<Weak<Files>>,
-}
-
-impl Archive {
-    /// Takes an archive.
-    pub fn new(bytes: Bytes, layout: Layout) -> Self {
-        Self::known(Digest::of(&bytes), bytes, layout)
-    }
-
-    /// Takes an archive whose digest has been made.
-    pub(crate) fn known(digest: Digest, bytes: Bytes, layout: Layout) -> Self {
-        let packed = Packed {
-            digest,
-            layout,
-            bytes,
-            unpacked: Mutex::default(),
-        };
-        Self {
-            packed: Arc::new(packed),
-            turns: None,
-        }
-    }
-
-    /// Takes one that is unpacked when it has a turn.
-    pub(super) fn shared(packed: Arc<Packed>, turns: Arc<Semaphore>) -> Self {
-        Self {
-            packed,
-            turns: Some(turns),
-        }
-    }
-
-    pub(super) fn packed(&self) -> &Arc<Packed> {
-        &self.packed
-    }
-
-    /// Returns the digest over the packed bytes.
-    pub fn digest(&self) -> Digest {
-        self.packed.digest
-    }
-
-    pub(super) fn layout(&self) -> Layout {
-        self.packed.layout
-    }
-
-    pub(super) fn bytes(&self) -> &Bytes {
-        &self.packed.bytes
-    }
-
-    /// Returns its files as [`Archive::files`] does, where that holds up nobody else, and after the archives that are being
-    /// unpacked.
-    pub async fn unpack(&self) -> Result<Arc<Files>, ArchiveError> {
-        let turn = match &self.turns {
-            // Nobody closes it: there is one in the end.
-            Some(turns) => Arc::clone(turns).acquire_owned().await.ok(),
-            None => None,
-        };
-        let archive = self.clone();
-        blocking(move || {
-            let files = archive.files();
-            // The turn ends here, also if whoever waited for this is gone.
-            drop(turn);
-            files
-        })
-        .await
-    }
-
-    /// Returns its files; unpacks them, unless somebody has them still. Computes for as long as that takes.
-    pub fn files(&self) -> Result<Arc<Files>, ArchiveError> {
-        // Held while unpacking, so that who comes second waits rather than doing it again.
-        let packed = &*self.packed;
-        let known = packed.unpacked.lock();
-        let mut known = known.unwrap_or_else(PoisonError::into_inner);
-        if let Some(files) = known.upgrade() {
-            return Ok(files);
-        }
-        let files = Arc::new(unpack(&packed.bytes, packed.digest, packed.layout)?);
-        *known = Arc::downgrade(&files);
-        Ok(files)
-    }
-}
-
-fn unpack(bytes: &[u8], digest: Digest, layout: Layout) -> Result<Files, ArchiveError> {
-    if !bytes.starts_with(b"\x1F\x8B") {
+) -> Result<Files, ArchiveError> {
+    let start = packed.fill_buf().map_err(broken)?;
+    if !start.starts_with(b"\x1F\x8B") {
         return Err(ArchiveError::NotGzip);
     }
     let describing = Cell::new(0);
     let stream = Bounded {
-        inner: MultiGzDecoder::new(bytes),
+        inner: MultiGzDecoder::new(packed),
         left: MAX_STREAM,
         describing: &describing,
     };
@@ -344,13 +251,14 @@ impl<R: Read> Read for Bounded<'_, R> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::{io::Write as _, sync::Arc};
 
+    use bytes::Bytes;
     use flate2::{Compression, write::GzEncoder};
     use pintle_core::tree::{self, Tree as _};
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::packed::Archive, *};
 
     fn gzip(bytes: &[u8]) -> Bytes {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());

@@ -2,49 +2,138 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    env,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use pintle_core::digest::Digest;
 use tokio::sync::Semaphore;
 
-use super::archive::{Archive, Layout, Packed};
+use super::{
+    archive::Layout,
+    incoming::{Kind, Spool, no_room},
+    packed::{Archive, Packed},
+};
+use crate::{
+    content::{Content, SMALL},
+    error::Cause,
+    room::{Room, Share},
+};
 
 /// Archives that are unpacked at one time. Each may take 100 MiB, and all of a processor.
 const UNPACKED_AT_ONCE: usize = 2;
+/// Bytes that there are for archives that are not small, unless somebody says otherwise.
+const MAX_BYTES: u64 = 256 << 20;
 
 /// The archives that are held, each once: one chart may be the source of hundreds of applications in as many namespaces.
 ///
-/// Whoever puts one in has fetched it himself, so nobody learns of what others have.
+/// Whoever puts one in has fetched it himself, so nobody learns of what others have. That an equal one is held is therefore only
+/// looked up when the new one has been verified, and until then the new one needs room like any other. Those that are held leave a
+/// quarter of the room free, and an archive takes no more of what is free than it leaves. So one of up to an eighth of the room
+/// (32 MiB of 256) can always come when nothing else is on its way, and finds an equal one if that is held.
 #[derive(Debug)]
 pub(crate) struct Archives {
     held: Mutex<HashMap<(Digest, Layout), Weak<Packed>>>,
     unpacking: Arc<Semaphore>,
+    /// For those that are not small, from when they come until nobody holds them.
+    room: Room,
+    /// The part of it for those that are held.
+    room_to_hold: Room,
 }
 
 impl Default for Archives {
     fn default() -> Self {
-        Self {
-            held: Mutex::default(),
-            unpacking: Arc::new(Semaphore::new(UNPACKED_AT_ONCE)),
-        }
+        Self::new(MAX_BYTES)
     }
 }
 
 impl Archives {
-    /// Returns the archive that others hold in place of an equal one, or keeps this in mind. It is unpacked in turn with all others.
-    pub(super) fn share(&self, archive: Archive) -> Archive {
-        // A map is whole whatever happened to whoever held it.
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Has room for so many bytes of archives.
+    pub(crate) fn new(max_bytes: u64) -> Self {
+        Self {
+            held: Mutex::default(),
+            unpacking: Arc::new(Semaphore::new(UNPACKED_AT_ONCE)),
+            room: Room::new(max_bytes),
+            room_to_hold: Room::new(max_bytes - max_bytes / 4),
+        }
+    }
+
+    /// Returns the archive that others hold in place of an equal one, or holds this one if there is room. Its content has been
+    /// verified, and one that has just come has its share of the room. It is unpacked in turn with all others.
+    pub(super) fn share(
+        &self,
+        digest: Digest,
+        layout: Layout,
+        content: Content,
+        share: Option<Share>,
+    ) -> Result<Archive, Cause> {
+        let mut held = self.known();
         held.retain(|_, packed| packed.strong_count() > 0);
-        let key = (archive.digest(), archive.layout());
-        let known = held.get(&key).and_then(Weak::upgrade);
-        let packed = known.unwrap_or_else(|| {
-            let packed = Arc::clone(archive.packed());
-            held.insert(key, Arc::downgrade(&packed));
+        let known = held.get(&(digest, layout)).and_then(Weak::upgrade);
+        let packed = if let Some(known) = known {
+            known
+        } else {
+            let shares = self.hold(content.size(), share)?;
+            let packed = Arc::new(Packed::new(digest, layout, content, shares));
+            held.insert((digest, layout), Arc::downgrade(&packed));
             packed
-        });
+        };
+        Ok(self.in_turn(packed))
+    }
+
+    /// Takes the shares of an archive that is held from now on; a small one needs none. One from the cache has no share of the room
+    /// yet.
+    fn hold(&self, size: u64, share: Option<Share>) -> Result<Option<[Share; 2]>, Cause> {
+        if size <= SMALL {
+            return Ok(None);
+        }
+        let share = if let Some(share) = share {
+            share
+        } else {
+            let mut share = self.room.share();
+            if !share.grow(size) {
+                return Err(no_room(&share));
+            }
+            share
+        };
+        let mut to_hold = self.room_to_hold.share();
+        if !to_hold.grow(size) {
+            return Err(no_room(&share));
+        }
+        Ok(Some([share, to_hold]))
+    }
+
+    /// Refuses an archive for which there is no room now, before any of it comes.
+    pub(super) fn check_room(&self, size: u64) -> Result<(), Cause> {
+        let share = self.room.share();
+        if size > SMALL && size > share.most() {
+            return Err(no_room(&share));
+        }
+        Ok(())
+    }
+
+    /// Returns where an archive that comes is put: into the folder of a cache, if there is one, which may keep it, and else where
+    /// temporary files are.
+    pub(super) fn spool(&self, cache: Option<PathBuf>) -> Spool {
+        let share = self.room.share();
+        let kind = Kind::Archive {
+            may_be_kept: cache.is_some(),
+        };
+        let temporary = env::temp_dir();
+        match cache {
+            Some(dir) => Spool::new(kind, dir, Some(temporary), share),
+            None => Spool::new(kind, temporary, None, share),
+        }
+    }
+
+    fn in_turn(&self, packed: Arc<Packed>) -> Archive {
         Archive::shared(packed, Arc::clone(&self.unpacking))
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<(Digest, Layout), Weak<Packed>>> {
+        // A map is whole whatever happened to whoever held it.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -56,39 +145,111 @@ mod tests {
     use super::*;
     use crate::chart::ArchiveError;
 
+    /// Size of a large archive.
+    const LARGE: u64 = 2 * SMALL;
+
+    /// Holds a small archive.
+    fn hold(archives: &Archives, text: &'static str, layout: Layout) -> Archive {
+        let content = Content::Memory(Bytes::from_static(text.as_bytes()));
+        let shared = archives.share(Digest::of(text), layout, content, None);
+        shared.unwrap()
+    }
+
+    /// Holds a large archive that has just come.
+    fn hold_large(archives: &Archives, text: &str) -> Result<Archive, Cause> {
+        let mut share = archives.room.share();
+        assert!(share.grow(LARGE), "{text} cannot come");
+        archives.share(Digest::of(text), Layout::Chart, large(), Some(share))
+    }
+
+    fn large() -> Content {
+        Content::Memory(vec![0; usize::try_from(LARGE).unwrap()].into())
+    }
+
+    fn is_same(a: &Archive, b: &Archive) -> bool {
+        Arc::ptr_eq(&a.packed, &b.packed)
+    }
+
     #[test]
     fn equal_archives_are_held_once_and_as_long_as_somebody_has_one() {
         let archives = Archives::default();
-        let share = |text: &str, layout| {
-            let bytes = Bytes::from(text.to_owned());
-            archives.share(Archive::new(bytes, layout))
-        };
-        let place = |archive: &Archive| archive.bytes().as_ptr();
-        let one = share("a chart", Layout::Chart);
-        let equal = share("a chart", Layout::Chart);
-        assert_eq!(place(&one), place(&equal));
+        let one = hold(&archives, "a chart", Layout::Chart);
+        let equal = hold(&archives, "a chart", Layout::Chart);
+        assert!(is_same(&one, &equal));
         let others = [
-            share("another", Layout::Chart),
-            share("a chart", Layout::Plain),
+            hold(&archives, "another", Layout::Chart),
+            hold(&archives, "a chart", Layout::Plain),
         ];
-        assert!(others.iter().all(|other| place(other) != place(&one)));
+        assert!(others.iter().all(|other| !is_same(other, &one)));
+        assert_eq!(archives.held.lock().unwrap().len(), 3);
         drop((one, equal, others));
-        let last = share("the last", Layout::Chart);
+        let last = hold(&archives, "the last", Layout::Chart);
         assert_eq!(archives.held.lock().unwrap().len(), 1);
         drop(last);
+    }
+
+    #[test]
+    fn equal_archives_count_once_and_until_the_last_who_holds_one_is_gone() {
+        let archives = Archives::new(10 * LARGE);
+        let most = || {
+            let [all, held] = [&archives.room, &archives.room_to_hold].map(Room::share);
+            [all.most(), held.most()].map(|bytes| bytes * 4 / LARGE)
+        };
+        assert_eq!(most(), [20, 15]);
+        let [one, equal] = ["a chart"; 2].map(|text| hold_large(&archives, text).unwrap());
+        assert_eq!(most(), [18, 13]);
+        let other = hold_large(&archives, "another").unwrap();
+        assert_eq!(most(), [16, 11]);
+        drop(one);
+        assert_eq!(most(), [16, 11]);
+        drop(equal);
+        assert_eq!(most(), [18, 13]);
+        drop(other);
+        assert_eq!(most(), [20, 15]);
+    }
+
+    #[test]
+    fn one_of_an_eighth_can_always_come_and_finds_an_equal_one() {
+        let eighth = 8 * LARGE;
+        let archives = Archives::new(8 * eighth);
+        let mut all = Vec::new();
+        let refused = loop {
+            match hold_large(&archives, &format!("number {}", all.len())) {
+                Ok(archive) => all.push(archive),
+                Err(cause) => break cause,
+            }
+        };
+        assert!(matches!(refused, Cause::NoRoom { .. }), "{refused:?}");
+        assert!(archives.room.share().grow(eighth));
+        // One from the cache finds an equal one, too, and no room if there is none.
+        let cached = |text| archives.share(Digest::of(text), Layout::Chart, large(), None);
+        for equal in [hold_large(&archives, "number 0"), cached("number 0")] {
+            assert!(is_same(&equal.unwrap(), &all[0]));
+        }
+        cached("another").unwrap_err();
+        drop(all);
+        cached("another").unwrap();
+    }
+
+    #[test]
+    fn what_says_that_it_is_too_large_for_the_room_is_refused_at_once() {
+        let archives = Archives::new(4 * LARGE);
+        archives.check_room(2 * LARGE).unwrap();
+        archives.check_room(2 * LARGE + 1).unwrap_err();
+        let held = hold_large(&archives, "a chart").unwrap();
+        archives.check_room(2 * LARGE).unwrap_err();
+        drop(held);
+        archives.check_room(2 * LARGE).unwrap();
+        Archives::new(0).check_room(SMALL).unwrap();
     }
 
     #[tokio::test]
     async fn archives_are_unpacked_a_few_at_a_time() {
         let archives = Archives::default();
-        let share = |text: &'static str| {
-            let bytes = Bytes::from_static(text.as_bytes());
-            archives.share(Archive::new(bytes, Layout::Chart))
-        };
         let all = u32::try_from(UNPACKED_AT_ONCE).unwrap();
         let held = archives.unpacking.acquire_many(all).await.unwrap();
         // The last one is held by somebody already.
-        let shared = ["one", "another", "one"].map(share);
+        let shared = ["one", "another", "one"].map(|text| hold(&archives, text, Layout::Chart));
         for archive in &shared {
             assert!(archive.unpack().now_or_never().is_none());
         }

@@ -10,10 +10,11 @@ use pintle_core::{
 use url::Url;
 
 use super::{
-    archive::{Archive, Layout},
+    archive::Layout,
     files::Files,
     helm::HelmConfig,
     index::{Index, Listed},
+    packed::Archive,
     place::{Place, Wanted, shown_url},
     repository::{ChartRepository, RepositoryStage},
 };
@@ -101,7 +102,7 @@ pub struct Download {
 impl Download {
     /// Returns how many bytes it has, packed.
     pub fn size(&self) -> u64 {
-        self.archive.bytes().len() as u64
+        self.archive.size()
     }
 
     /// Unpacks it, so that what cannot be is told as a failed fetch, with where it is from.
@@ -290,21 +291,12 @@ impl Charts {
                 unreachable!("only chart repositories say where their charts are")
             }
         };
-        if let Some(expected) = expected
-            && expected != archive.digest()
-        {
-            let cause = Cause::Digest {
-                part: Part::Archive,
-                expected,
-                got: archive.digest(),
-            };
-            return Err(Self::failed(resolved, cause));
-        }
+        Self::check(resolved, expected, archive.digest())?;
         Ok(Download {
             resolved: resolved.clone(),
             digest,
             created,
-            archive: self.registry.shared.archives.share(archive),
+            archive,
         })
     }
 
@@ -389,49 +381,70 @@ impl Charts {
         expected: Option<Digest>,
         logins: &Logins,
     ) -> Result<Archive, ChartError> {
-        let digest = resolved.digest.or(expected);
-        let (readers, archive) = if url.starts_with("oci://") {
-            let reference: Reference = url.parse()?;
-            let credentials = logins.keychain.find(&reference).await?;
-            let readers = registry::readers(&reference, &credentials);
-            if let Some(known) = self.known(readers, digest).await {
-                return Ok(known);
-            }
-            (readers, self.pull_oci(&reference, logins).await?.0)
-        } else {
-            let repository = self.repository(repository, logins).await?;
-            let readers = Readers::of(repository.url.as_str(), &repository.credentials);
-            if let Some(known) = self.known(readers, digest).await {
-                return Ok(known);
-            }
-            let fetched = repository.archive(url).await;
-            let bytes = fetched.map_err(|cause| Self::failed(resolved, cause))?;
-            let digest = registry::digest_of(bytes.clone()).await;
-            let archive = Archive::known(digest, bytes, Layout::Chart);
-            (readers, archive)
-        };
-        if let Some(said) = resolved.digest
-            && said != archive.digest()
-        {
-            let cause = Cause::Digest {
-                part: Part::Archive,
-                expected: said,
-                got: archive.digest(),
-            };
-            return Err(Self::failed(resolved, cause));
+        if url.starts_with("oci://") {
+            return self.pull_listed_oci(url, resolved, expected, logins).await;
         }
-        self.registry
-            .keep(readers, archive.digest(), archive.bytes())
-            .await;
+        let digest = resolved.digest.or(expected);
+        let failed = |cause| Self::failed(resolved, cause);
+        let repository = self.repository(repository, logins).await?;
+        let readers = Readers::of(repository.url.as_str(), &repository.credentials);
+        if let Some(known) = self.known(readers, digest, resolved).await? {
+            return Ok(known);
+        }
+        let fetched = repository.archive(url).await;
+        let digested = fetched.map_err(failed)?.digest().await;
+        let (incoming, got) = digested.map_err(failed)?;
+        Self::check(resolved, resolved.digest, got)?;
+        let registry = &self.registry;
+        let kept = registry.keep_archive(readers, incoming, got, Layout::Chart);
+        kept.await.map_err(failed)
+    }
+
+    /// Fetches a chart from the registry where a repository's index says it is.
+    async fn pull_listed_oci(
+        &self,
+        url: &str,
+        resolved: &Resolved,
+        expected: Option<Digest>,
+        logins: &Logins,
+    ) -> Result<Archive, ChartError> {
+        let reference: Reference = url.parse()?;
+        let credentials = logins.keychain.find(&reference).await?;
+        let readers = registry::readers(&reference, &credentials);
+        let digest = resolved.digest.or(expected);
+        if let Some(known) = self.known(readers, digest, resolved).await? {
+            return Ok(known);
+        }
+        let (archive, ..) = self.pull_oci(&reference, logins).await?;
+        Self::check(resolved, resolved.digest, archive.digest())?;
         Ok(archive)
     }
 
     /// Returns the archive with a digest, if it was fetched for these readers before.
-    async fn known(&self, readers: Readers, digest: Option<Digest>) -> Option<Archive> {
-        let digest = digest?;
-        let limit = self.registry.transport.options.max_archive;
-        let bytes = self.registry.cached(readers, digest, limit).await?;
-        Some(Archive::known(digest, bytes, Layout::Chart))
+    async fn known(
+        &self,
+        readers: Readers,
+        digest: Option<Digest>,
+        resolved: &Resolved,
+    ) -> Result<Option<Archive>, ChartError> {
+        let Some(digest) = digest else {
+            return Ok(None);
+        };
+        let kept = self.registry.kept_archive(readers, digest, Layout::Chart);
+        kept.await.map_err(|cause| Self::failed(resolved, cause))
+    }
+
+    /// Refuses an archive that has another digest than the one that is known.
+    fn check(resolved: &Resolved, known: Option<Digest>, got: Digest) -> Result<(), ChartError> {
+        let Some(expected) = known.filter(|known| *known != got) else {
+            return Ok(());
+        };
+        let cause = Cause::Digest {
+            part: Part::Archive,
+            expected,
+            got,
+        };
+        Err(Self::failed(resolved, cause))
     }
 
     async fn index(&self, url: &str, logins: &Logins) -> Result<Arc<Index>, ChartError> {

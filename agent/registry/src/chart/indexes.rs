@@ -3,6 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::HashMap,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -10,8 +11,11 @@ use std::{
 use pintle_core::digest::Digest;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::index::Index;
-use crate::error::Cause;
+use super::{
+    incoming::{Kind, Spool},
+    index::Index,
+};
+use crate::{error::Cause, room::Room};
 
 /// How long an index that nobody asks for stays in memory.
 const KEPT: Duration = Duration::from_mins(1);
@@ -22,7 +26,7 @@ pub(super) const SMALL: u64 = 1 << 20;
 /// Larger indexes that are read at once. Each takes its text, which may have 96 MiB, and about as much for what is made of it.
 const LARGE_AT_ONCE: usize = 2;
 /// Bytes that there are on disk for the texts of larger ones, while they come and wait to be read.
-pub(super) const MAX_WAITING: usize = 256 << 20;
+pub(super) const MAX_WAITING: u64 = 256 << 20;
 
 /// The indexes of chart repositories that are known.
 ///
@@ -30,17 +34,17 @@ pub(super) const MAX_WAITING: usize = 256 << 20;
 #[derive(Debug)]
 pub(crate) struct Indexes {
     known: Mutex<HashMap<Digest, Arc<Slot>>>,
-    large: Arc<Semaphore>,
-    /// What is left of the room for texts, a permit for each byte.
-    room: Arc<Semaphore>,
+    large: Turns,
+    /// For the texts of larger ones.
+    room: Room,
 }
 
 impl Default for Indexes {
     fn default() -> Self {
         Self {
             known: Mutex::default(),
-            large: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
-            room: Arc::new(Semaphore::new(MAX_WAITING)),
+            large: Turns(Arc::new(Semaphore::new(LARGE_AT_ONCE))),
+            room: Room::new(MAX_WAITING),
         }
     }
 }
@@ -51,26 +55,17 @@ pub(super) struct Turn {
     _permit: OwnedSemaphorePermit,
 }
 
-/// What a text has of the room for all. It is given back with the drop.
-#[derive(Debug)]
-pub(super) struct Share(OwnedSemaphorePermit);
+/// What gives those rights.
+#[derive(Debug, Clone)]
+pub(super) struct Turns(Arc<Semaphore>);
 
-impl Share {
-    /// Takes so many bytes more, and says whether that could be: a text has no more than it leaves to others, so that a few that
-    /// are huge and come slowly do not keep out all that are smaller.
-    pub(super) fn grow(&mut self, bytes: usize) -> bool {
-        if bytes == 0 {
-            return true;
+impl Turns {
+    /// Waits for a turn.
+    pub(super) async fn take(&self) -> Turn {
+        let permit = Arc::clone(&self.0).acquire_owned().await;
+        Turn {
+            _permit: permit.expect("nobody closes it"),
         }
-        let room = Arc::clone(self.0.semaphore());
-        let size = self.0.num_permits().saturating_add(bytes);
-        let left = room.available_permits().saturating_sub(bytes);
-        let more = u32::try_from(bytes).ok().filter(|_| size <= left);
-        let Some(more) = more.and_then(|more| room.try_acquire_many_owned(more).ok()) else {
-            return false;
-        };
-        self.0.merge(more);
-        true
     }
 }
 
@@ -143,15 +138,13 @@ impl Indexes {
         if size <= SMALL {
             return None;
         }
-        let turn = Arc::clone(&self.large).acquire_owned().await;
-        let permit = turn.expect("nobody closes it");
-        Some(Turn { _permit: permit })
+        Some(self.large.take().await)
     }
 
-    /// Returns the share of a text of which nothing has come yet.
-    pub(super) fn share(&self) -> Share {
-        let nothing = Arc::clone(&self.room).try_acquire_many_owned(0);
-        Share(nothing.expect("nobody closes it"))
+    /// Returns where the text of a large one is put, into the first folder that takes it.
+    pub(super) fn spool(&self, dir: PathBuf, other: Option<PathBuf>) -> Spool {
+        let kind = Kind::Index(self.large.clone());
+        Spool::new(kind, dir, other, self.room.share())
     }
 }
 
@@ -301,26 +294,8 @@ mod tests {
             turns.push(indexes.turn(SMALL + 1).await.unwrap());
         }
         assert!(indexes.turn(SMALL).await.is_none());
-        assert_eq!(indexes.large.available_permits(), 0);
+        assert_eq!(indexes.large.0.available_permits(), 0);
         turns.clear();
         assert!(indexes.turn(SMALL + 1).await.is_some());
-    }
-
-    #[test]
-    fn texts_that_wait_have_a_bound_together_and_smaller_ones_find_room() {
-        let indexes = Indexes::default();
-        let huge = [(); 3].map(|()| {
-            let mut share = indexes.share();
-            while share.grow(1 << 20) {}
-            share
-        });
-        let sizes = [128, 64, 32].map(|size: usize| size << 20);
-        assert_eq!(huge.each_ref().map(|share| share.0.num_permits()), sizes);
-        let mut small = indexes.share();
-        assert!(small.grow(16 << 20) && !small.grow(1));
-        drop(huge);
-        assert!(small.grow(80 << 20));
-        drop(small);
-        assert_eq!(indexes.room.available_permits(), MAX_WAITING);
     }
 }

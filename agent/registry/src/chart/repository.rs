@@ -3,7 +3,6 @@
 use std::{fmt, fs, io, path::PathBuf, sync::Arc, time::Instant};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bytes::Bytes;
 use pintle_core::digest::{Digest, Digester};
 use reqwest::{
     Method, Response, StatusCode,
@@ -14,9 +13,9 @@ use tokio::time;
 use url::Url;
 
 use super::{
+    incoming::{Incoming, Spool},
     index::Index,
-    indexes::{Held, SMALL},
-    text::{Spool, Text},
+    indexes::Held,
 };
 use crate::{
     auth,
@@ -164,86 +163,37 @@ impl ChartRepository<'_> {
         .await
     }
 
-    /// Downloads the text of an index. A large one goes to the disk: memory is for those that are read, and hosts take their time.
-    async fn take_index(&self, mut response: Response) -> Result<Text, Cause> {
+    /// Downloads the text of an index.
+    async fn take_index(&self, response: Response) -> Result<Incoming, Cause> {
         let transport = &self.registry.transport;
         let limit = transport.options.max_index;
         let size = response.content_length();
-        let too_large = Cause::TooLarge {
-            part: Part::Index,
-            limit,
-            size,
-        };
-        if size.is_some_and(|size| size > limit) {
-            return Err(too_large);
+        let (text, has_ended) = Incoming::take(transport, response, limit, self.spool()).await?;
+        if !has_ended {
+            let part = Part::Index;
+            return Err(Cause::TooLarge { part, limit, size });
         }
-        let mut bytes = Vec::new();
-        let start = transport.read_on(&mut response, &mut bytes, SMALL.min(limit));
-        if start.await? {
-            return Ok(Text::Memory(bytes, None));
-        }
-        let mut text = Text::Disk(self.spool());
-        let mut has_ended = false;
-        while text.size() + bytes.len() as u64 <= limit {
-            text = self.put_down(text, bytes).await?;
-            if has_ended {
-                return Ok(text);
-            }
-            bytes = Vec::new();
-            let piece = transport.read_on(&mut response, &mut bytes, SMALL);
-            has_ended = piece.await?;
-        }
-        Err(too_large)
+        Ok(text)
     }
 
-    /// Puts down what came next of a large text. If no disk takes it, memory has to, and the text has the turn from here on that
-    /// it would have had to be read.
-    async fn put_down(&self, text: Text, bytes: Vec<u8>) -> Result<Text, Cause> {
-        let mut spool = match text {
-            Text::Disk(spool) => spool,
-            Text::Memory(mut text, turn) => {
-                text.extend_from_slice(&bytes);
-                return Ok(Text::Memory(text, turn));
-            }
-        };
-        spool.make_room(bytes.len())?;
-        let add = move || {
-            let added = spool.add(&bytes);
-            (spool, bytes, added)
-        };
-        let (spool, bytes, added) = blocking(add).await;
-        let Err(cause) = added else {
-            return Ok(Text::Disk(spool));
-        };
-        tracing::warn!(%cause, "a large index is kept in memory while it comes");
-        let text = Text::Disk(spool);
-        let size = text.size() + bytes.len() as u64;
-        let turn = self.registry.shared.indexes.turn(size).await;
-        blocking(move || {
-            let mut text = text.read()?;
-            text.extend_from_slice(&bytes);
-            Ok(Text::Memory(text, turn))
-        })
-        .await
-    }
-
-    /// Downloads an archive, whose place is absolute or relative to the repository.
-    pub(super) async fn archive(&self, place: &str) -> Result<Bytes, Cause> {
+    /// Downloads an archive, whose place is absolute or relative to the repository. Nothing is verified.
+    pub(super) async fn archive(&self, place: &str) -> Result<Incoming, Cause> {
         let url = self.resolve(place)?;
         let work = async {
             let response = self.get(url.clone(), None).await?;
             let response = self.good(response, "archive").await?;
             let limit = self.registry.transport.options.max_archive;
             let size = response.content_length();
-            let taken = self.registry.transport.take(response, limit).await?;
-            if taken.more {
+            let taken = self.registry.take_archive(response, limit).await;
+            let (incoming, has_ended) = taken?;
+            if !has_ended {
                 let part = Part::Archive;
                 return Err(Cause::TooLarge { part, limit, size });
             }
-            Ok(Bytes::from(taken.bytes))
+            Ok(incoming)
         };
-        let (bytes, _) = self.exchange(&url, work).await?;
-        Ok(bytes)
+        let (incoming, _) = self.exchange(&url, work).await?;
+        Ok(incoming)
     }
 
     /// Has an exchange with a host when it is its turn: a request with all that comes of it, which has a bound in all. Gives the
@@ -387,13 +337,13 @@ impl ChartRepository<'_> {
         }
     }
 
-    /// Returns where what is on its way is put: into the cache's folder, if there is one that takes it.
+    /// Returns where an index that is large is put: into the cache's folder, if there is one that takes it.
     fn spool(&self) -> Spool {
-        let share = self.registry.shared.indexes.share();
+        let indexes = &self.registry.shared.indexes;
         let temporary = std::env::temp_dir();
         match &self.registry.transport.options.cache {
-            Some(cache) => Spool::new(cache.dir.clone(), Some(temporary), share),
-            None => Spool::new(temporary, None, share),
+            Some(cache) => indexes.spool(cache.dir.clone(), Some(temporary)),
+            None => indexes.spool(temporary, None),
         }
     }
 
@@ -493,39 +443,6 @@ mod tests {
             let found = repository.resolve(place).unwrap();
             assert_eq!(found.as_str(), expected, "{place}");
         }
-    }
-
-    #[tokio::test]
-    async fn a_text_that_no_disk_takes_is_kept_in_memory_with_its_turn() {
-        let registry = Registry::new(Options::default()).unwrap();
-        let repository = repository(&registry, "https://charts.example.com");
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("file");
-        fs::write(&file, "").unwrap();
-        let size = usize::try_from(SMALL).unwrap() + 1;
-        let share = registry.shared.indexes.share();
-        let mut text = Text::Disk(Spool::new(file, None, share));
-        for byte in [b'a', b'b'] {
-            text = repository.put_down(text, vec![byte; size]).await.unwrap();
-        }
-        assert!(matches!(text, Text::Memory(_, Some(_))));
-        let expected = [vec![b'a'; size], vec![b'b'; size]].concat();
-        assert!(text.read().unwrap() == expected);
-    }
-
-    #[tokio::test]
-    async fn a_text_for_which_there_is_no_room_goes_nowhere() {
-        let registry = Registry::new(Options::default()).unwrap();
-        let repository = repository(&registry, "https://charts.example.com");
-        let mut others = registry.shared.indexes.share();
-        while others.grow(1 << 20) {}
-        let text = Text::Disk(repository.spool());
-        let refused = repository.put_down(text, vec![0; 80 << 20]).await;
-        assert!(matches!(refused, Err(Cause::Disk { .. })), "{refused:?}");
-        drop(others);
-        let text = Text::Disk(repository.spool());
-        let text = repository.put_down(text, vec![0; 1 << 20]).await;
-        assert!(matches!(text, Ok(Text::Disk(_))), "{text:?}");
     }
 
     #[test]

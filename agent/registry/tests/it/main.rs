@@ -1,6 +1,7 @@
 //! Artifacts through real registries, and what hostile ones can do.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod archives;
 mod charts;
 mod distribution;
 mod helpers;
