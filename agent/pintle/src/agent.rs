@@ -187,7 +187,7 @@ async fn set_up(
         max_index_bytes: shares.indexes,
         ..CacheOptions::new(cache.join("components"))
     };
-    let remotes = Remotes::of_agent(args.registry.clone(), pulled);
+    let remotes = Remotes::of_agent(args.registry.clone(), pulled, shares.archives);
     let repositories = Repositories::new(pintle_source::Options {
         cache_bytes: shares.git,
         limits: args.git.limits(),

@@ -57,22 +57,28 @@ impl Remotes {
     /// Creates the clients for the command line, with the user's logins, and a cache where there is a folder for it.
     pub(crate) fn of_user(args: RegistryArgs, cache: Option<&Path>) -> Arc<Self> {
         let cache = cache.map(|cache| CacheOptions::new(cache.join("components")));
-        Arc::new(Self::new(args, cache, true))
+        Arc::new(Self::new(args, cache, Shared::default(), true))
     }
 
-    /// Creates the clients for the agent. Credentials come from Secrets only.
-    pub(crate) fn of_agent(args: RegistryArgs, cache: CacheOptions) -> Arc<Self> {
-        Arc::new(Self::new(args, Some(cache), false))
+    /// Creates the clients for the agent. Credentials come from Secrets only, and packed charts share `archives` bytes.
+    pub(crate) fn of_agent(args: RegistryArgs, cache: CacheOptions, archives: u64) -> Arc<Self> {
+        let shared = Shared::with_room_for_archives(archives);
+        Arc::new(Self::new(args, Some(cache), shared, false))
     }
 
-    fn new(args: RegistryArgs, cache: Option<CacheOptions>, is_personal: bool) -> Self {
+    fn new(
+        args: RegistryArgs,
+        cache: Option<CacheOptions>,
+        shared: Shared,
+        is_personal: bool,
+    ) -> Self {
         Self {
             plain_http: args.plain_http,
             authority: args.registry_ca.map(Authority::new),
             cache,
             is_personal,
             trusting: Trusting::default(),
-            shared: Arc::default(),
+            shared: Arc::new(shared),
             logins: OnceCell::new(),
             keychain: OnceCell::new(),
         }
@@ -196,7 +202,7 @@ mod tests {
             registry_ca: None,
             plain_http: Vec::new(),
         };
-        let remotes = Remotes::of_agent(args, CacheOptions::new("unused"));
+        let remotes = Remotes::of_agent(args, CacheOptions::new("unused"), 0);
         let client = remotes.registry().await.unwrap();
         remotes
             .trusting

@@ -42,7 +42,7 @@ pub(crate) enum Snapshot {
     Archive(Arc<Unpackable>),
 }
 
-/// An archive that is unpacked when it is needed. In packed form, a thousand of them fit into memory.
+/// An archive that is unpacked when it is needed. In packed form it takes little memory: a large one is in a file.
 #[derive(Debug)]
 pub(crate) struct Unpackable {
     pub(crate) revision: Revision,

@@ -112,7 +112,7 @@ fn named(namespaces: &[String]) -> Vec<String> {
     reason = "they are called as their options are"
 )]
 pub(crate) struct GitArgs {
-    /// Maximum size of one transfer of a git repository, as it is sent. It is stored in the cache: the volume needs six times as
+    /// Maximum size of one transfer of a git repository, as it is sent. It is stored in the cache: the volume needs eight times as
     /// much
     #[arg(
         long,
