@@ -16,7 +16,7 @@ pub(crate) struct Shares {
     pub(crate) indexes: u64,
     /// Compiled plugins, in `compiled`.
     pub(crate) compiled: u64,
-    /// Packed charts that are being fetched, or are in use and no longer in `components`: files that only the agent has open.
+    /// Packed charts that are being fetched, or are in use and no longer in `components`, where they do not count.
     pub(crate) archives: u64,
 }
 

@@ -29,7 +29,11 @@ pub(crate) enum SnapshotError {
 impl SnapshotError {
     /// Returns whether this machine's copy of the revision cannot be read: it is damaged or gone, and a fetch repairs it.
     pub(crate) fn is_broken(&self) -> bool {
-        matches!(self, Self::Git(SourceError::Tree(error)) if error.is_broken())
+        match self {
+            Self::Git(SourceError::Tree(error)) => error.is_broken(),
+            Self::Archive { source, .. } => *source == ArchiveError::Lost,
+            Self::Git(_) | Self::NoFolder { .. } => false,
+        }
     }
 }
 
@@ -71,6 +75,15 @@ impl Snapshot {
             revision,
             archive: artifact.archive.clone(),
         }))
+    }
+
+    /// Returns whether this machine's copy was found to be damaged, so that another fetch must not give it again.
+    pub(crate) fn is_lost(&self) -> bool {
+        match self {
+            // The repository replaces a broken copy itself.
+            Self::Git(_) => false,
+            Self::Archive(unpackable) => unpackable.archive.is_lost(),
+        }
     }
 
     /// Returns the revision.

@@ -50,6 +50,11 @@ pub enum ArchiveError {
     /// It is damaged, or no archive.
     #[error("it cannot be unpacked: {0}")]
     Malformed(String),
+    /// Its bytes are no longer what was verified: the file that holds them on this machine is damaged.
+    #[error(
+        "its copy on this machine was damaged after it was verified: it has to be fetched again"
+    )]
+    Lost,
     /// It holds nothing.
     #[error("it holds no files")]
     Empty,

@@ -71,7 +71,7 @@ impl Archives {
         let mut held = self.known();
         held.retain(|_, packed| packed.strong_count() > 0);
         let known = held.get(&(digest, layout)).and_then(Weak::upgrade);
-        let packed = if let Some(known) = known {
+        let packed = if let Some(known) = known.filter(|known| !known.is_lost()) {
             known
         } else {
             let shares = self.hold(content.size(), share)?;
@@ -186,6 +186,20 @@ mod tests {
         let last = hold(&archives, "the last", Layout::Chart);
         assert_eq!(archives.held.lock().unwrap().len(), 1);
         drop(last);
+    }
+
+    #[test]
+    fn one_whose_file_is_damaged_is_replaced() {
+        let archives = Archives::default();
+        let file = tempfile::tempfile().unwrap();
+        let content = Content::File(file, LARGE);
+        let lost = archives.share(Digest::of("a chart"), Layout::Chart, content, None);
+        let lost = lost.unwrap();
+        assert_eq!(lost.files().unwrap_err(), ArchiveError::Lost);
+        for _ in 0..2 {
+            let fetched = hold_large(&archives, "a chart").unwrap();
+            assert!(!is_same(&fetched, &lost) && !fetched.is_lost());
+        }
     }
 
     #[test]

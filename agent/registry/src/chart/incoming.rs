@@ -105,7 +105,7 @@ impl Incoming {
         let Err(cause) = added else {
             return Ok(Self::Disk(spool));
         };
-        tracing::warn!(%cause, "what comes is kept in memory");
+        tracing::warn!(part = %spool.kind.part(), %cause, "a large download is kept in memory");
         let turn = match &spool.kind {
             Kind::Index(turns) => Some(turns.take().await),
             Kind::Archive { .. } => None,

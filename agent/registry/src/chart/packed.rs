@@ -1,6 +1,9 @@
-//! Packed archives, and their files as long as somebody has them.
+//! Packed archives, and their files for as long as somebody has them.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{
+    Arc, Mutex, PoisonError, Weak,
+    atomic::{AtomicBool, Ordering},
+};
 
 use bytes::Bytes;
 use pintle_core::digest::Digest;
@@ -14,27 +17,29 @@ use crate::{content::Content, registry::blocking, room::Share};
 
 /// A packed archive (tar, gzip) whose digest is known. Cheap to clone; clones share what is unpacked.
 ///
-/// Whoever has it can unpack it: what has to make room in a cache meanwhile is still there for him.
+/// It can be unpacked for as long as it is held, even if it has been evicted from the cache since.
 #[derive(Debug, Clone)]
 pub struct Archive {
     pub(super) packed: Arc<Packed>,
-    /// Turns of all that are shared with it; one that is not shared is unpacked without.
+    /// Turns that it shares with other archives; one that is not shared is unpacked without a turn.
     turns: Option<Arc<Semaphore>>,
 }
 
-/// What an archive is.
+/// The contents of an archive, which all its clones share.
 #[derive(Debug)]
 pub(super) struct Packed {
     digest: Digest,
     layout: Layout,
     content: Content,
     unpacked: Mutex<Weak<Files>>,
-    /// What a large one has of the room for all, and of the room for those that are held.
+    /// Its file turned out to be damaged since it was verified.
+    is_lost: AtomicBool,
+    /// Its shares, if it is large: of the room for all archives, and of the room for those that are held.
     _shares: Option<[Share; 2]>,
 }
 
 impl Packed {
-    /// Takes the content of an archive, whose digest has been made.
+    /// Creates it from contents whose digest has been computed.
     pub(super) fn new(
         digest: Digest,
         layout: Layout,
@@ -46,13 +51,36 @@ impl Packed {
             layout,
             content,
             unpacked: Mutex::default(),
+            is_lost: AtomicBool::new(false),
             _shares: shares,
         }
+    }
+
+    /// Returns whether its file was found to be damaged. One like that is not given to others.
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_lost.load(Ordering::Relaxed)
+    }
+
+    /// Explains why it was not unpacked. Its bytes were verified, so if they are others now, that is the reason, and not what the
+    /// publisher packed.
+    fn explain(&self, error: ArchiveError) -> ArchiveError {
+        let is_intact = match &self.content {
+            Content::Memory(_) => true,
+            Content::File(..) => self
+                .content
+                .digest()
+                .is_ok_and(|found| found == self.digest),
+        };
+        if is_intact {
+            return error;
+        }
+        self.is_lost.store(true, Ordering::Relaxed);
+        ArchiveError::Lost
     }
 }
 
 impl Archive {
-    /// Takes an archive.
+    /// Creates an archive from its packed bytes.
     pub fn new(bytes: Bytes, layout: Layout) -> Self {
         let digest = Digest::of(&bytes);
         let packed = Packed::new(digest, layout, Content::Memory(bytes), None);
@@ -62,7 +90,7 @@ impl Archive {
         }
     }
 
-    /// Takes one that is unpacked when it has a turn.
+    /// Creates one that is unpacked when it has a turn.
     pub(super) fn shared(packed: Arc<Packed>, turns: Arc<Semaphore>) -> Self {
         Self {
             packed,
@@ -80,35 +108,40 @@ impl Archive {
         self.packed.content.size()
     }
 
-    /// Returns its files as [`Archive::files`] does, where that holds up nobody else, and after the archives that are being
-    /// unpacked.
+    /// Returns whether its file on this machine was found to be damaged after it was verified. Fetching the archive again repairs
+    /// that.
+    pub fn is_lost(&self) -> bool {
+        self.packed.is_lost()
+    }
+
+    /// Returns its files as [`Archive::files`] does, on a thread where blocking is fine, and when it has a turn.
     pub async fn unpack(&self) -> Result<Arc<Files>, ArchiveError> {
         let turn = match &self.turns {
-            // Nobody closes it: there is one in the end.
+            // The semaphore is never closed, so there will be a turn.
             Some(turns) => Arc::clone(turns).acquire_owned().await.ok(),
             None => None,
         };
         let archive = self.clone();
         blocking(move || {
             let files = archive.files();
-            // The turn ends here, also if whoever waited for this is gone.
+            // The turn ends here, even if the caller is gone.
             drop(turn);
             files
         })
         .await
     }
 
-    /// Returns its files; unpacks them, unless somebody has them still. Computes for as long as that takes.
+    /// Returns its files, and unpacks them unless somebody still has them. Blocks for as long as that takes.
     pub fn files(&self) -> Result<Arc<Files>, ArchiveError> {
-        // Held while unpacking, so that who comes second waits rather than doing it again.
+        // Locked while unpacking, so that a second caller waits instead of unpacking again.
         let packed = &*self.packed;
         let known = packed.unpacked.lock();
         let mut known = known.unwrap_or_else(PoisonError::into_inner);
         if let Some(files) = known.upgrade() {
             return Ok(files);
         }
-        let files = unpack(packed.content.reader(), packed.digest, packed.layout)?;
-        let files = Arc::new(files);
+        let files = unpack(packed.content.reader(), packed.digest, packed.layout);
+        let files = Arc::new(files.map_err(|error| packed.explain(error))?);
         *known = Arc::downgrade(&files);
         Ok(files)
     }
@@ -122,10 +155,13 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn one_in_a_file_is_unpacked_as_often_as_somebody_wants_it() {
+    /// Size of the only file.
+    const SIZE: usize = 256 << 10;
+
+    /// Packs a chart that is large, and returns it with its file.
+    fn in_a_file() -> (Archive, tempfile::NamedTempFile) {
         let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::none()));
-        let text = vec![b'x'; 256 << 10];
+        let text = vec![b'x'; SIZE];
         let mut header = tar::Header::new_gnu();
         header.set_size(text.len() as u64);
         header.set_mode(0o644);
@@ -138,13 +174,29 @@ mod tests {
         let open = fs::File::open(file.path()).unwrap();
         let content = Content::of(open, bytes.len() as u64).unwrap();
         assert!(matches!(content, Content::File(..)));
-        drop(file);
-
         let packed = Packed::new(Digest::of(&bytes), Layout::Chart, content, None);
-        let archive = Archive::shared(Arc::new(packed), Arc::new(Semaphore::new(1)));
+        let turns = Arc::new(Semaphore::new(1));
+        (Archive::shared(Arc::new(packed), turns), file)
+    }
+
+    #[test]
+    fn one_in_a_file_is_unpacked_as_often_as_somebody_wants_it() {
+        let (archive, file) = in_a_file();
+        drop(file);
         for _ in 0..2 {
-            let files = archive.files().unwrap();
-            assert_eq!(files.size(), text.len() as u64);
+            assert_eq!(archive.files().unwrap().size(), SIZE as u64);
         }
+    }
+
+    #[test]
+    fn a_file_that_is_damaged_later_is_told_from_a_bad_archive() {
+        let (archive, file) = in_a_file();
+        let files = archive.files().unwrap();
+        file.as_file().set_len(100 << 10).unwrap();
+        archive.files().expect("they are unpacked already");
+        assert!(!archive.is_lost());
+        drop(files);
+        assert_eq!(archive.files().unwrap_err(), ArchiveError::Lost);
+        assert!(archive.is_lost());
     }
 }

@@ -219,8 +219,7 @@ impl Run {
             }
             Ok(None) => Outcome::Done,
             Err(stopped) => {
-                let is_copy = matches!(snapshot, Snapshot::Git(_));
-                self.found.wants_fetch = is_copy && stopped.copy_is_broken;
+                self.found.wants_fetch = stopped.copy_is_broken;
                 let stopped = self.held_up_as_well(stopped);
                 self.stop(stopped).await
             }

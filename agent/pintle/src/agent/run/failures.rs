@@ -245,6 +245,7 @@ mod tests {
         readset::ReadSet,
         tree::TreeError,
     };
+    use pintle_registry::ArchiveError;
     use pintle_source::SourceError;
 
     use super::{super::rollback::is_failed_rollout, *};
@@ -333,8 +334,13 @@ mod tests {
             })
         };
         let in_git = |error: TreeError| SnapshotError::Git(SourceError::Tree(error));
+        let in_archive = |source| SnapshotError::Archive {
+            revision: "1.0.0".to_owned(),
+            source,
+        };
         for broken in [
             unreadable(in_git(broken())),
+            unreadable(in_archive(ArchiveError::Lost)),
             settings_failed(SettingsError::Tree(broken())),
             plugin_failed(rendered(Fault::Unreadable(broken().to_string()))),
         ] {
@@ -343,6 +349,7 @@ mod tests {
         }
         for wrong in [
             unreadable(in_git(link())),
+            unreadable(in_archive(ArchiveError::NotGzip)),
             settings_failed(SettingsError::Tree(link())),
             unreadable(in_git(pointer())),
             settings_failed(SettingsError::Tree(pointer())),

@@ -142,6 +142,7 @@ impl Fetcher {
                 if let Some((found, snapshot)) = &self.known
                     && *found == resolved
                     && resolved.digest.is_some()
+                    && !snapshot.is_lost()
                 {
                     return Ok(snapshot.clone());
                 }
