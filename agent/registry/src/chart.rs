@@ -1,4 +1,4 @@
-//! Charts, and other archives of files: from registries and from chart repositories.
+//! Charts and other archives of files, from registries and chart repositories.
 
 mod archive;
 mod archives;

@@ -1,4 +1,4 @@
-//! The bytes of an archive: of a small one in memory, and of a larger one in a file.
+//! The bytes of an archive: in memory for a small one, and in a file for a larger one.
 
 use std::{
     fs::File,
@@ -10,22 +10,22 @@ use bytes::Bytes;
 use pintle_core::digest::Digest;
 use sha2::{Digest as _, Sha256};
 
-/// Most bytes of an archive that is in memory beside all others. Most archives have less.
+/// The largest archive that is in memory in addition to all others, in bytes. Most archives are smaller.
 pub(crate) const SMALL: u64 = 64 << 10;
-/// Bytes that are read at once.
+/// The number of bytes that are read at once.
 const PIECE: usize = 64 << 10;
 
 /// The bytes of an archive.
 #[derive(Debug)]
 pub(crate) enum Content {
-    /// In memory: a small one, or a large one that no disk takes.
+    /// In memory: a small archive, or a large one that no disk accepts.
     Memory(Bytes),
-    /// In a file, with its size. The file is open, so that its content stays whatever becomes of its name.
+    /// In a file, with its size. The file is open, so its content remains available whatever happens to its name.
     File(File, u64),
 }
 
 impl Content {
-    /// Takes a file, or what is in it if that is small. Blocks.
+    /// Creates it from a file, which is read into memory if it is small. Blocks.
     pub(crate) fn of(file: File, size: u64) -> io::Result<Self> {
         if size > SMALL {
             return Ok(Self::File(file, size));
@@ -35,7 +35,7 @@ impl Content {
         Ok(Self::Memory(without_spare(bytes)))
     }
 
-    /// Returns how many bytes there are.
+    /// Returns the number of bytes.
     pub(crate) fn size(&self) -> u64 {
         match self {
             Self::Memory(bytes) => bytes.len() as u64,
@@ -43,12 +43,12 @@ impl Content {
         }
     }
 
-    /// Returns the digest of all bytes. Blocks.
+    /// Computes the digest of all bytes. Blocks.
     pub(crate) fn digest(&self) -> io::Result<Digest> {
         read_digest(self.reader())
     }
 
-    /// Reads the bytes from the first one on, whoever else reads them.
+    /// Returns a reader that starts at the first byte, independent of all other readers.
     pub(crate) fn reader(&self) -> Box<dyn BufRead + '_> {
         match self {
             Self::Memory(bytes) => Box::new(&bytes[..]),
@@ -60,19 +60,19 @@ impl Content {
     }
 }
 
-/// Takes bytes without the capacity that they do not use, which nothing would count.
+/// Converts a vector into bytes without spare capacity, which would not be counted anywhere.
 pub(crate) fn without_spare(bytes: Vec<u8>) -> Bytes {
     Bytes::from(bytes.into_boxed_slice())
 }
 
-/// Digests everything that a reader gives, without ever having all of it in memory. Blocks.
+/// Computes the digest of everything that a reader returns, without holding all of it in memory. Blocks.
 pub(crate) fn read_digest(mut reader: impl Read) -> io::Result<Digest> {
     let mut hasher = Sha256::new();
     io::copy(&mut reader, &mut hasher)?;
     Ok(Digest::from_bytes(hasher.finalize().into()))
 }
 
-/// Reads a file from its start up to a size, without a position that it shares with others.
+/// A reader of a file from its start up to a given size, without a position that is shared with others.
 pub(crate) struct FromStart<'a> {
     file: &'a File,
     at: u64,

@@ -1,13 +1,13 @@
-//! Bytes that many have a share of, with a bound together.
+//! A number of bytes that many share, with a limit on their total.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Room for so many bytes, whoever has them. Nobody waits for any of it: those who have a part would wait for each other.
+/// A number of bytes that all holders share. Nobody waits for room: holders of a part would wait for each other.
 #[derive(Debug)]
 pub(crate) struct Room {
-    /// What is left of it, a permit for each byte.
+    /// The room that is left, with one permit for each byte.
     left: Arc<Semaphore>,
     limit: u64,
 }
@@ -21,7 +21,7 @@ impl Room {
         }
     }
 
-    /// Returns a share that has nothing of it yet.
+    /// Returns an empty share.
     pub(crate) fn share(&self) -> Share {
         let nothing = Arc::clone(&self.left).try_acquire_many_owned(0);
         Share {
@@ -31,7 +31,7 @@ impl Room {
     }
 }
 
-/// What one has of the room for all. It is given back with the drop.
+/// A holder's share of the room. It is returned when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
     taken: OwnedSemaphorePermit,
@@ -39,19 +39,19 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// Returns how many bytes there are for all.
+    /// Returns the size of the whole room, in bytes.
     pub(crate) const fn limit(&self) -> u64 {
         self.limit
     }
 
-    /// Returns how many bytes it may have as things are: no more than it leaves to others, so that a few that are huge, and come
-    /// slowly or stay, do not keep out all that are smaller.
+    /// Returns how many bytes this share may have at present. It may have no more than it leaves to others, so that a few huge
+    /// shares that grow slowly or stay do not keep out all smaller ones.
     pub(crate) fn most(&self) -> u64 {
         let left = self.taken.semaphore().available_permits() as u64;
         u64::midpoint(left, self.size())
     }
 
-    /// Takes so many bytes more, and says whether that could be.
+    /// Takes this many more bytes, and returns whether that was possible.
     pub(crate) fn grow(&mut self, bytes: u64) -> bool {
         if bytes == 0 {
             return true;

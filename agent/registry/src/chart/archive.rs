@@ -1,4 +1,4 @@
-//! Archives of files, unpacked in memory within bounds.
+//! Archives of files, unpacked in memory within limits.
 
 use std::{
     cell::Cell,
@@ -11,71 +11,71 @@ use tar::EntryType;
 
 use super::files::{Files, MAX_ENTRIES, MAX_PATHS, Unfit};
 
-/// Most bytes of all files together. Helm's bound too.
+/// The maximum size of all files together, in bytes. Helm has the same limit.
 const MAX_UNPACKED: u64 = 100 << 20;
-/// Most bytes of one path, as for most operating systems.
+/// The maximum length of a path, in bytes. Most operating systems have the same limit.
 const MAX_PATH: usize = 4096;
-/// Most folders above a file, as in git.
+/// The maximum number of folders above a file, as in git.
 const MAX_DEPTH: usize = 64;
-/// Most bytes that describe one entry: its header, and what is before it, such as a path that has no room there. That is read into
-/// memory as a whole. Go, and so Helm, takes as much.
+/// The maximum size of what describes one entry, in bytes: its header, and the records before it, such as a path that does not
+/// fit into the header. All of it is read into memory at once. Go, and therefore Helm, has the same limit.
 const MAX_DESCRIPTION: u64 = 1 << 20;
-/// Most bytes that are decompressed, headers and padding included: an archive of nothing but headers ends here.
+/// The maximum number of decompressed bytes, including headers and padding. This stops an archive that consists only of headers.
 const MAX_STREAM: u64 = MAX_UNPACKED + (MAX_ENTRIES as u64) * 2048;
-/// What makes an archive smaller.
+/// Advice on how to make an archive smaller.
 pub(crate) const ARCHIVE_ADVICE: &str =
     "leave files out of it, for a chart with `.helmignore`, or split it";
-/// What Windows editors put before a text. Helm drops it from each file.
+/// The byte order mark that Windows editors put at the start of a text. Helm removes it from each file.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// What says which files of a chart's folder are not packed. Whoever packed it has heeded that, and Helm does not again: the
-/// patterns may fit what has come into the archive since, such as the files of a packed dependency.
+/// The file that lists which files of a chart's folder are not packed. It was applied when the chart was packed, and Helm does
+/// not apply it again: the patterns may match files that were added to the archive later, such as those of a packed dependency.
 const IGNORED: &str = ".helmignore";
 
-/// How the files of an archive lie.
+/// How the files of an archive are laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Layout {
-    /// Below one folder, which is the chart's and does not count.
+    /// Below one folder, the chart's own, which is not part of their paths.
     Chart,
-    /// As they are.
+    /// At the top, with their paths as they are.
     Plain,
 }
 
-/// Why an archive is not taken.
+/// The reason why an archive is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ArchiveError {
     /// It is not compressed as it should be.
     #[error("it is not a gzip archive")]
     NotGzip,
-    /// It is damaged, or no archive.
+    /// It is damaged, or is not an archive.
     #[error("it cannot be unpacked: {0}")]
     Malformed(String),
-    /// Its bytes are no longer what was verified: the file that holds them on this machine is damaged.
+    /// Its bytes differ from those that were verified: the file that holds them on this machine is damaged.
     #[error(
         "its copy on this machine was damaged after it was verified: it has to be fetched again"
     )]
     Lost,
-    /// It holds nothing.
+    /// It contains no files.
     #[error("it holds no files")]
     Empty,
-    /// A path in it leads out of it, or means something else on another system.
+    /// A path in it leads out of it, or means something else on another operating system.
     #[error("it holds `{0}`, which is no path within it")]
     Path(String),
-    /// A chart lies at the top, where its own folder should be.
+    /// A chart's files are at the top of the archive instead of in the chart's own folder.
     #[error("`Chart.yaml` is at its top, and not in the chart's own folder")]
     NoFolder,
-    /// A path in it is longer than is taken.
+    /// A path in it is longer than the limit.
     #[error("it holds `{0}…`, a path of more than {MAX_PATH} bytes: shorten the names in it")]
     LongPath(String),
-    /// A path in it leads through more folders than are taken.
+    /// A path in it has more folders than the limit.
     #[error("it holds `{0}`, which lies in more than {MAX_DEPTH} folders: put it into fewer")]
     Deep(String),
-    /// The paths in it are longer than is taken.
+    /// Its paths are together longer than the limit.
     #[error(
         "the paths of its files and folders have more than {MAX_PATHS} bytes together: shorten the names in it, or {ARCHIVE_ADVICE}"
     )]
     LongPaths,
-    /// What describes an entry is larger than is taken.
+    /// The description of an entry is larger than the limit.
     #[error(
         "what describes one of its entries, such as its path or attributes, has more than {MAX_DESCRIPTION} bytes: pack it without that"
     )]
@@ -83,15 +83,15 @@ pub enum ArchiveError {
     /// A path in it is both a file and a folder.
     #[error("`{0}` is both a file and a folder in it")]
     InTheWay(TreePath),
-    /// It has more files than are taken.
+    /// It has more files and folders than the limit.
     #[error("it has more than {MAX_ENTRIES} files and folders: {ARCHIVE_ADVICE}")]
     TooMany,
-    /// Its files are larger than is taken.
+    /// Its files are together larger than the limit.
     #[error("its files have more than {MAX_UNPACKED} bytes together: {ARCHIVE_ADVICE}")]
     TooLarge,
 }
 
-/// Unpacks an archive, whose digest is known.
+/// Unpacks an archive with a known digest.
 pub(super) fn unpack(
     mut packed: impl BufRead,
     digest: Digest,
@@ -133,7 +133,7 @@ pub(super) fn unpack(
         }
         let mut content = Vec::new();
         if !is_link(kind) {
-            // The capacity is no more than the bound, whatever a header says.
+            // The capacity never exceeds the limit, whatever a header says.
             content.reserve_exact(usize::try_from(entry.size()).unwrap_or_default());
             entry.read_to_end(&mut content).map_err(broken)?;
         }
@@ -158,7 +158,7 @@ pub(super) fn unpack(
     }
 }
 
-/// Folders are known by the files in them; the others describe, and are no files.
+/// Returns whether to skip an entry. Folders follow from the paths of files, and the other kinds only describe entries.
 fn is_passed_over(kind: EntryType) -> bool {
     kind.is_dir()
         || kind.is_pax_global_extensions()
@@ -167,12 +167,12 @@ fn is_passed_over(kind: EntryType) -> bool {
         || kind.is_gnu_longlink()
 }
 
-/// A link is an empty file, as Helm has it: what it links to is never looked at, wherever it is.
+/// Returns whether an entry is a link. A link becomes an empty file, as in Helm: its target is never read, wherever it is.
 fn is_link(kind: EntryType) -> bool {
     !(kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse())
 }
 
-/// Is the path of a file; nothing for what names no file, such as `./`.
+/// Returns the path of a file, or `None` for a name that names no file, such as `./`.
 fn path_of(name: &[u8], layout: Layout) -> Result<Option<TreePath>, ArchiveError> {
     let shown = || -> String {
         let text = String::from_utf8_lossy(name);
@@ -183,7 +183,7 @@ fn path_of(name: &[u8], layout: Layout) -> Result<Option<TreePath>, ArchiveError
         return Err(ArchiveError::LongPath(shown()));
     }
     let name = std::str::from_utf8(name).map_err(|_| refused())?;
-    // Archives that were packed on Windows have the other slash, and then no other.
+    // Archives packed on Windows have backslashes, and no forward slashes.
     let name = name.replace('\\', "/");
     let inner = match layout {
         Layout::Plain => name.as_str(),
@@ -219,7 +219,7 @@ fn broken(error: io::Error) -> ArchiveError {
     }
 }
 
-/// More came out of the decompression than is taken.
+/// Decompression produced more bytes than the limit.
 #[derive(Debug, thiserror::Error)]
 enum Exhausted {
     #[error("it is too large")]
@@ -228,11 +228,11 @@ enum Exhausted {
     Description,
 }
 
-/// A reader that ends with an error after so many bytes, so that a small archive cannot become a large one.
+/// A reader that fails after a given number of bytes, so that a small archive cannot expand into a huge one.
 struct Bounded<'a, R> {
     inner: R,
     left: u64,
-    /// How much is left of these bytes for what describes the next entry.
+    /// How many of these bytes the description of the next entry may still use.
     describing: &'a Cell<u64>,
 }
 
@@ -271,7 +271,7 @@ mod tests {
         encoder.finish().unwrap().into()
     }
 
-    /// An archive with any names: the builder itself refuses those that lead out.
+    /// Packs an archive with arbitrary names. The builder itself rejects those that lead out of it.
     fn pack(entries: &[(&str, EntryType, &[u8])]) -> Bytes {
         let mut builder = tar::Builder::new(Vec::new());
         for (name, kind, content) in entries {
@@ -397,7 +397,7 @@ mod tests {
             paths(two, Layout::Chart),
             Err(ArchiveError::TooLarge.to_string())
         );
-        // A header that promises more than there is.
+        // A header that promises more bytes than follow.
         let mut header = tar::Header::new_ustar();
         header.set_path("web/a").unwrap();
         header.set_size(1 << 40);
@@ -416,7 +416,7 @@ mod tests {
         );
     }
 
-    /// A chart of empty files whose paths may have any length.
+    /// Unpacks a chart of empty files whose paths may have any length.
     fn long(paths: impl IntoIterator<Item = String>) -> Result<Vec<String>, String> {
         let mut builder = tar::Builder::new(Vec::new());
         for path in paths {
@@ -451,7 +451,7 @@ mod tests {
 
     #[test]
     fn all_paths_have_bounds_together() {
-        // Folders that only files tell of.
+        // Folders that appear only in the paths of files.
         let count = MAX_ENTRIES / MAX_DEPTH + 1;
         let deep = (0..count).map(|number| format!("{number}/{}x", "f/".repeat(MAX_DEPTH - 1)));
         insta::assert_snapshot!(long(deep).unwrap_err(), @"it has more than 20000 files and folders: leave files out of it, for a chart with `.helmignore`, or split it");

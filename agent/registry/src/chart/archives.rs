@@ -1,4 +1,4 @@
-//! Packed archives that somebody holds.
+//! The packed archives that are in use.
 
 use std::{
     collections::HashMap,
@@ -21,24 +21,24 @@ use crate::{
     room::{Room, Share},
 };
 
-/// Archives that are unpacked at one time. Each may take 100 MiB, and all of a processor.
+/// The number of archives that are unpacked at the same time. Each can take 100 MiB and a full processor.
 const UNPACKED_AT_ONCE: usize = 2;
-/// Bytes that there are for archives that are not small, unless somebody says otherwise.
+/// The default room for archives that are not small, in bytes.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// The archives that are held, each once: one chart may be the source of hundreds of applications in as many namespaces.
+/// The archives that are held, each only once: one chart may be the source of hundreds of applications in as many namespaces.
 ///
-/// Whoever puts one in has fetched it himself, so nobody learns of what others have. That an equal one is held is therefore only
-/// looked up when the new one has been verified, and until then the new one needs room like any other. Those that are held leave a
-/// quarter of the room free, and an archive takes no more of what is free than it leaves. So one of up to an eighth of the room
-/// (32 MiB of 256) can always come when nothing else is on its way, and finds an equal one if that is held.
+/// A caller that adds an archive has fetched it itself, so nobody learns what others have. An equal archive is therefore looked
+/// up only after the new one has been verified, and until then the new one needs room like any other. The held archives leave a
+/// quarter of the room free, and an archive takes no more of the free room than it leaves. So an archive of up to an eighth of
+/// the room (32 MiB of 256) can always arrive when no other is in flight, and then shares the equal one if that is held.
 #[derive(Debug)]
 pub(crate) struct Archives {
     held: Mutex<HashMap<(Digest, Layout), Weak<Packed>>>,
     unpacking: Arc<Semaphore>,
-    /// For those that are not small, from when they come until nobody holds them.
+    /// The room for archives that are not small, from when they arrive until nobody holds them.
     room: Room,
-    /// The part of it for those that are held.
+    /// The part of the room for archives that are held.
     room_to_hold: Room,
 }
 
@@ -49,7 +49,7 @@ impl Default for Archives {
 }
 
 impl Archives {
-    /// Has room for so many bytes of archives.
+    /// Creates an empty set with room for this many bytes of archives.
     pub(crate) fn new(max_bytes: u64) -> Self {
         Self {
             held: Mutex::default(),
@@ -59,8 +59,8 @@ impl Archives {
         }
     }
 
-    /// Returns the archive that others hold in place of an equal one, or holds this one if there is room. Its content has been
-    /// verified, and one that has just come has its share of the room. It is unpacked in turn with all others.
+    /// Returns the equal archive that others hold, or holds this one if there is room. The content has been verified. An archive
+    /// that was just downloaded brings its share of the room. All archives take turns to be unpacked.
     pub(super) fn share(
         &self,
         digest: Digest,
@@ -82,8 +82,8 @@ impl Archives {
         Ok(self.in_turn(packed))
     }
 
-    /// Takes the shares of an archive that is held from now on; a small one needs none. One from the cache has no share of the room
-    /// yet.
+    /// Takes the shares for an archive that is held from now on. A small archive needs none. An archive from the cache does not
+    /// have a share of the room yet.
     fn hold(&self, size: u64, share: Option<Share>) -> Result<Option<[Share; 2]>, Cause> {
         if size <= SMALL {
             return Ok(None);
@@ -104,7 +104,7 @@ impl Archives {
         Ok(Some([share, to_hold]))
     }
 
-    /// Refuses an archive for which there is no room now, before any of it comes.
+    /// Fails if there is no room for an archive now, before any of it is downloaded.
     pub(super) fn check_room(&self, size: u64) -> Result<(), Cause> {
         let share = self.room.share();
         if size > SMALL && size > share.most() {
@@ -113,8 +113,8 @@ impl Archives {
         Ok(())
     }
 
-    /// Returns where an archive that comes is put: into the folder of a cache, if there is one, which may keep it, and else where
-    /// temporary files are.
+    /// Returns the spool for an incoming archive. It is in the cache's folder if there is a cache, which may then keep the file,
+    /// and else in the folder for temporary files.
     pub(super) fn spool(&self, cache: Option<PathBuf>) -> Spool {
         let share = self.room.share();
         let kind = Kind::Archive {
@@ -132,7 +132,7 @@ impl Archives {
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<(Digest, Layout), Weak<Packed>>> {
-        // A map is whole whatever happened to whoever held it.
+        // A panic while the lock was held cannot leave the map in an inconsistent state.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
     use crate::chart::ArchiveError;
 
-    /// Size of a large archive.
+    /// The size of a large archive.
     const LARGE: u64 = 2 * SMALL;
 
     /// Holds a small archive.
@@ -155,7 +155,7 @@ mod tests {
         shared.unwrap()
     }
 
-    /// Holds a large archive that has just come.
+    /// Holds a large archive that was just downloaded.
     fn hold_large(archives: &Archives, text: &str) -> Result<Archive, Cause> {
         let mut share = archives.room.share();
         assert!(share.grow(LARGE), "{text} cannot come");
@@ -235,7 +235,7 @@ mod tests {
         };
         assert!(matches!(refused, Cause::NoRoom { .. }), "{refused:?}");
         assert!(archives.room.share().grow(eighth));
-        // One from the cache finds an equal one, too, and no room if there is none.
+        // An archive from the cache also finds an equal one, and is refused if there is neither an equal one nor room.
         let cached = |text| archives.share(Digest::of(text), Layout::Chart, large(), None);
         for equal in [hold_large(&archives, "number 0"), cached("number 0")] {
             assert!(is_same(&equal.unwrap(), &all[0]));
@@ -262,7 +262,7 @@ mod tests {
         let archives = Archives::default();
         let all = u32::try_from(UNPACKED_AT_ONCE).unwrap();
         let held = archives.unpacking.acquire_many(all).await.unwrap();
-        // The last one is held by somebody already.
+        // The last archive is already held.
         let shared = ["one", "another", "one"].map(|text| hold(&archives, text, Layout::Chart));
         for archive in &shared {
             assert!(archive.unpack().now_or_never().is_none());

@@ -1,4 +1,4 @@
-//! Finding and fetching charts, wherever they are.
+//! Finds and fetches charts from registries and chart repositories.
 
 use std::sync::Arc;
 
@@ -27,22 +27,22 @@ use crate::{
     transport::host_of,
 };
 
-/// Names that an error lists.
+/// The most names that an error lists.
 const SHOWN: usize = 5;
 
 /// The credentials for one fetch.
 #[derive(Debug, Clone, Default)]
 pub struct Logins {
-    /// For the chart repository that is asked, whichever it is.
+    /// The credentials for the chart repository that is asked, whichever it is.
     pub repository: Credentials,
-    /// What a person has told Helm.
+    /// The repositories that the user has added to Helm.
     pub helm: HelmConfig,
-    /// For registries, and for chart repositories by their host and path.
+    /// The credentials for registries, and for chart repositories by host and path.
     pub keychain: Keychain,
 }
 
 impl Logins {
-    /// The first that has some decides: those that were given, Helm's, the keychain's.
+    /// Returns the credentials from the first source that has any: those that were given, then Helm's, then the keychain's.
     async fn for_repository(&self, url: &Url) -> Result<Credentials, CredentialsError> {
         if self.repository != Credentials::Anonymous {
             return Ok(self.repository.clone());
@@ -57,13 +57,13 @@ impl Logins {
 /// A version that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
-    /// Where.
+    /// Where it was found.
     pub place: Place,
-    /// The tag or version; empty for an artifact that was named by its digest.
+    /// The tag or version. Empty for an artifact that was named by its digest.
     pub version: String,
-    /// Of the manifest, or of the archive in a chart repository, which may not say it.
+    /// The digest of the manifest, or of the archive in a chart repository. An index may not list one.
     pub digest: Option<Digest>,
-    /// When it was made, in seconds since the epoch, if the repository says so.
+    /// When it was created, in seconds since the epoch, if the repository says so.
     created: Option<i64>,
     location: Location,
 }
@@ -71,26 +71,26 @@ pub struct Resolved {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Location {
     Manifest(Reference),
-    /// Absolute, or relative to the repository.
+    /// The URL of an archive: absolute, or relative to the repository.
     Url(String),
 }
 
-/// What was fetched. Cheap to clone.
+/// A fetched artifact. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Artifact {
-    /// Where it is from.
+    /// Where it came from.
     pub place: Place,
-    /// The tag or version; empty for an artifact that was named by its digest.
+    /// The tag or version. Empty for an artifact that was named by its digest.
     pub version: String,
-    /// Names it: the digest of the manifest, or of the archive where there is no manifest.
+    /// The digest that identifies it: that of the manifest, or of the archive where there is no manifest.
     pub digest: Digest,
-    /// When it was made, in seconds since the epoch; 0 if nothing says it.
+    /// When it was created, in seconds since the epoch. 0 if nothing says when.
     pub created: i64,
     /// Its files.
     pub archive: Archive,
 }
 
-/// What was fetched and verified, packed as it came.
+/// A fetched and verified artifact that is not unpacked yet.
 #[derive(Debug)]
 pub struct Download {
     resolved: Resolved,
@@ -100,12 +100,12 @@ pub struct Download {
 }
 
 impl Download {
-    /// Returns how many bytes it has, packed.
+    /// Returns the size of the packed archive, in bytes.
     pub fn size(&self) -> u64 {
         self.archive.size()
     }
 
-    /// Unpacks it, so that what cannot be is told as a failed fetch, with where it is from.
+    /// Unpacks it. An archive that cannot be unpacked is reported as a failed fetch that names where it came from.
     pub async fn unpack(self) -> Result<(Artifact, Arc<Files>), ChartError> {
         let resolved = self.resolved;
         let files = self.archive.unpack().await;
@@ -122,16 +122,16 @@ impl Download {
     }
 }
 
-/// Why there is no chart.
+/// The reason why a chart cannot be found or fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum ChartError {
-    /// A registry did not give it.
+    /// A registry did not provide it.
     #[error(transparent)]
     Registry(Box<RegistryError>),
-    /// The credentials for a registry are not known.
+    /// The credentials for a registry cannot be determined.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
-    /// A chart repository did not give it.
+    /// A chart repository did not provide it.
     #[error("cannot {stage} the chart repository {repository}")]
     Repository {
         /// The repository's URL.
@@ -142,18 +142,18 @@ pub enum ChartError {
         #[source]
         cause: Box<Cause>,
     },
-    /// The repository's URL is none.
+    /// The URL is not one of a chart repository.
     #[error("`{url}` is not the URL of a chart repository: {reason}")]
     Url {
-        /// The text.
+        /// The text that was given.
         url: String,
-        /// What is wrong.
+        /// What is wrong with it.
         reason: String,
     },
-    /// The tag or the place in a registry is none.
+    /// The tag or the location in a registry is not valid.
     #[error(transparent)]
     Reference(#[from] ParseReferenceError),
-    /// The range is none.
+    /// The version range is not valid.
     #[error(transparent)]
     Range(#[from] ParseRangeError),
     /// The repository has no such chart.
@@ -171,7 +171,7 @@ pub enum ChartError {
         place: String,
         /// The version or range.
         wanted: String,
-        /// The highest versions that there are.
+        /// The highest versions that exist.
         known: Vec<String>,
     },
 }
@@ -190,13 +190,13 @@ fn list(known: &[String]) -> String {
 }
 
 impl ChartError {
-    /// Says whether the same call may succeed later: a version may be published, and so may the right to read it be given.
-    /// Only what is written wrongly stays wrong until somebody here writes it anew.
+    /// Returns whether the same call may succeed later: a version may be published, or permission to read it may be granted.
+    /// Only an invalid URL, reference or range stays invalid until the user corrects it.
     pub const fn is_retryable(&self) -> bool {
         !matches!(self, Self::Url { .. } | Self::Reference(_) | Self::Range(_))
     }
 
-    /// Returns after what time whoever answered said that it may be asked again.
+    /// Returns how long the server that answered asked the caller to wait before it tries again.
     pub fn retry_after(&self) -> Option<std::time::Duration> {
         match self {
             Self::Registry(error) => error.retry_after(),
@@ -213,19 +213,19 @@ pub struct Charts {
 }
 
 impl Charts {
-    /// Uses a registry's connections, limits and cache, and what it shares with others.
+    /// Creates a value that uses a registry's connections, limits and cache, and what the registry shares with others.
     pub const fn new(registry: Registry) -> Self {
         Self { registry }
     }
 
-    /// Returns the same for somebody who wants it now. See [`Registry::urgent`].
+    /// Returns the same for a caller that cannot wait. See [`Registry::urgent`].
     #[must_use]
     pub fn urgent(&self) -> Self {
         Self::new(self.registry.urgent())
     }
 
-    /// Finds the version that is wanted, with small requests: nothing is downloaded but the index of a chart
-    /// repository that has changed.
+    /// Finds the wanted version with small requests. The only thing that it downloads is the index of a chart repository, if the
+    /// index has changed.
     pub async fn resolve(
         &self,
         place: &Place,
@@ -249,8 +249,8 @@ impl Charts {
         }
     }
 
-    /// Fetches what was found, or takes it from the cache, and verifies it: against the digest that the repository
-    /// says, and against `expected`, that of the archive, if it is given.
+    /// Fetches the resolved version, or takes it from the cache, and verifies it against the digest that the repository states.
+    /// If `expected` is given, the digest of the archive must match that, too.
     pub async fn pull(
         &self,
         resolved: &Resolved,
@@ -261,7 +261,7 @@ impl Charts {
         Ok(artifact)
     }
 
-    /// Like [`Charts::pull`], with the files.
+    /// Like [`Charts::pull`], but also returns the files.
     pub async fn pull_files(
         &self,
         resolved: &Resolved,
@@ -272,7 +272,7 @@ impl Charts {
         download.unpack().await
     }
 
-    /// Like [`Charts::pull`], without unpacking it: who has it may wait, and takes little meanwhile.
+    /// Like [`Charts::pull`], but does not unpack the archive. The caller can hold the result while it waits, at little cost.
     pub async fn download(
         &self,
         resolved: &Resolved,
@@ -371,8 +371,8 @@ impl Charts {
         Ok((pulled.archive, pulled.manifest_digest, created))
     }
 
-    /// Fetches a chart from where a repository's index says it is, which may be a registry. An index can name any digest,
-    /// so only what was fetched from there with the same credentials is taken from the cache.
+    /// Fetches a chart from the location that a repository's index gives, which may be a registry. An index can name any digest,
+    /// so the cache is used only for what was fetched from that location before, with the same credentials.
     async fn pull_listed(
         &self,
         repository: &str,
@@ -400,7 +400,7 @@ impl Charts {
         kept.await.map_err(failed)
     }
 
-    /// Fetches a chart from the registry where a repository's index says it is.
+    /// Fetches a chart from a registry that a repository's index points to.
     async fn pull_listed_oci(
         &self,
         url: &str,
@@ -420,7 +420,7 @@ impl Charts {
         Ok(archive)
     }
 
-    /// Returns the archive with a digest, if it was fetched for these readers before.
+    /// Returns the archive with this digest if it was fetched for the same readers before.
     async fn known(
         &self,
         readers: Readers,
@@ -434,7 +434,7 @@ impl Charts {
         kept.await.map_err(|cause| Self::failed(resolved, cause))
     }
 
-    /// Refuses an archive that has another digest than the one that is known.
+    /// Fails if the digest of an archive differs from the known one.
     fn check(resolved: &Resolved, known: Option<Digest>, got: Digest) -> Result<(), ChartError> {
         let Some(expected) = known.filter(|known| *known != got) else {
             return Ok(());
@@ -479,7 +479,7 @@ impl Charts {
     }
 }
 
-/// Says why the index of a repository cannot be used.
+/// Creates the error for a repository whose index cannot be used.
 fn unusable(url: &str, cause: Cause) -> ChartError {
     ChartError::Repository {
         repository: shown_url(url),
@@ -488,7 +488,7 @@ fn unusable(url: &str, cause: Cause) -> ChartError {
     }
 }
 
-/// Chooses as Helm does: the version itself if there is one of exactly this text, else the highest in the range.
+/// Chooses a version as Helm does: one whose text matches exactly if there is one, else the highest in the range.
 fn choose<'a>(
     index: &'a Index,
     place: &Place,
@@ -521,7 +521,7 @@ fn choose<'a>(
     highest.and_then(exactly).ok_or_else(|| none(text))
 }
 
-/// The highest of some versions, the first one first; texts that are no versions are left out.
+/// Returns the highest of the versions, in descending order. Texts that are not versions are left out.
 fn highest(versions: Vec<String>) -> Vec<String> {
     let mut parsed: Vec<_> = versions
         .into_iter()
@@ -535,7 +535,7 @@ fn highest(versions: Vec<String>) -> Vec<String> {
         .collect()
 }
 
-/// A tag has no `+`, so Helm writes `_` in its place. <https://helm.sh/docs/topics/registries/#oci-feature-deprecation-and-behavior-changes-with-v380>
+/// Returns the tag for a version. A tag cannot contain `+`, so Helm writes `_` instead. <https://helm.sh/docs/topics/registries/#oci-feature-deprecation-and-behavior-changes-with-v380>
 fn to_tag(version: &str) -> String {
     version.replace('+', "_")
 }

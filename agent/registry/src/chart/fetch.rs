@@ -1,4 +1,4 @@
-//! Archives from the cache, or as they come: within the room for all, and without having a large one in memory.
+//! Fetches archives from the cache or the network, within the room that all share, and without holding a large one in memory.
 
 use pintle_core::digest::Digest;
 use reqwest::Response;
@@ -54,7 +54,7 @@ impl Registry {
         self.keep_archive(readers, incoming, digest, layout).await
     }
 
-    /// Returns the archive with a digest, if it was fetched for these readers before.
+    /// Returns the archive with this digest if it was fetched for the same readers before.
     pub(super) async fn kept_archive(
         &self,
         readers: Readers,
@@ -73,8 +73,8 @@ impl Registry {
         archives.share(digest, layout, content, None).map(Some)
     }
 
-    /// Takes an archive as it comes, until it ends or is more than the limit, and says whether it has ended. One that says
-    /// beforehand that it is larger than there is room for is refused at once.
+    /// Receives an archive until it ends or exceeds the limit, and returns whether it has ended. If the announced size is larger
+    /// than the room that there is, the archive is refused at once.
     pub(super) async fn take_archive(
         &self,
         response: Response,
@@ -82,7 +82,7 @@ impl Registry {
     ) -> Result<(Incoming, bool), Cause> {
         let cache = self.cache.as_ref().map(|cache| cache.dir().to_owned());
         let archives = &self.shared.archives;
-        // What is larger than the limit is refused for that.
+        // A size above the limit is not checked here: it is refused for exceeding the limit.
         if let Some(size) = response.content_length()
             && size <= limit
         {
@@ -92,8 +92,9 @@ impl Registry {
         Incoming::take(&self.transport, response, limit, spool).await
     }
 
-    /// Keeps an archive that has come and was verified, and returns it, or the equal one that others hold. A file of its own is the
-    /// cache's from here on, if that takes it, also when there is no room to hold it: whoever tries again finds it there.
+    /// Keeps an archive that was downloaded and verified, and returns it, or the equal one that others hold. If the archive has a
+    /// named file and the cache accepts it, the file belongs to the cache from then on, even if there is no room to hold the
+    /// archive: the next attempt finds it there.
     pub(super) async fn keep_archive(
         &self,
         readers: Readers,
@@ -113,7 +114,7 @@ impl Registry {
                     match (name, &content) {
                         (Some(name), _) => cache.adopt(digest, name, content.size()),
                         (None, Content::Memory(bytes)) => cache.put(digest, bytes),
-                        // Its folder has taken no more.
+                        // The cache's folder could not take all of it.
                         (None, Content::File(..)) => {}
                     }
                     content

@@ -1,4 +1,4 @@
-//! Files in memory, as an archive held them.
+//! The files of an archive, in memory.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,9 +10,10 @@ use pintle_core::{
     tree::{Entry, EntryKind, Tree, TreeError, TreePath},
 };
 
-/// Most files and folders. The largest charts that are known have some hundreds.
+/// The maximum number of files and folders. The largest known charts have a few hundred.
 pub(super) const MAX_ENTRIES: usize = 20_000;
-/// Most bytes of all their paths. Each has its own, with those of all folders above it.
+/// The maximum length of all their paths together, in bytes. Each file or folder stores its full path, including all folders
+/// above it.
 pub(super) const MAX_PATHS: usize = 16 << 20;
 
 /// The files of an archive.
@@ -21,25 +22,25 @@ pub struct Files {
     archive: Digest,
     modified: i64,
     nodes: BTreeMap<TreePath, Node>,
-    /// Bytes of all paths.
+    /// The length of all paths together, in bytes.
     paths: usize,
 }
 
 #[derive(Debug)]
 enum Node {
     File(Vec<u8>),
-    /// The names in it.
+    /// The names of its entries.
     Folder(BTreeSet<String>),
 }
 
-/// Why a file is not put in.
+/// The reason why a file cannot be inserted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unfit {
     /// A path would be both a file and a folder.
     InTheWay(TreePath),
-    /// There would be more than [`MAX_ENTRIES`].
+    /// There would be more than [`MAX_ENTRIES`] files and folders.
     TooMany,
-    /// Their paths would have more than [`MAX_PATHS`].
+    /// Their paths would have more than [`MAX_PATHS`] bytes.
     TooLong,
 }
 
@@ -54,7 +55,7 @@ impl Files {
         }
     }
 
-    /// Puts a file in, and the folders above it. A later file takes the place of an earlier one with its path.
+    /// Inserts a file, and the folders above it. A later file replaces an earlier one with the same path.
     pub(super) fn insert(&mut self, path: TreePath, bytes: Vec<u8>) -> Result<(), Unfit> {
         let mut folder = TreePath::root();
         for part in path.parts() {
@@ -82,9 +83,10 @@ impl Files {
         Ok(())
     }
 
-    /// Counts a path that is not there yet.
+    /// Counts a path that is not present yet.
     fn make_room(&mut self, path: &TreePath) -> Result<(), Unfit> {
-        // What has no path, the folder of all, is there and takes the place of the one that comes.
+        // The root has no path and is not counted, but is always among the nodes. It makes up for the entry that is about to be
+        // added.
         if self.nodes.len() > MAX_ENTRIES {
             return Err(Unfit::TooMany);
         }
@@ -95,19 +97,19 @@ impl Files {
         Ok(())
     }
 
-    /// Notes when a file was last changed, in seconds since the epoch.
+    /// Records when a file was last modified, in seconds since the epoch.
     pub(super) fn note_time(&mut self, modified: u64) {
         self.modified = self
             .modified
             .max(i64::try_from(modified).unwrap_or_default());
     }
 
-    /// Returns when the newest file was changed, in seconds since the epoch: for a chart, when it was packed.
+    /// Returns when the newest file was modified, in seconds since the epoch. For a chart, this is when it was packed.
     pub const fn modified(&self) -> i64 {
         self.modified
     }
 
-    /// Returns how many bytes all files have together.
+    /// Returns the size of all files together, in bytes.
     pub fn size(&self) -> u64 {
         let size = |node: &Node| match node {
             Node::File(bytes) => bytes.len() as u64,
@@ -116,7 +118,7 @@ impl Files {
         self.nodes.values().map(size).sum()
     }
 
-    /// Returns the digest of the archive: it names the content.
+    /// Returns the digest of the archive, which identifies the content.
     pub const fn archive(&self) -> Digest {
         self.archive
     }
@@ -130,8 +132,8 @@ impl Files {
             name: path.parts().last().unwrap_or_default().to_owned(),
             kind,
             size,
-            // Equal ids, equal contents. That other archives hold the same file is not found out: each version of a
-            // chart changes its Chart.yaml, so whoever reads a chart reads something that has changed.
+            // Equal ids mean equal contents. An equal file in another archive gets another id: each version of a chart changes
+            // its Chart.yaml, so whatever reads a chart reads something that has changed.
             content: format!("{}:{}", self.archive, path.as_str()),
         }
     }
@@ -173,7 +175,7 @@ impl Tree for Files {
     }
 }
 
-/// A folder of an archive, which knows nothing of what is beside or above it.
+/// A folder of an archive, without access to what is beside or above it.
 #[derive(Debug)]
 struct Folder {
     files: Arc<Files>,
@@ -181,7 +183,7 @@ struct Folder {
 }
 
 impl Files {
-    /// Returns a folder of them; nothing if there is no such folder.
+    /// Returns a folder of the archive, or `None` if there is no such folder.
     pub fn folder(self: &Arc<Self>, path: &TreePath) -> Option<Arc<dyn Tree>> {
         match self.nodes.get(path)? {
             Node::File(_) => None,

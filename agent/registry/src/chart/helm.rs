@@ -1,4 +1,4 @@
-//! What Helm knows of a person's repositories and registries.
+//! The repositories and registries that a user has configured in Helm.
 
 use std::{
     env, io,
@@ -10,17 +10,17 @@ use url::Url;
 
 use crate::credentials::Credentials;
 
-/// Where Helm's files are.
+/// The locations of Helm's files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HelmLocations {
     /// `repositories.yaml`.
     pub repositories: Option<PathBuf>,
-    /// The registries' logins, in Docker's format.
+    /// The credentials for registries, in Docker's format.
     pub registry: Option<PathBuf>,
 }
 
 impl HelmLocations {
-    /// Takes them from the environment of this process, as Helm does.
+    /// Determines the locations from the environment of this process, as Helm does.
     /// <https://helm.sh/docs/helm/helm/#helm>
     pub fn from_env() -> Self {
         let path = |name| {
@@ -39,7 +39,7 @@ impl HelmLocations {
     }
 }
 
-/// Why Helm's files cannot be used.
+/// The reason why Helm's files cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum HelmConfigError {
     /// The file cannot be read.
@@ -47,33 +47,33 @@ pub enum HelmConfigError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Why it cannot be read.
         #[source]
         error: io::Error,
     },
-    /// The file is not what Helm writes.
-    // The parser's words may quote a password, so they are not passed on.
+    /// The file is not in the format that Helm writes.
+    // The parser's message may quote a password, so it is not passed on.
     #[error("{} is not a list of Helm's repositories", .path.display())]
     Parse {
         /// The file.
         path: PathBuf,
     },
-    /// There is no repository of this name.
+    /// There is no repository with this name.
     #[error("Helm knows no repository `{name}`{}", added(.known))]
     Unknown {
         /// The name.
         name: String,
-        /// Those that it knows.
+        /// The names that Helm knows.
         known: Vec<String>,
     },
-    /// A file that a repository names cannot be read.
+    /// A certificate file that a repository refers to cannot be read.
     #[error("the certificate authority {} of the repository `{name}` cannot be read", .path.display())]
     Authority {
         /// The repository's name.
         name: String,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Why it cannot be read.
         #[source]
         error: io::Error,
     },
@@ -87,7 +87,7 @@ fn added(known: &[String]) -> String {
     }
 }
 
-/// The repositories that a person has added to Helm.
+/// The repositories that a user has added to Helm.
 #[derive(Debug, Clone, Default)]
 pub struct HelmConfig {
     repositories: Vec<Added>,
@@ -122,7 +122,7 @@ struct File {
 }
 
 impl HelmConfig {
-    /// Reads the file if there is one. Blocks.
+    /// Reads the file, or returns an empty configuration if there is none. Blocks.
     pub fn read(path: &Path) -> Result<Self, HelmConfigError> {
         let path = path.to_owned();
         match std::fs::read_to_string(&path) {
@@ -146,7 +146,7 @@ impl HelmConfig {
         })
     }
 
-    /// Returns the URL of a repository by the name under which it was added: `@NAME` or `alias:NAME` in dependencies.
+    /// Returns the URL of the repository that was added under a name. Dependencies refer to it as `@NAME` or `alias:NAME`.
     pub fn url(&self, name: &str) -> Result<&str, HelmConfigError> {
         let found = self.repositories.iter().find(|one| one.name == name);
         found
@@ -161,7 +161,7 @@ impl HelmConfig {
             })
     }
 
-    /// Returns the user name and the password with which a repository was added.
+    /// Returns the user name and password that a repository was added with.
     pub fn credentials(&self, url: &str) -> Credentials {
         match self.find(url) {
             Some(Added {
@@ -173,7 +173,7 @@ impl HelmConfig {
         }
     }
 
-    /// Reads the certificate authorities with which repositories were added, PEM. Blocks.
+    /// Reads the certificate authorities (PEM) that repositories were added with. Blocks.
     pub fn authorities(&self) -> Result<Vec<Vec<u8>>, HelmConfigError> {
         let named = self.repositories.iter().filter_map(|one| {
             let path = one.ca_file.clone()?;
@@ -196,7 +196,7 @@ impl HelmConfig {
     }
 }
 
-/// Two texts that lead to the same place: a slash at the end does not count.
+/// Returns a normalized form of a URL, which is equal for URLs that lead to the same place: a slash at the end does not matter.
 fn normal(url: &str) -> Option<String> {
     let url = Url::parse(url).ok()?;
     Some(url.as_str().trim_end_matches('/').to_owned())

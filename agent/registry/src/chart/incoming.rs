@@ -1,4 +1,4 @@
-//! What is on its way and may be large: in memory while it is small, and then on disk.
+//! Downloads in progress that may be large: in memory while they are small, and on disk from then on.
 
 use std::{
     fs::{self, File},
@@ -20,37 +20,37 @@ use crate::{
     transport::Transport,
 };
 
-/// What has come.
+/// What has been received.
 #[derive(Debug)]
 pub(super) enum Incoming {
-    /// In memory: something small, or something large that no disk takes, with the right to be there.
+    /// In memory: a small download, or a large one that no disk accepts, with its right to be there.
     Memory(Vec<u8>, Option<Right>),
     /// On disk.
     Disk(Spool),
 }
 
-/// The right of something large to be in memory.
+/// The right of a large download to be in memory.
 #[derive(Debug)]
 pub(super) enum Right {
-    /// Of an index, which is read next.
+    /// For an index, which is read next.
     Turn(Turn),
-    /// Of an archive.
+    /// For an archive.
     Share(Share),
 }
 
-/// All that has come of an archive.
+/// A completely received archive.
 #[derive(Debug)]
 pub(super) struct Arrived {
     pub(super) content: Content,
-    /// The name of its file, if it has one. The file is removed with the drop.
+    /// The name of its file, if it has one. Dropping it removes the file.
     pub(super) name: Option<TempPath>,
-    /// What a large one has of the room for all.
+    /// A large archive's share of the room for all archives.
     pub(super) share: Option<Share>,
 }
 
 impl Incoming {
-    /// Takes what an answer brings until it ends, or is more than the limit, and says whether it has ended. What is large goes to
-    /// the disk: memory is for what is read, and hosts take their time.
+    /// Receives a response until it ends or exceeds the limit, and returns whether it has ended. A large download goes to disk:
+    /// memory is for what is being read, and hosts can be slow.
     pub(super) async fn take(
         transport: &Transport,
         mut response: Response,
@@ -81,8 +81,8 @@ impl Incoming {
         Ok((incoming, false))
     }
 
-    /// Puts down what came next of something large. If no disk takes it, memory has to: an index has the turn from here on that it
-    /// would have had to be read, and an archive has its share of the room for all anyway.
+    /// Stores the next bytes of a large download. If no disk accepts them, they are kept in memory: an index then takes
+    /// its turn to be read at once instead of later, and an archive has its share of the room for all anyway.
     async fn put_down(self, bytes: Vec<u8>) -> Result<Self, Cause> {
         let mut spool = match self {
             Self::Disk(spool) => spool,
@@ -119,7 +119,7 @@ impl Incoming {
         .await
     }
 
-    /// Returns how much has come, in bytes.
+    /// Returns the number of bytes received.
     pub(super) const fn size(&self) -> u64 {
         match self {
             Self::Memory(bytes, _) => bytes.len() as u64,
@@ -127,7 +127,7 @@ impl Incoming {
         }
     }
 
-    /// Returns the turn that an index has, if it has one.
+    /// Takes the turn of an index, if it has one.
     pub(super) fn turn(&mut self) -> Option<Turn> {
         match self {
             Self::Memory(_, right) => match right.take()? {
@@ -138,7 +138,7 @@ impl Incoming {
         }
     }
 
-    /// Returns all that has come. Blocks.
+    /// Returns everything received. Blocks.
     pub(super) fn read(self) -> Result<Vec<u8>, Cause> {
         match self {
             Self::Memory(bytes, _) => Ok(bytes),
@@ -146,7 +146,7 @@ impl Incoming {
         }
     }
 
-    /// Returns the digest of all that has come, and it. Waits for the disk.
+    /// Returns the download, and the digest of everything received. Waits for the disk.
     pub(super) async fn digest(self) -> Result<(Self, Digest), Cause> {
         blocking(move || {
             let digest = match &self {
@@ -158,7 +158,7 @@ impl Incoming {
         .await
     }
 
-    /// Is what there is of an archive that has come as a whole.
+    /// Converts a completely received archive.
     pub(super) fn arrived(self) -> Arrived {
         let (bytes, share) = match self {
             Self::Memory(bytes, Some(Right::Share(share))) => (bytes, Some(share)),
@@ -182,10 +182,10 @@ impl Incoming {
     }
 }
 
-/// What is put down.
+/// The kind of a download.
 #[derive(Debug)]
 pub(super) enum Kind {
-    /// The index of a chart repository, with what gives it a turn to be in memory.
+    /// The index of a chart repository, with the turns that allow one to be in memory.
     Index(Turns),
     /// An archive. If it may be kept, its file has a name in the first folder, which is the cache's.
     Archive { may_be_kept: bool },
@@ -199,7 +199,7 @@ impl Kind {
         }
     }
 
-    /// Returns how many bytes stay in memory while they come.
+    /// Returns how many bytes stay in memory while they are received.
     const fn small(&self) -> u64 {
         match self {
             Self::Index(_) => indexes::SMALL,
@@ -208,12 +208,12 @@ impl Kind {
     }
 }
 
-/// A file that goes with who has it, whatever becomes of him.
+/// A file that goes away with its owner, whatever happens to the owner.
 #[derive(Debug)]
 pub(super) struct Spool {
     kind: Kind,
     dir: PathBuf,
-    /// Where it goes if the folder takes nothing, or no more.
+    /// The folder to use if the first one accepts nothing, or no more.
     other: Option<PathBuf>,
     file: Option<Begun>,
     size: u64,
@@ -221,7 +221,7 @@ pub(super) struct Spool {
 }
 
 impl Spool {
-    /// Names the folder for a file, which is made if it is not there, and another one.
+    /// Creates a spool for a file in a folder, which is created if it does not exist, with another folder to fall back on.
     pub(super) const fn new(
         kind: Kind,
         dir: PathBuf,
@@ -238,7 +238,7 @@ impl Spool {
         }
     }
 
-    /// Takes room for what came next, which an index has until all has been read, and an archive for as long as somebody holds it.
+    /// Takes room for the next bytes. An index has it until it is read, and an archive for as long as anybody holds it.
     fn make_room(&mut self, bytes: usize) -> Result<(), Cause> {
         if self.share.grow(bytes as u64) {
             return Ok(());
@@ -256,7 +256,7 @@ impl Spool {
         })
     }
 
-    /// Puts down what came next. If that fails, what was put down before stays. Blocks.
+    /// Writes the next bytes. If that fails, what was written before remains. Blocks.
     fn add(&mut self, bytes: &[u8]) -> Result<(), Cause> {
         let mut written = self.write(bytes);
         if written.is_err()
@@ -287,7 +287,7 @@ impl Spool {
         }
     }
 
-    /// Goes on in another folder, with all that was put down.
+    /// Continues in another folder, with everything written so far.
     fn move_to(&mut self, dir: PathBuf) -> Result<(), Cause> {
         self.dir = dir;
         let moved = self.copy().map_err(|error| self.failed(&error))?;
@@ -295,7 +295,7 @@ impl Spool {
         Ok(())
     }
 
-    /// Copies what was put down to where it goes on.
+    /// Copies everything written so far to the folder to continue in.
     fn copy(&self) -> io::Result<Begun> {
         let mut copy = Begun::without_name(&self.dir)?;
         if let Some(mut written) = self.written() {
@@ -322,7 +322,7 @@ impl Spool {
         digest.map_err(|error| self.failed(&error))
     }
 
-    /// Reads what was put down. Behind it may be the start of what the disk took no more of.
+    /// Returns a reader of what was written. The file may end with part of a write that the disk did not accept in full.
     fn written(&self) -> Option<FromStart<'_>> {
         let begun = self.file.as_ref()?;
         Some(FromStart::new(&begun.file, self.size))
@@ -346,11 +346,11 @@ impl Spool {
     }
 }
 
-/// A file that was begun.
+/// A file that is being written.
 #[derive(Debug)]
 struct Begun {
     file: File,
-    /// Its name, if it has one, which goes with the drop.
+    /// Its name, if it has one. Dropping it removes the file.
     name: Option<TempPath>,
 }
 
@@ -372,7 +372,7 @@ impl Begun {
     }
 }
 
-/// Says that others leave too little room for an archive.
+/// Creates the error for an archive that other archives leave too little room for.
 pub(super) fn no_room(share: &Share) -> Cause {
     Cause::NoRoom {
         part: Part::Archive,
@@ -392,14 +392,14 @@ mod tests {
         Indexes::default().spool(dir, other)
     }
 
-    /// A folder that cannot be made.
+    /// Returns a folder that cannot be created.
     fn below_a_file(dir: &Path) -> PathBuf {
         let file = dir.join("file");
         fs::write(&file, "").unwrap();
         file.join("cache")
     }
 
-    /// What can be read and not be written any more, and has more than was put down.
+    /// Returns a file that can be read but no longer written, and has more bytes than were stored.
     fn full(dir: &Path) -> Begun {
         let path = dir.join("full");
         fs::write(&path, "a large and a part").unwrap();
@@ -519,7 +519,7 @@ mod tests {
         assert!(matches!(text, Ok(Incoming::Disk(_))), "{text:?}");
     }
 
-    /// Takes an archive of so many bytes.
+    /// Receives an archive of this many bytes.
     async fn take(archives: &Archives, dir: &Path, size: usize, limit: usize) -> (Incoming, bool) {
         let options = Options::default();
         let transport = Transport::new(options, crate::turns::Turns::default()).unwrap();

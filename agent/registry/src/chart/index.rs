@@ -1,4 +1,4 @@
-//! The index of a chart repository: which charts there are, at which versions, and where.
+//! The index of a chart repository: its charts, their versions, and where their archives are.
 //!
 //! <https://helm.sh/docs/topics/chart_repository/#the-index-file>
 
@@ -14,35 +14,36 @@ use serde::{
 use super::yaml;
 use crate::error::{Cause, Part};
 
-/// Most versions of all charts together. The largest repositories that are known list some 30,000.
+/// The maximum number of versions of all charts together. The largest known repositories list about 30,000.
 const MAX_LISTED: usize = 500_000;
-/// Most characters that are kept of a digest that is none.
+/// The maximum number of characters kept of a digest that is not valid.
 const MAX_SHOWN: usize = 100;
 
 /// What is known of one version of a chart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Listed {
     pub(super) version: Box<str>,
-    /// Absolute, or relative to the repository.
+    /// The URL of the archive: absolute, or relative to the repository.
     pub(super) url: Box<str>,
     pub(super) digest: ListedDigest,
     /// Seconds since the epoch.
     pub(super) created: Option<i64>,
 }
 
-/// What is said of the digest of a version's archive.
+/// What an index says about the digest of a version's archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum ListedDigest {
-    /// Nothing.
+    /// It says nothing.
     Absent,
     /// The digest.
     Known(Digest),
-    /// Something else, of which this is the beginning. It must not pass for nothing: the archive would be taken unverified.
+    /// Something else, of which this is the beginning. It must not be treated as absent: the archive would be accepted
+    /// unverified.
     Unreadable(Box<str>),
 }
 
 impl Listed {
-    /// Returns the digest of the archive, if the index says one. `name` is the chart's.
+    /// Returns the digest of the archive, if the index states one. `name` is the name of the chart.
     pub(super) fn digest(&self, name: &str) -> Result<Option<Digest>, Cause> {
         match &self.digest {
             ListedDigest::Absent => Ok(None),
@@ -58,7 +59,7 @@ impl Listed {
         }
     }
 
-    /// Returns what it takes of the memory, in bytes.
+    /// Returns how much memory it takes, in bytes.
     fn size(&self) -> usize {
         let digest = match &self.digest {
             ListedDigest::Absent | ListedDigest::Known(_) => 0,
@@ -68,9 +69,9 @@ impl Listed {
     }
 }
 
-/// An index, cut to what is needed to choose and to fetch.
+/// An index, reduced to what is needed to choose and fetch a version.
 ///
-/// All charts are in it: applications that want different ones share it, and would each fetch it otherwise.
+/// It has all charts: applications that want different ones share it, and would otherwise each fetch it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Index {
     /// The versions of each chart that has any.
@@ -78,7 +79,7 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Reads an index, YAML or JSON. Versions that cannot be used are left out, as Helm does.
+    /// Reads an index in YAML or JSON. Like Helm, it leaves out versions that cannot be used.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, Cause> {
         let malformed = |reason: String| Cause::Malformed {
             part: Part::Index,
@@ -104,7 +105,7 @@ impl Index {
         })
     }
 
-    /// Returns what it takes of the memory, in bytes.
+    /// Returns how much memory it takes, in bytes.
     pub(super) fn size(&self) -> usize {
         let charts = self.charts.iter().map(|(name, versions)| {
             let versions: usize = versions.iter().map(Listed::size).sum();
@@ -123,11 +124,11 @@ struct File {
     entries: Entries,
 }
 
-/// Charts by name. A name without a list, which generators write for charts that have gone, counts as empty.
+/// The charts by name. Generators write names without a list for removed charts. Such a list counts as empty.
 #[derive(Default)]
 struct Entries {
     charts: BTreeMap<Box<str>, Box<[Listed]>>,
-    /// Whether there are more than are kept.
+    /// Whether there are more versions than the limit.
     has_more: bool,
 }
 
@@ -168,11 +169,11 @@ impl<'de> Deserialize<'de> for Entries {
     }
 }
 
-/// The versions of a chart that can be used. The others, which take no more than `{}` in the text, are never kept.
+/// The usable versions of a chart. Others, which can be as short as `{}` in the text, are never kept.
 #[derive(Default)]
 struct Versions {
     listed: Vec<Listed>,
-    /// Whether there are more than are kept.
+    /// Whether there are more versions than the limit.
     has_more: bool,
 }
 
@@ -206,7 +207,7 @@ impl<'de> Deserialize<'de> for Versions {
     }
 }
 
-/// One version as it is written. What it says besides is read over.
+/// One version as written in the index. All other fields are skipped.
 #[derive(Default)]
 struct Entry {
     version: Option<String>,
@@ -263,7 +264,7 @@ impl<'de> Deserialize<'de> for Entry {
     }
 }
 
-/// The first of some URLs. The others, which are mirrors, are read over.
+/// The first of a list of URLs. The others are mirrors, and are skipped.
 #[derive(Default)]
 struct FirstUrl(Option<String>);
 
@@ -289,7 +290,7 @@ impl<'de> Deserialize<'de> for FirstUrl {
     }
 }
 
-/// Reads a digest, which indexes write with and without its algorithm.
+/// Reads a digest. Indexes write it with or without the algorithm.
 fn read_digest(text: &str) -> ListedDigest {
     let text = text.trim();
     if text.is_empty() {
@@ -360,7 +361,7 @@ mod tests {
         assert!(Index::read("a: ".repeat(5).as_bytes()).is_err());
     }
 
-    /// An index as JSON, with what stands between the braces of `entries`.
+    /// Returns an index in JSON with this text between the braces of `entries`.
     fn json(entries: &str) -> String {
         format!(r#"{{"apiVersion":"v1","entries":{{{entries}}}}}"#)
     }

@@ -1,4 +1,4 @@
-//! The indexes of chart repositories that are in memory, and who reads them.
+//! The indexes of chart repositories that are in memory, and the turns to read them.
 
 use std::{
     cmp::Reverse,
@@ -17,25 +17,27 @@ use super::{
 };
 use crate::{error::Cause, room::Room};
 
-/// How long an index that nobody asks for stays in memory.
+/// How long an index stays in memory when nobody asks for it.
 const KEPT: Duration = Duration::from_mins(1);
-/// Most bytes of indexes that stay in memory. The largest that is known takes some 5 MiB.
+/// The maximum size of the indexes that stay in memory, in bytes. The largest known one takes about 5 MiB.
 const MAX_HELD: usize = 128 << 20;
-/// Text of an index that is read without a turn, in bytes, and that stays in memory while it comes. Most are smaller.
+/// The largest text of an index that is read without a turn, and that stays in memory while it is received, in bytes. Most are
+/// smaller.
 pub(super) const SMALL: u64 = 1 << 20;
-/// Larger indexes that are read at once. Each takes its text, which may have 96 MiB, and about as much for what is made of it.
+/// The number of larger indexes that are read at the same time. Each takes its text, which may have 96 MiB, and about as much
+/// again for the index parsed from it.
 const LARGE_AT_ONCE: usize = 2;
-/// Bytes that there are on disk for the texts of larger ones, while they come and wait to be read.
+/// The room on disk for the texts of larger indexes while they are received and wait to be read, in bytes.
 pub(super) const MAX_WAITING: u64 = 256 << 20;
 
-/// The indexes of chart repositories that are known.
+/// The known indexes of chart repositories.
 ///
-/// One request and one copy is for all who speak to one URL, with the same credentials, and trust the same authorities.
+/// All callers that use the same URL and credentials, and trust the same authorities, share one request and one copy.
 #[derive(Debug)]
 pub(crate) struct Indexes {
     known: Mutex<HashMap<Digest, Arc<Slot>>>,
     large: Turns,
-    /// For the texts of larger ones.
+    /// The room for the texts of larger indexes.
     room: Room,
 }
 
@@ -49,13 +51,13 @@ impl Default for Indexes {
     }
 }
 
-/// The right to read a large index. It ends with the drop.
+/// The right to read a large index. It ends when it is dropped.
 #[derive(Debug)]
 pub(super) struct Turn {
     _permit: OwnedSemaphorePermit,
 }
 
-/// What gives those rights.
+/// The source of these rights.
 #[derive(Debug, Clone)]
 pub(super) struct Turns(Arc<Semaphore>);
 
@@ -69,10 +71,10 @@ impl Turns {
     }
 }
 
-/// Whoever reads an index holds it; who wants it meanwhile waits.
+/// The lock on one index. The caller that reads the index holds it, and others that want the index wait.
 pub(super) type Slot = tokio::sync::Mutex<Known>;
 
-/// What came of the reads of one index.
+/// The results of the reads of one index.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     held: Option<Held>,
@@ -82,16 +84,16 @@ pub(super) struct Known {
 /// An index in memory.
 #[derive(Debug, Clone)]
 pub(super) struct Held {
-    /// When its reading began.
+    /// When the read that fetched or last confirmed it began.
     pub(super) started: Instant,
-    /// The entity tag under which the repository gave it.
+    /// The entity tag that the repository gave it.
     pub(super) tag: Option<String>,
     pub(super) index: Arc<Index>,
-    /// What it takes of the memory, in bytes.
+    /// How much memory it takes, in bytes.
     size: usize,
 }
 
-/// The last read, if it gave nothing.
+/// The last read, if it failed.
 #[derive(Debug)]
 struct Failed {
     ended: Instant,
@@ -99,7 +101,7 @@ struct Failed {
 }
 
 impl Held {
-    /// Takes an index. Looks at all that is in it.
+    /// Creates it from an index. Goes through the whole index to determine its size.
     pub(super) fn new(started: Instant, tag: Option<String>, index: Index) -> Self {
         Self {
             started,
@@ -109,7 +111,7 @@ impl Held {
         }
     }
 
-    /// Returns it as what the repository says has not changed.
+    /// Returns the same index after the repository has said that it is unchanged.
     pub(super) fn confirmed(self, started: Instant) -> Self {
         Self { started, ..self }
     }
@@ -118,7 +120,8 @@ impl Held {
 impl Indexes {
     pub(super) fn slot(&self, key: Digest) -> Arc<Slot> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        // What nobody has asked for lately is only memory: it is on disk. Who waits for a slot is about to ask.
+        // An index that nobody has asked for lately only takes memory: it is also on disk. A caller that waits for a slot is
+        // about to ask.
         known.retain(|_, slot| Arc::strong_count(slot) > 1 || is_recent(slot));
         let slot = Arc::clone(known.entry(key).or_default());
         let mut held: Vec<_> = known.iter().filter_map(idle).collect();
@@ -133,7 +136,7 @@ impl Indexes {
         slot
     }
 
-    /// Waits for the right to read a text of which there is so much; nothing if it needs none.
+    /// Waits for the right to read a text of this size, in bytes. Returns `None` if the text does not need one.
     pub(super) async fn turn(&self, size: u64) -> Option<Turn> {
         if size <= SMALL {
             return None;
@@ -141,14 +144,14 @@ impl Indexes {
         Some(self.large.take().await)
     }
 
-    /// Returns where the text of a large one is put, into the first folder that takes it.
+    /// Returns the spool for the text of a large index, which goes to the first folder that accepts it.
     pub(super) fn spool(&self, dir: PathBuf, other: Option<PathBuf>) -> Spool {
         let kind = Kind::Index(self.large.clone());
         Spool::new(kind, dir, other, self.room.share())
     }
 }
 
-/// Says since when an index that nobody asks for now is known, and what it takes.
+/// Returns the start time, size and key of an index that nobody is asking for now.
 fn idle((key, slot): (&Digest, &Arc<Slot>)) -> Option<(Instant, usize, Digest)> {
     if Arc::strong_count(slot) > 1 {
         return None;
@@ -165,9 +168,9 @@ fn is_recent(slot: &Slot) -> bool {
 }
 
 impl Known {
-    /// Returns what answers a question without another read: an index whose reading began after it, since what was read
-    /// before may have changed; or why a read failed that was under way. Those who waited for that one would see the same
-    /// one after another, each for as long as it takes.
+    /// Returns the result that answers a request without another read, if there is one. That is an index whose read began after
+    /// the request, since anything read before may be outdated, or the cause of a read that failed in the meantime. Otherwise,
+    /// callers that waited for that read would run into the same failure one after another, each for as long as it takes.
     pub(super) fn answer(&self, asked: Instant) -> Option<Result<Arc<Index>, Cause>> {
         if let Some(held) = &self.held
             && held.started >= asked
@@ -178,12 +181,12 @@ impl Known {
         (failed.ended >= asked).then(|| Err(failed.cause.clone()))
     }
 
-    /// Returns the index that was read last, which may have changed.
+    /// Returns the index that was read last, which may be outdated.
     pub(super) fn held(&self) -> Option<Held> {
         self.held.clone()
     }
 
-    /// Keeps what came of a read, which has just ended, for those who wait for it.
+    /// Keeps the result of a read that has just ended, for the callers that wait for it.
     pub(super) fn keep(&mut self, read: Result<Held, Cause>) -> Result<Arc<Index>, Cause> {
         match read {
             Ok(held) => {

@@ -1,4 +1,4 @@
-//! Packed archives, and their files for as long as somebody has them.
+//! Packed archives, and their files for as long as they are in use.
 
 use std::sync::{
     Arc, Mutex, PoisonError, Weak,
@@ -17,11 +17,11 @@ use crate::{content::Content, registry::blocking, room::Share};
 
 /// A packed archive (tar, gzip) whose digest is known. Cheap to clone; clones share what is unpacked.
 ///
-/// It can be unpacked for as long as it is held, even if it has been evicted from the cache since.
+/// It can be unpacked for as long as it is held, even after it was evicted from the cache.
 #[derive(Debug, Clone)]
 pub struct Archive {
     pub(super) packed: Arc<Packed>,
-    /// Turns that it shares with other archives; one that is not shared is unpacked without a turn.
+    /// The turns that it shares with other archives. An archive that is not shared is unpacked without a turn.
     turns: Option<Arc<Semaphore>>,
 }
 
@@ -32,9 +32,9 @@ pub(super) struct Packed {
     layout: Layout,
     content: Content,
     unpacked: Mutex<Weak<Files>>,
-    /// Its file turned out to be damaged since it was verified.
+    /// Whether its file was found to be damaged after it was verified.
     is_lost: AtomicBool,
-    /// Its shares, if it is large: of the room for all archives, and of the room for those that are held.
+    /// Its shares, if it is large: one of the room for all archives, and one of the room for those that are held.
     _shares: Option<[Share; 2]>,
 }
 
@@ -56,13 +56,13 @@ impl Packed {
         }
     }
 
-    /// Returns whether its file was found to be damaged. One like that is not given to others.
+    /// Returns whether its file was found to be damaged. Such an archive is not given to others.
     pub(super) fn is_lost(&self) -> bool {
         self.is_lost.load(Ordering::Relaxed)
     }
 
-    /// Explains why it was not unpacked. Its bytes were verified, so if they are others now, that is the reason, and not what the
-    /// publisher packed.
+    /// Returns the reason why it could not be unpacked. Its bytes were verified, so if they have changed since, that is the
+    /// reason, and not what the publisher packed.
     fn explain(&self, error: ArchiveError) -> ArchiveError {
         let is_intact = match &self.content {
             Content::Memory(_) => true,
@@ -90,7 +90,7 @@ impl Archive {
         }
     }
 
-    /// Creates one that is unpacked when it has a turn.
+    /// Creates an archive that waits for a turn before it is unpacked.
     pub(super) fn shared(packed: Arc<Packed>, turns: Arc<Semaphore>) -> Self {
         Self {
             packed,
@@ -98,23 +98,23 @@ impl Archive {
         }
     }
 
-    /// Returns the digest over the packed bytes.
+    /// Returns the digest of the packed bytes.
     pub fn digest(&self) -> Digest {
         self.packed.digest
     }
 
-    /// Returns how many bytes it has, packed.
+    /// Returns the size of the packed archive, in bytes.
     pub(super) fn size(&self) -> u64 {
         self.packed.content.size()
     }
 
-    /// Returns whether its file on this machine was found to be damaged after it was verified. Fetching the archive again repairs
-    /// that.
+    /// Returns whether its file on this machine was found to be damaged after it was verified. To repair that, fetch the archive
+    /// again.
     pub fn is_lost(&self) -> bool {
         self.packed.is_lost()
     }
 
-    /// Returns its files as [`Archive::files`] does, on a thread where blocking is fine, and when it has a turn.
+    /// Waits for a turn, and returns its files as [`Archive::files`] does, on a thread where blocking is fine.
     pub async fn unpack(&self) -> Result<Arc<Files>, ArchiveError> {
         let turn = match &self.turns {
             // The semaphore is never closed, so there will be a turn.
@@ -131,7 +131,7 @@ impl Archive {
         .await
     }
 
-    /// Returns its files, and unpacks them unless somebody still has them. Blocks for as long as that takes.
+    /// Returns its files. Unpacks them unless they are still in use, and blocks for as long as that takes.
     pub fn files(&self) -> Result<Arc<Files>, ArchiveError> {
         // Locked while unpacking, so that a second caller waits instead of unpacking again.
         let packed = &*self.packed;
@@ -155,10 +155,10 @@ mod tests {
 
     use super::*;
 
-    /// Size of the only file.
+    /// The size of the only file.
     const SIZE: usize = 256 << 10;
 
-    /// Packs a chart that is large, and returns it with its file.
+    /// Packs a large chart, and returns it with its file.
     fn in_a_file() -> (Archive, tempfile::NamedTempFile) {
         let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::none()));
         let text = vec![b'x'; SIZE];

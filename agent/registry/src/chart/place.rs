@@ -1,4 +1,4 @@
-//! Where charts are kept, and which of them is wanted.
+//! The places where charts are kept, and the versions that are wanted.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::reference::Repository;
 
-/// Where a chart, or another artifact of files, is kept at its versions.
+/// The place where the versions of a chart, or of another artifact of files, are kept.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Place {
     /// In a repository of a registry.
@@ -21,8 +21,8 @@ pub enum Place {
     },
 }
 
-/// Shows it to people, in errors and as the summary of a revision. It is no name: what may be a secret in a URL is left out, so
-/// that two places may look alike.
+/// Formats the place for people, in errors and in the summary of a revision. The text does not identify the place: parts of a URL
+/// that may be secret are left out, so two places may look alike.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -32,19 +32,20 @@ impl fmt::Display for Place {
     }
 }
 
-/// Which version is wanted.
+/// The version that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Wanted {
-    /// This one: a tag, or the version of a chart.
+    /// Exactly this one: a tag, or the version of a chart.
     Exact(String),
-    /// The highest in a range.
+    /// The highest version in a range.
     Range(String),
-    /// The artifact whose manifest has this digest. Chart repositories know none.
+    /// The artifact whose manifest has this digest. Chart repositories have no such digests.
     Digest(Digest),
 }
 
 impl Wanted {
-    /// Reads a version as Helm does: a whole one is meant exactly, anything else is a range, and nothing is any.
+    /// Parses a version as Helm does: a complete version means exactly that one, an empty text means any, and anything else is a
+    /// range.
     pub fn version(text: &str) -> Self {
         match text.trim() {
             "" => Self::Range("*".to_owned()),
@@ -54,7 +55,7 @@ impl Wanted {
     }
 }
 
-/// Shows the URL of a repository without what may be a secret in it.
+/// Returns the URL of a repository without the parts that may be secret.
 pub fn shown_url(url: &str) -> String {
     let Ok(mut parsed) = Url::parse(url) else {
         let shown: String = url.chars().take(200).collect();
@@ -63,7 +64,7 @@ pub fn shown_url(url: &str) -> String {
             None => shown,
         };
     };
-    // Neither fails for URLs that have a host, and others hold no credentials.
+    // Neither fails for URLs that have a host, and other URLs hold no credentials.
     let _ = parsed.set_username("");
     let _ = parsed.set_password(None);
     if parsed.query().is_some() {

@@ -1,4 +1,4 @@
-//! Chart repositories over http: an index, and archives that it names.
+//! Chart repositories over HTTP: an index, and the archives that it lists.
 
 use std::{fmt, fs, io, path::PathBuf, sync::Arc, time::Instant};
 
@@ -28,12 +28,12 @@ use crate::{
     turns::{self, Asking},
 };
 
-/// Redirects that are followed for one request: repositories that keep archives elsewhere need one or two.
+/// The maximum number of redirects for one request. Repositories that keep archives elsewhere need one or two.
 const MAX_REDIRECTS: usize = 5;
-/// Format of the files in which indexes are kept.
+/// The format of the files in which indexes are kept.
 const FORMAT: &str = "chart-index/v2";
 
-/// What was being done when it failed.
+/// The operation that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RepositoryStage {
     /// Reading the index.
@@ -51,7 +51,7 @@ impl fmt::Display for RepositoryStage {
     }
 }
 
-/// One repository, spoken to with some credentials.
+/// One repository, accessed with certain credentials.
 pub(super) struct ChartRepository<'a> {
     pub(super) registry: &'a Registry,
     pub(super) url: Url,
@@ -59,8 +59,8 @@ pub(super) struct ChartRepository<'a> {
 }
 
 impl ChartRepository<'_> {
-    /// Reads the index as it is now. What the repository says that has not changed comes from memory or disk, and
-    /// those who ask at the same time share one request, also if it fails.
+    /// Returns the current index. If the repository says that it has not changed, it comes from memory or disk. Callers that ask
+    /// at the same time share one request, even if it fails.
     pub(super) async fn index(&self) -> Result<Arc<Index>, Cause> {
         let asked = Instant::now();
         let key = Digester::new(FORMAT)
@@ -73,7 +73,7 @@ impl ChartRepository<'_> {
         if let Some(answer) = known.answer(asked) {
             return answer;
         }
-        // That it was not asked is told to nobody else: he may not have to wait.
+        // The failure of this check is not kept for other callers: they may not have to wait.
         let asking = self.asking(&self.url);
         self.registry.transport.turns.check(&asking)?;
         let read = self.read_index(key, known.held()).await;
@@ -96,7 +96,8 @@ impl ChartRepository<'_> {
             .as_ref()
             .and_then(|held| HeaderValue::from_str(held.tag.as_deref()?).ok());
         let work = async {
-            // Only from here on time counts: whoever waited for others' requests, or for the disk, has asked for nothing yet.
+            // The read begins only here: a caller that waited for the requests of others, or for the disk, has not asked for
+            // anything yet.
             let started = Instant::now();
             let response = self.get(url.clone(), tag).await?;
             if response.status() == StatusCode::NOT_MODIFIED && known.is_some() {
@@ -119,8 +120,9 @@ impl ChartRepository<'_> {
             }
             (None, None) => unreachable!("only what is known can be unchanged"),
         };
-        // The turn comes after the exchange: whoever sends slowly has none, unless no disk takes what he sends. The one with
-        // the host ends only then: a host that sends faster than texts are read would fill the room for those that wait.
+        // The turn to read comes after the exchange: a host that sends slowly does not occupy one, unless no disk accepts what it
+        // sends. The turn with the host ends only once there is a turn to read: otherwise, a host that sends faster than texts
+        // are read would fill the room for the texts that wait.
         let turn = match text.turn() {
             Some(turn) => Some(turn),
             None => self.registry.shared.indexes.turn(text.size()).await,
@@ -141,14 +143,14 @@ impl ChartRepository<'_> {
                 _ => index,
             };
             let held = Held::new(started, tag, index);
-            // The turn ends here, also if whoever waited for this is gone.
+            // The turn ends here, even if the caller is gone.
             drop((bytes, turn));
             Ok(held)
         })
         .await
     }
 
-    /// Reads the index that is on disk.
+    /// Reads the index that is kept on disk.
     async fn recall(&self, file: KeptFile) -> Option<Held> {
         let limit = self.registry.transport.options.max_index;
         let measured = file.clone();
@@ -176,7 +178,7 @@ impl ChartRepository<'_> {
         Ok(text)
     }
 
-    /// Downloads an archive, whose place is absolute or relative to the repository. Nothing is verified.
+    /// Downloads an archive from a place that is absolute or relative to the repository. Nothing is verified.
     pub(super) async fn archive(&self, place: &str) -> Result<Incoming, Cause> {
         let url = self.resolve(place)?;
         let work = async {
@@ -196,8 +198,8 @@ impl ChartRepository<'_> {
         Ok(incoming)
     }
 
-    /// Has an exchange with a host when it is its turn: a request with all that comes of it, which has a bound in all. Gives the
-    /// turn as well, for who needs it for longer.
+    /// Waits for a turn with a host and carries out an exchange with it: a request and everything that follows from it, within
+    /// one time limit. Also returns the turn, for a caller that needs it for longer.
     async fn exchange<T>(
         &self,
         url: &Url,
@@ -215,8 +217,8 @@ impl ChartRepository<'_> {
         result.map(|value| (value, turn))
     }
 
-    /// Is how it asks a host. A pause that one asks for is for this repository: on a host there may be others, of other people, and
-    /// what one of them answers is to keep nobody from the others.
+    /// Returns how this repository asks a host. If the host demands a pause, the pause is for this repository only: the host may
+    /// serve other repositories, of other people, and the answer of one must not keep anybody from the others.
     fn asking(&self, url: &Url) -> Asking {
         let together = Digester::new("chart-repository/v1")
             .part(self.url.as_str())
@@ -225,8 +227,8 @@ impl ChartRepository<'_> {
         Asking::new(host_of(url), together, self.registry.is_urgent)
     }
 
-    /// Finds where an archive is. What the repository's URL says in its query goes with places that are not absolute, as Helm has
-    /// it, but to the repository alone: it may be a token, and such a place may name another host.
+    /// Returns the URL of an archive. As in Helm, the query of the repository's URL is added to places that are not absolute, but
+    /// only if they are on the repository's own origin: the query may be a token, and such a place may name another host.
     fn resolve(&self, place: &str) -> Result<Url, Cause> {
         if let Ok(absolute) = Url::parse(place) {
             return Ok(absolute);
@@ -241,7 +243,7 @@ impl ChartRepository<'_> {
         Ok(url)
     }
 
-    /// Asks for something, and follows redirects. Credentials go to the repository itself and to nobody else.
+    /// Sends a request and follows redirects. Credentials go to the repository itself and to nobody else.
     async fn get(&self, url: Url, known: Option<HeaderValue>) -> Result<Response, Cause> {
         let header = self.authorization();
         self.check(&url)?;
@@ -272,7 +274,7 @@ impl ChartRepository<'_> {
         Err(self.refused(&outgoing.url, "it is one redirect too many"))
     }
 
-    /// Refuses places where what is fetched could be read or changed on the way.
+    /// Refuses URLs where the response could be read or changed in transit.
     fn check(&self, url: &Url) -> Result<(), Cause> {
         let is_own = url.origin() == self.url.origin();
         let plain = self.url.scheme() == "http"
@@ -328,7 +330,7 @@ impl ChartRepository<'_> {
             Credentials::Anonymous.shown()
         };
         match explain(&self.registry.transport, response, shown, what).await {
-            // What stands behind a redirect was not asked for credentials, and its words are for nobody.
+            // The target of a redirect was not sent any credentials, and its message is shown to nobody.
             Cause::Unauthorized { host, .. } if !ours => Err(Cause::Denied {
                 host,
                 message: None,
@@ -337,7 +339,7 @@ impl ChartRepository<'_> {
         }
     }
 
-    /// Returns where an index that is large is put: into the cache's folder, if there is one that takes it.
+    /// Returns the spool for a large index, which goes to the cache's folder if there is one that accepts it.
     fn spool(&self) -> Spool {
         let indexes = &self.registry.shared.indexes;
         let temporary = std::env::temp_dir();
@@ -356,15 +358,15 @@ impl ChartRepository<'_> {
     }
 }
 
-/// An index with the entity tag under which the repository gave it.
+/// An index with the entity tag that the repository gave it.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     tag: String,
     index: Index,
 }
 
-/// Where an index is kept. Its name depends on the credentials: of a token that was replaced a file stays that nobody asks
-/// for any more, so the folder is bounded.
+/// The file in which an index is kept. Its name depends on the credentials: when a token is replaced, the file of the old one
+/// remains although nobody asks for it any more. The size of the folder is therefore limited.
 #[derive(Debug, Clone)]
 struct KeptFile {
     folder: Folder,
@@ -387,7 +389,7 @@ impl KeptFile {
         serde_json::from_slice(&fs::read(self.path()).ok()?).ok()
     }
 
-    /// Writes an index. That it cannot be kept costs time only.
+    /// Writes an index. A failure is only logged: it costs nothing but time.
     fn write(&self, kept: &Kept) {
         let bytes = serde_json::to_vec(kept).map_err(io::Error::from);
         if let Err(error) = bytes.and_then(|bytes| self.folder.write(&self.name, &bytes)) {
@@ -395,7 +397,7 @@ impl KeptFile {
         }
     }
 
-    /// Notes that the repository says that it is still so.
+    /// Records that the repository has confirmed the index.
     fn touch(&self) {
         if let Ok(file) = fs::File::open(self.path()) {
             touch(&file);

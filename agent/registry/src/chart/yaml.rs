@@ -1,4 +1,4 @@
-//! Large YAML from anybody, read in memory of the order of its own size.
+//! Reads large YAML from untrusted sources, in memory proportional to its size.
 
 use serde::de::DeserializeOwned;
 use serde_saphyr::{
@@ -6,19 +6,19 @@ use serde_saphyr::{
     granit_parser::{Event, Options as ParserOptions, Parser},
 };
 
-/// Deepest nesting, far above what any index has; the bound on everything else is the size.
+/// The maximum nesting depth, far above that of any index. Everything else is limited by the size.
 const MAX_DEPTH: usize = 64;
-/// Most keys of all mappings that one place is within. The largest repositories that are known have some hundred charts.
+/// The maximum number of keys in all mappings around one place. The largest known repositories have about a hundred charts.
 const MAX_KEYS: usize = 100_000;
-/// Most anchors. Generators that write any write one for a list that many versions share.
+/// The maximum number of anchors. Generators that write any write one for each list that several versions share.
 const MAX_ANCHORS: usize = 50_000;
-/// Most nodes that are kept for aliases.
+/// The maximum number of nodes that are kept for aliases.
 const MAX_ANCHORED: usize = 100_000;
 
-/// Reads a text. What it says of one that is none is one line.
+/// Parses a text. The error is a single line.
 pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     check(text)?;
-    // The size of the text is bounded already, and an index is large: what counts is that it cannot grow.
+    // The size of the text is limited already, and an index is large. What matters is that it cannot expand.
     let most = text.len().max(1024);
     let mut budget = Budget::default();
     budget.max_events = most;
@@ -29,32 +29,32 @@ pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     budget.max_recorded_anchor_events = MAX_ANCHORED;
     let mut options = Options::default();
     options.budget = Some(budget);
-    // Nobody reads them, and they would be collected until something follows that they could be about.
+    // Nobody reads comments, and the parser would collect them until something follows that they could belong to.
     options.emit_comments = false;
-    // All that is merged would be collected first, and no generator merges anything.
+    // The parser would first collect everything that is merged, and no generator merges anything.
     options.merge_keys = MergeKeyPolicy::Error;
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        // The rest shows the text around the place, over several lines.
+        // The other lines show the surrounding text.
         let said = error.to_string();
         said.lines().next().unwrap_or_default().to_owned()
     })
 }
 
-/// A list or a mapping that has begun.
+/// A list or a mapping that has been opened and not closed yet.
 enum Open {
     List,
     Mapping { keys: usize, is_key_next: bool },
 }
 
-/// Refuses what the reader would keep many times the size of. Of each mapping that it is in, it keeps all keys, to find one
-/// that is there twice; and a key that is itself a list or a mapping it keeps whole.
+/// Refuses texts for which the parser would keep many times their size. It keeps all keys of each mapping that it is in, to
+/// detect duplicates, and keeps a key that is itself a list or a mapping as a whole.
 fn check(text: &str) -> Result<(), String> {
     let mut options = ParserOptions::default();
     options.set_emit_comments(false);
     let mut open: Vec<Open> = Vec::new();
     let (mut keys, mut anchors) = (0, 0);
     for event in Parser::new_from_str_with_options(text, options) {
-        // The reader will tell what is wrong here, and comes no further either.
+        // The parser will report the error, and does not get past this place either.
         let Ok((event, _)) = event else { break };
         let (anchor, opens) = match event {
             Event::Scalar(_, _, anchor, _) => (anchor, None),
@@ -135,7 +135,7 @@ mod tests {
             wide(0, MAX_KEYS / 2, ""),
             wide(0, MAX_KEYS / 2, "  ")
         );
-        // What has ended is not kept any more.
+        // Keys of a mapping that has ended are no longer kept.
         let siblings = format!(
             "a:\n{}b:\n{}",
             wide(0, MAX_KEYS / 2, "  "),
