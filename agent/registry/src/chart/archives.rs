@@ -104,7 +104,7 @@ impl Archives {
         Ok(Some([share, to_hold]))
     }
 
-    /// Fails if there is no room for an archive now, before any of it is downloaded.
+    /// Fails if there is no room for an archive of this size now, before any of it is downloaded.
     pub(super) fn check_room(&self, size: u64) -> Result<(), Cause> {
         let share = self.room.share();
         if size > SMALL && size > share.most() {

@@ -27,7 +27,7 @@ use crate::{
     transport::host_of,
 };
 
-/// The most names that an error lists.
+/// The maximum number of names that an error lists.
 const SHOWN: usize = 5;
 
 /// The credentials for one fetch.
@@ -218,7 +218,7 @@ impl Charts {
         Self { registry }
     }
 
-    /// Returns the same for a caller that cannot wait. See [`Registry::urgent`].
+    /// Returns the same charts for a caller that cannot wait. See [`Registry::urgent`].
     #[must_use]
     pub fn urgent(&self) -> Self {
         Self::new(self.registry.urgent())

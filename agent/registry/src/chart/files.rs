@@ -85,8 +85,7 @@ impl Files {
 
     /// Counts a path that is not present yet.
     fn make_room(&mut self, path: &TreePath) -> Result<(), Unfit> {
-        // The root has no path and is not counted, but is always among the nodes. It makes up for the entry that is about to be
-        // added.
+        // The nodes include the root, which is not counted. It stands in for the entry that is about to be added.
         if self.nodes.len() > MAX_ENTRIES {
             return Err(Unfit::TooMany);
         }

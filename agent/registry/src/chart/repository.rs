@@ -227,8 +227,8 @@ impl ChartRepository<'_> {
         Asking::new(host_of(url), together, self.registry.is_urgent)
     }
 
-    /// Returns the URL of an archive. As in Helm, the query of the repository's URL is added to places that are not absolute, but
-    /// only if they are on the repository's own origin: the query may be a token, and such a place may name another host.
+    /// Returns the URL of an archive. Places that are not absolute get the query of the repository's URL, as in Helm, but here
+    /// only those on the repository's own origin: the query may be a token, and such a place may name another host.
     fn resolve(&self, place: &str) -> Result<Url, Cause> {
         if let Ok(absolute) = Url::parse(place) {
             return Ok(absolute);
