@@ -78,8 +78,13 @@ fn downloads(liar: &Liar) -> usize {
 
 /// A client as one has it who has just started, with so much room.
 fn anew(folder: Option<&Path>, room: u64) -> Charts {
+    with_cache(folder.map(CacheOptions::new), room)
+}
+
+/// A client with this cache and so much room.
+fn with_cache(cache: Option<CacheOptions>, room: u64) -> Charts {
     let options = Options {
-        cache: folder.map(CacheOptions::new),
+        cache,
         max_archive: 1 << 20,
         ..Options::default()
     };
@@ -133,6 +138,24 @@ async fn a_large_chart_that_is_damaged_in_the_cache_is_fetched_again() {
             let size = fs::metadata(&path).unwrap().len();
             fs::write(&path, vec![0; usize::try_from(size).unwrap()]).unwrap();
         }
+    }
+}
+
+#[tokio::test]
+async fn a_chart_that_is_too_large_for_the_cache_can_be_held() {
+    let liar = repository(&[large(1)]).await;
+    let (place, logins) = (place_of(&liar), Logins::default());
+    let folder = tempfile::tempdir().unwrap();
+    let cache = CacheOptions {
+        max_bytes: 200_000,
+        ..CacheOptions::new(folder.path())
+    };
+    let charts = with_cache(Some(cache), ROOM);
+    for expected in [1, 2] {
+        let fetched = fetch(&charts, &place, "1.0.0", &logins).await;
+        fetched.unwrap().archive.files().unwrap();
+        assert_eq!(downloads(&liar), expected);
+        assert!(kept(folder.path()).is_empty());
     }
 }
 
