@@ -1,9 +1,9 @@
-//! Content by digest, in a folder.
+//! A cache of content by digest, in a folder.
 //!
-//! A file's name is its digest, or made of that and of who may read it, and its time is when it was last used. Content
-//! comes into being by a rename and is verified when it is read or opened, so that neither a crash nor another process can
-//! make it wrong, and a change by hand is found at the next read or opening. A file that is held open keeps its content when it
-//! is removed or replaced; only a write by hand into the file itself is not noticed while it is open.
+//! A file is named by its digest, or by a combination of the digest and who may read it. Its modification time is when it was
+//! last used. Files are renamed into place, and verified when they are read or opened. So neither a crash nor another process
+//! can make the content wrong, and a manual change is found at the next read or opening. An open file keeps its content when it
+//! is removed or replaced. Only a manual write into the file itself is not noticed while it is open.
 
 use std::{
     fs,
@@ -17,19 +17,19 @@ use tempfile::{Builder, NamedTempFile, TempPath};
 
 use crate::{content::Content, credentials::Credentials, options::CacheOptions};
 
-/// Start of the name of a file that is being written.
+/// The prefix for the name of a file that is being written.
 const UNFINISHED: &str = ".new-";
-/// Age at which an unfinished file is one that a crash left. A download takes five minutes at most.
+/// The age from which an unfinished file counts as left by a crash. A download takes five minutes at most.
 const ABANDONED: Duration = Duration::from_mins(10);
 
-/// Start of the name of what belongs to an archive. Earlier versions gave it none.
+/// The prefix for the name of a file that belongs to an archive. Earlier versions did not use one.
 const ARCHIVE: &str = "archive-";
 
-/// A folder of files that may go at any time: those first that were not used for longest.
+/// A folder of files that may be evicted at any time, the least recently used first.
 ///
-/// Of archives there is always a newer one, and a plugin is read at a start and then no more: by time alone, those would leave
-/// no plugin there. So while archives take more than three quarters of the bound, only they go, and
-/// one that is larger than that is not kept.
+/// Newer archives keep arriving, while a plugin is read at startup and then no more: by time alone, archives would evict all
+/// plugins. So while archives take more than three quarters of the limit, only they are evicted, and an archive that is larger
+/// than that is not kept.
 #[derive(Debug, Clone)]
 pub(crate) struct Folder {
     dir: PathBuf,
@@ -37,17 +37,17 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Names a folder, which is made when something is first kept, and how many bytes it may hold.
+    /// Creates a value for a folder that may hold this many bytes. The folder itself is created when the first file is kept.
     pub(crate) fn new(dir: PathBuf, max_bytes: u64) -> Self {
         Self { dir, max_bytes }
     }
 
-    /// Returns where a file is, if it is there.
+    /// Returns the path of a file, which may not exist.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 
-    /// Writes a file, and makes room for it; not if it is larger than it may be. Blocks.
+    /// Writes a file, and evicts others to make room for it. A file that exceeds its limit is not written. Blocks.
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let size = bytes.len() as u64;
         if size > self.most(name) {
@@ -58,8 +58,8 @@ impl Folder {
         self.adopt(name, file.into_temp_path(), size)
     }
 
-    /// Gives its name to a file that was [begun](begin) in it and has all its bytes, and makes room for it; removes it instead if it
-    /// is larger than it may be. Blocks.
+    /// Renames a completely written file that was [begun](begin) in this folder to its final name, and evicts others to make room
+    /// for it. A file that exceeds its limit is removed instead. Blocks.
     fn adopt(&self, name: &str, file: TempPath, size: u64) -> io::Result<()> {
         if size > self.most(name) {
             return Ok(());
@@ -68,7 +68,7 @@ impl Folder {
         self.evict(name)
     }
 
-    /// Returns how many bytes a file may have.
+    /// Returns the maximum size of a file, in bytes.
     fn most(&self, name: &str) -> u64 {
         if name.starts_with(ARCHIVE) {
             self.for_archives()
@@ -77,12 +77,12 @@ impl Folder {
         }
     }
 
-    /// Returns how many bytes archives may have where the others need theirs.
+    /// Returns how many bytes archives may have when the other files need theirs.
     const fn for_archives(&self) -> u64 {
         self.max_bytes - self.max_bytes / 4
     }
 
-    /// Removes what was not used for longest until the rest is within the bound, but never what has just been written.
+    /// Removes the least recently used files until the rest is within the limit, but never the file that was just written.
     fn evict(&self, keep: &str) -> io::Result<()> {
         let (mut archives, mut others) = self.list(keep)?;
         while archives.bytes + others.bytes > self.max_bytes {
@@ -99,13 +99,14 @@ impl Folder {
         Ok(())
     }
 
-    /// Lists archives and what else there is, and removes what a crash left. What is to be kept counts and does not go.
+    /// Lists the archives and the other files, and removes what a crash left. The file to keep is counted, but not listed for
+    /// removal.
     fn list(&self, keep: &str) -> io::Result<(Listed, Listed)> {
         let now = SystemTime::now();
         let (mut archives, mut others) = (Listed::default(), Listed::default());
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
-            // Another process may have removed it since it was listed.
+            // Another process may have removed the file since it was listed.
             let Ok(metadata) = entry.metadata() else {
                 continue;
             };
@@ -136,17 +137,17 @@ impl Folder {
     }
 }
 
-/// Files of one kind in a folder.
+/// The files of one kind in a folder.
 #[derive(Default)]
 struct Listed {
-    /// Sizes of all of them together.
+    /// The total size of all of them, in bytes.
     bytes: u64,
-    /// When each that may go was last used, its size and its path. The last one goes first.
+    /// The files that may be removed: when each was last used, its size and its path. The last one is removed first.
     files: Vec<(SystemTime, u64, PathBuf)>,
 }
 
 impl Listed {
-    /// Takes out the file that was not used for longest.
+    /// Takes the least recently used file off the list.
     fn pop(&mut self) -> Option<PathBuf> {
         let (_, size, path) = self.files.pop()?;
         self.bytes -= size;
@@ -154,13 +155,13 @@ impl Listed {
     }
 }
 
-/// Begins a file in a folder of a cache, which is made if it is not there. It goes with the drop.
+/// Begins a file in a folder of a cache, which is created if it does not exist. Dropping the file removes it.
 pub(crate) fn begin(dir: &Path) -> io::Result<NamedTempFile> {
     fs::create_dir_all(dir)?;
     Builder::new().prefix(UNFINISHED).tempfile_in(dir)
 }
 
-/// Notes that a file was used now. Only the order in which files go depends on it.
+/// Records that a file was used now. Only the order of eviction depends on that.
 pub(crate) fn touch(file: &fs::File) {
     let _ = file.set_modified(SystemTime::now());
 }
@@ -172,17 +173,18 @@ fn remove(path: PathBuf) -> io::Result<()> {
     }
 }
 
-/// Who is given what is kept.
+/// The callers that may read cached content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Readers {
-    /// Whoever names its digest.
+    /// All who know its digest.
     All,
-    /// Those whom this names.
+    /// Those that this digest identifies.
     Those(Digest),
 }
 
 impl Readers {
-    /// Is who names a place and shows it some credentials: to know a digest is no right to read what it is of.
+    /// Returns the readers that name this place and show it these credentials. Knowing a digest does not give the right to read
+    /// the content.
     pub(crate) fn of(place: &str, credentials: &Credentials) -> Self {
         let those = Digester::new("registry-readers/v1")
             .part(place)
@@ -190,7 +192,8 @@ impl Readers {
         Self::Those(those.finish())
     }
 
-    /// Names the file in which content is for them. What is for all are plugins, and the rest belongs to archives.
+    /// Returns the name of the file that has the content for these readers. Content for all is that of plugins, and the rest
+    /// belongs to archives.
     fn file(self, digest: Digest) -> String {
         match self {
             Self::All => digest.hex(),
@@ -204,7 +207,7 @@ impl Readers {
     }
 }
 
-/// Content by digest. A cache can only save work: whatever is wrong with it is logged, and the content is fetched.
+/// A cache of content by digest. It can only save work: if anything is wrong with it, that is logged and the content is fetched.
 #[derive(Debug, Clone)]
 pub(crate) struct Cache {
     folder: Folder,
@@ -214,23 +217,23 @@ pub(crate) struct Cache {
 impl Cache {
     pub(crate) fn new(options: CacheOptions) -> Self {
         Self {
-            // What is in the folder is of this form; another form would have another name.
+            // The folder's name stands for the format of its files. Another format would get another name.
             folder: Folder::new(options.dir.join("sha256"), options.max_bytes),
             readers: Readers::All,
         }
     }
 
-    /// Is what these readers have kept in it.
+    /// Returns the part of the cache that belongs to these readers.
     pub(crate) fn of(self, readers: Readers) -> Self {
         Self { readers, ..self }
     }
 
-    /// Returns the folder of its files.
+    /// Returns the folder that its files are in.
     pub(crate) fn dir(&self) -> &Path {
         &self.folder.dir
     }
 
-    /// Returns the content with this digest, if it is there and has at most `limit` bytes. Blocks.
+    /// Returns the content with this digest, if it is cached and has at most `limit` bytes. Blocks.
     pub(crate) fn get(&self, digest: Digest, limit: u64) -> Option<Vec<u8>> {
         self.find(digest, limit, |mut file, _| {
             let mut bytes = Vec::new();
@@ -240,7 +243,7 @@ impl Cache {
         })
     }
 
-    /// Returns what [`Cache::get`] does, and leaves it in its file if it is large. Blocks.
+    /// Like [`Cache::get`], but leaves large content in its file. Blocks.
     pub(crate) fn open(&self, digest: Digest, limit: u64) -> Option<Content> {
         self.find(digest, limit, |file, size| {
             let content = Content::of(file, size)?;
@@ -249,7 +252,7 @@ impl Cache {
         })
     }
 
-    /// Reads the content with this digest, of which `read` says what its digest is.
+    /// Finds the content with this digest. `read` returns the content together with the digest that it actually has.
     fn find<T>(
         &self,
         digest: Digest,
@@ -282,14 +285,15 @@ impl Cache {
         }
     }
 
-    /// Returns where content is, if it is there. An archive that an earlier version has kept gets the name that it has now. Blocks.
+    /// Returns the path of content, which may not exist. An archive that an earlier version kept is renamed to its current name.
+    /// Blocks.
     fn path(&self, digest: Digest) -> PathBuf {
         let name = self.readers.file(digest);
         let path = self.folder.path(&name);
         if let Some(earlier) = name.strip_prefix(ARCHIVE)
             && !path.exists()
         {
-            // Mostly there is none. What is not renamed is fetched again, and goes as old files do.
+            // Usually there is no such file. One that cannot be renamed is fetched again, and is evicted like any old file.
             let _ = fs::rename(self.folder.path(earlier), &path);
         }
         path
@@ -300,7 +304,7 @@ impl Cache {
         self.report(self.folder.write(&self.readers.file(digest), bytes));
     }
 
-    /// Keeps a file that was [begun](begin) in its folder. Blocks.
+    /// Keeps a file that was [begun](begin) in the cache's folder. Blocks.
     pub(crate) fn adopt(&self, digest: Digest, file: TempPath, size: u64) {
         self.report(self.folder.adopt(&self.readers.file(digest), file, size));
     }

@@ -1,35 +1,37 @@
-//! How to talk to registries.
+//! Options for talking to registries.
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use pintle_core::digest::{Digest, Digester};
 
-/// How to talk to registries, and how much to take from them. The default is for any registry on the internet.
+/// How to talk to registries, and how much to accept from them. The defaults suit any registry on the internet.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Certificates of authorities to trust besides those of the system: PEM, one or more in each.
+    /// The certificates of authorities to trust in addition to those of the system. Each item is PEM text with one or more.
     pub certificate_authorities: Vec<Vec<u8>>,
-    /// Time to open a connection. 10 s.
+    /// The time limit for opening a connection. 10 s.
     pub connect_timeout: Duration,
-    /// Time in which something must come or go on an open connection. 30 s.
+    /// The time within which some data must be received or sent on an open connection. 30 s.
     pub read_timeout: Duration,
-    /// Time for a whole pull or push, so that a peer that sends one byte a second does not hold it for ever. 5 min.
+    /// The time limit for a whole pull or push, so that a server that sends one byte a second cannot make it last forever. 5 min.
     pub total_timeout: Duration,
-    /// Largest component, in bytes. 64 MiB.
+    /// The size of the largest component that is accepted, in bytes. 64 MiB.
     pub max_component: u64,
-    /// Largest archive of files, such as a chart, in bytes as it is packed. 32 MiB. All that are held have a bound together, see
-    /// [`Shared::with_room_for_archives`](crate::Shared::with_room_for_archives).
+    /// The packed size of the largest archive of files, such as a chart, that is accepted, in bytes. 32 MiB. All archives that
+    /// are held share a limit, see [`Shared::with_room_for_archives`](crate::Shared::with_room_for_archives).
     pub max_archive: u64,
-    /// Largest index of a chart repository, in bytes. 96 MiB; the largest that are known have some 25.
+    /// The size of the largest index of a chart repository that is accepted, in bytes. 96 MiB. The largest known indexes have
+    /// about 25 MiB.
     pub max_index: u64,
-    /// Largest manifest, in bytes. 4 MiB, which the OCI distribution specification asks registries to take.
+    /// The size of the largest manifest that is accepted, in bytes. 4 MiB, the size that the OCI distribution specification asks
+    /// registries to accept.
     pub max_manifest: u64,
-    /// `User-Agent` of each request.
+    /// The `User-Agent` of each request.
     pub user_agent: String,
-    /// Hosts, `HOST` or `HOST:PORT` as in references, that may be spoken to without TLS if they do not speak it.
+    /// The hosts that may be spoken to without TLS if they do not support it, as `HOST` or `HOST:PORT` like in references.
     /// Loopback addresses always may, as with other OCI tools.
     pub plain_http: Vec<String>,
-    /// Where to keep what was pulled. Without it each pull downloads.
+    /// Where to keep pulled content. Without a cache, each pull is a download.
     pub cache: Option<CacheOptions>,
 }
 
@@ -52,7 +54,8 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Names who is trusted, so that nobody is given what somebody else would have let through.
+    /// Returns a digest of what these options trust, so that no client gets content that only another client's options would have
+    /// accepted.
     pub(crate) fn trust(&self) -> Digest {
         let authorities = self.certificate_authorities.len() as u64;
         let mut digester = Digester::new("registry-trust/v1").part(authorities.to_be_bytes());
@@ -65,7 +68,7 @@ impl Options {
         digester.finish()
     }
 
-    /// Says whether a host may be spoken to without TLS.
+    /// Returns whether a host may be spoken to without TLS.
     pub(crate) fn allows_plain_http(&self, host: &str) -> bool {
         let host = without_port_80(host);
         is_loopback(host)
@@ -76,25 +79,26 @@ impl Options {
     }
 }
 
-/// A folder for content by digest.
+/// A folder for cached content by digest.
 ///
-/// It is a cache: it may be deleted at any time, and any number of processes may share it. What is read from it is
-/// verified each time. Whoever knows the digest of a component gets it without asking the registry, so share it only
-/// among those who may use the same components. An archive of files is given only to who names the place it was fetched
-/// from and shows the credentials it was fetched with.
+/// It may be deleted at any time, and any number of processes may share it. Content is verified each time it is read. A
+/// client that knows the digest of a component gets the component without a request to the registry, so share the folder only
+/// among clients that may use the same components. A client gets an archive of files only if it names the place that the
+/// archive was fetched from, and has the credentials that it was fetched with.
 #[derive(Debug, Clone)]
 pub struct CacheOptions {
-    /// The folder. It is made when something is first kept.
+    /// The folder. It is created when the first file is kept.
     pub dir: PathBuf,
-    /// How much to keep, in bytes. What was not used for longest goes first, but archives of files leave a quarter to
-    /// components, and one that would not is not kept.
+    /// The maximum size of what is kept, in bytes. The least recently used files are evicted first, but archives of files leave a
+    /// quarter to components, and an archive that would not is not kept.
     pub max_bytes: u64,
-    /// How much to keep besides of indexes of chart repositories, in bytes. What was not used for longest goes first.
+    /// The maximum size of the indexes of chart repositories that are kept in addition, in bytes. The least recently used indexes
+    /// are evicted first.
     pub max_index_bytes: u64,
 }
 
 impl CacheOptions {
-    /// Keeps up to 1 GiB in a folder, and 256 MiB of indexes.
+    /// Creates options that keep up to 1 GiB in a folder, and 256 MiB of indexes.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
@@ -104,12 +108,12 @@ impl CacheOptions {
     }
 }
 
-/// Is `HOST[:PORT]` as URLs have it: without the port on which http is anyway.
+/// Returns `HOST[:PORT]` as in URLs: without the port that http uses by default.
 fn without_port_80(host: &str) -> &str {
     host.strip_suffix(":80").unwrap_or(host)
 }
 
-/// Says whether `HOST[:PORT]` is this machine.
+/// Returns whether `HOST[:PORT]` is this machine.
 pub(crate) fn is_loopback(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! Pull, push, resolve and inspect.
+//! The client for OCI registries: pull, resolve, inspect and list tags.
 
 use std::{collections::BTreeMap, panic, sync::Arc};
 
@@ -25,10 +25,11 @@ use crate::{
     transport::{Outgoing, Transport},
 };
 
-/// Header in which a registry says the digest of what it gives or took.
+/// The header with the digest of the content that a registry returns or has accepted.
 const CONTENT_DIGEST: &str = "docker-content-digest";
 
-/// OCI registries, spoken to with the same options. Cloning it is cheap and shares connections, tokens and cache.
+/// A client for OCI registries, which uses the same options for all of them. Cloning it is cheap, and clones share connections,
+/// tokens and cache.
 #[derive(Debug, Clone)]
 pub struct Registry {
     pub(crate) transport: Arc<Transport>,
@@ -37,29 +38,29 @@ pub struct Registry {
     pub(crate) is_urgent: bool,
 }
 
-/// What a reference stands for at this time.
+/// What a reference currently stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
     /// The reference, bound to the digest.
     pub reference: Reference,
-    /// Digest of the manifest.
+    /// The digest of the manifest.
     pub manifest_digest: Digest,
 }
 
-/// A component with all that its artifact says about it. Every digest has been verified.
+/// A component with everything that its artifact says about it. Every digest has been verified.
 #[derive(Debug, Clone)]
 pub struct Pulled {
     /// The reference, bound to the digest of the manifest.
     pub reference: Reference,
     /// The component.
     pub bytes: Bytes,
-    /// Digest of the component.
+    /// The digest of the component.
     pub component_digest: Digest,
-    /// Digest of the manifest.
+    /// The digest of the manifest.
     pub manifest_digest: Digest,
-    /// What the publisher says of the component.
+    /// What the publisher says about the component.
     pub config: WasmConfig,
-    /// Annotations of the manifest.
+    /// The annotations of the manifest.
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -68,43 +69,43 @@ pub struct Pulled {
 pub struct PulledArchive {
     /// The reference, bound to the digest of the manifest.
     pub reference: Reference,
-    /// Digest of the manifest.
+    /// The digest of the manifest.
     pub manifest_digest: Digest,
-    /// The files, packed.
+    /// The archive of the files.
     pub archive: Archive,
-    /// Annotations of the manifest.
+    /// The annotations of the manifest.
     pub annotations: BTreeMap<String, String>,
 }
 
-/// What is to be known of an artifact, for people and scripts.
+/// A description of an artifact, for people and scripts.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Inspected {
     /// The reference, bound to the digest of the manifest.
     pub reference: Reference,
-    /// Digest of the manifest.
+    /// The digest of the manifest.
     pub manifest_digest: Digest,
-    /// Digest of the component.
+    /// The digest of the component.
     pub component_digest: Digest,
-    /// Size of the component, in bytes.
+    /// The size of the component, in bytes.
     pub size: u64,
-    /// What the publisher says of the component.
+    /// What the publisher says about the component.
     pub config: WasmConfig,
-    /// Annotations of the manifest.
+    /// The annotations of the manifest.
     pub annotations: BTreeMap<String, String>,
-    /// What the component itself says that it imports and exports.
+    /// What the component imports and exports according to itself.
     pub interface: Interface,
-    /// Its interface with all types, as WIT.
+    /// The component's interface with all types, as WIT.
     pub wit: String,
 }
 
 impl Registry {
-    /// Sets up clients. Nothing is contacted.
+    /// Sets up the HTTP clients. Nothing is contacted.
     pub fn new(options: Options) -> Result<Self, SetupError> {
         Self::sharing(options, Arc::default())
     }
 
-    /// Like [`Registry::new`], with what others use too.
+    /// Like [`Registry::new`], but with state that it shares with other clients.
     pub fn sharing(options: Options, shared: Arc<Shared>) -> Result<Self, SetupError> {
         Ok(Self {
             cache: options.cache.clone().map(Cache::new),
@@ -114,8 +115,8 @@ impl Registry {
         })
     }
 
-    /// Returns the same for somebody who wants it now: it asks hosts that want to be left alone, too. Otherwise nobody asks one
-    /// until the pause is over for which it has asked anybody with the same credentials.
+    /// Returns the same client for a caller that cannot wait: it also asks hosts that want to be left alone. Otherwise, if a host
+    /// has asked any caller for a pause, no caller with the same credentials asks it until the pause is over.
     #[must_use]
     pub fn urgent(&self) -> Self {
         Self {
@@ -124,10 +125,10 @@ impl Registry {
         }
     }
 
-    /// Finds the digest of the manifest that a tag stands for, with one small request and without downloading.
+    /// Finds the digest of the manifest that a tag stands for, with one small request and without a download.
     ///
-    /// The registry's word is taken for it: the pull of that digest verifies the content. A reference with a digest is
-    /// its own answer, and nobody is asked.
+    /// The digest is the one that the registry states. It is not verified here: a pull of that digest verifies the content. A
+    /// reference that has a digest already is resolved without any request.
     pub async fn resolve(
         &self,
         reference: &Reference,
@@ -150,7 +151,7 @@ impl Registry {
     /// Downloads a component, or takes it from the cache, and verifies manifest, config and component against their
     /// digests and sizes.
     ///
-    /// For a reference with a digest whose content is in the cache nobody is asked.
+    /// If the reference has a digest and the content is in the cache, no request is sent.
     pub async fn pull(
         &self,
         reference: &Reference,
@@ -160,7 +161,7 @@ impl Registry {
         self.run(&session, self.fetch(&session)).await
     }
 
-    /// Downloads a component and says all that is to be known of it.
+    /// Downloads a component, or takes it from the cache, and describes it.
     pub async fn inspect(
         &self,
         reference: &Reference,
@@ -174,7 +175,7 @@ impl Registry {
                 caught(move || Ok((Interface::of(&bytes)?, component::wit(&bytes)?)))
                     .await
                     .unwrap_or_else(|panic| {
-                        // The decoder is not ours, and the component is anybody's.
+                        // The decoder is third-party code, and the component may come from anybody.
                         let reason = panic
                             .downcast_ref::<String>()
                             .map_or("the decoder failed", |text| text);
@@ -194,7 +195,7 @@ impl Registry {
         self.run(&session, work).await
     }
 
-    /// Lists the tags of a repository that can be versions, in the registry's order and as they are: `_` in one stands for
+    /// Lists the tags of a repository that can be versions, in the registry's order and unchanged: a `_` in a tag stands for
     /// the `+` of a version.
     pub async fn tags(
         &self,
@@ -208,8 +209,8 @@ impl Registry {
     /// Downloads a chart or another artifact whose one layer is an archive of files, or takes it from the cache, and
     /// verifies manifest and archive against their digests and sizes.
     ///
-    /// For a reference with a digest whose content was fetched from its repository with these credentials, and is in the
-    /// cache, nobody is asked. What others have fetched is not given out.
+    /// If the reference has a digest, and the content was fetched from its repository with these credentials and is in the
+    /// cache, no request is sent. Content that was fetched with other credentials, or from another repository, is not used.
     pub async fn pull_archive(
         &self,
         reference: &Reference,
@@ -242,7 +243,8 @@ impl Registry {
         Session::new(&self.transport, reference, credentials, access, stage).urgent(self.is_urgent)
     }
 
-    /// Bounds the whole from when it is its turn, and says what was being done when it failed.
+    /// Runs the work of a session, with the total timeout from when the session has its turn. An error says what was being done
+    /// when the work failed.
     pub(crate) async fn run<T>(
         &self,
         session: &Session<'_>,
@@ -275,14 +277,14 @@ impl Registry {
         if let Some(digest) = content_digest(response.headers()) {
             return Ok(digest);
         }
-        // The header is only recommended.
+        // Registries are not required to send the header, which is only recommended.
         let (digest, _) = self.download_manifest(session).await?;
         Ok(digest)
     }
 
     async fn fetch(&self, session: &Session<'_>) -> Result<Pulled, Cause> {
         let options = &self.transport.options;
-        // Tenants name no components: what was fetched for an operator is for all who use his plugins.
+        // Tenants do not name components: what was fetched for an operator is for all who use the operator's plugins.
         let readers = Readers::All;
         let (manifest_digest, manifest) = self.fetch_manifest(session, readers).await?;
         let manifest = WasmManifest::read(&manifest, options.max_component)?;
@@ -458,30 +460,30 @@ impl Registry {
     }
 }
 
-/// Is who asks the repository of a reference with some credentials.
+/// Returns the readers that ask the repository of a reference with these credentials.
 pub(crate) fn readers(reference: &Reference, credentials: &Credentials) -> Readers {
     let place = format!("oci://{}", Repository::from(reference));
     Readers::of(&place, credentials)
 }
 
-/// Reads the digest that a registry says. One by another algorithm says nothing here.
+/// Reads the digest that a registry states, or returns `None` if there is none or it uses another algorithm.
 pub(crate) fn content_digest(headers: &HeaderMap) -> Option<Digest> {
     headers.get(CONTENT_DIGEST)?.to_str().ok()?.parse().ok()
 }
 
-/// Digests what may be many megabytes where that holds up nobody else.
+/// Computes the digest of what may be many megabytes on a thread where that delays no other task.
 pub(crate) async fn digest_of(bytes: Bytes) -> Digest {
     blocking(move || Digest::of(&bytes)).await
 }
 
-/// Runs what blocks, or computes for long, where that holds up nobody else.
+/// Runs work that blocks, or computes for long, on a thread where it delays no other task.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     caught(work)
         .await
         .unwrap_or_else(|panic| panic::resume_unwind(panic))
 }
 
-/// Runs what computes for long as [`blocking`] does, and may panic: that is its `Err`.
+/// Like [`blocking`], but returns a panic of the work as an `Err`.
 async fn caught<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Box<dyn std::any::Any + Send>> {
@@ -496,10 +498,10 @@ fn read_config(bytes: &[u8], manifest: &WasmManifest) -> Result<WasmConfig, Caus
         reason,
     };
     if !manifest.has_layout {
-        // Before there was a layout, configs were empty or held something else.
+        // Before there was a layout, configs were empty or contained something else.
         return Ok(serde_json::from_slice(bytes).unwrap_or_default());
     }
-    // By way of a map, because a list is no config even if its items would do for the fields.
+    // Parsed as a map first, because a list is not a config even if its items would fit the fields.
     let config: WasmConfig = serde_json::from_slice::<serde_json::Map<_, _>>(bytes)
         .and_then(|fields| serde_json::from_value(fields.into()))
         .map_err(|error| malformed(format!("it is not a JSON config: {error}")))?;
