@@ -1,4 +1,4 @@
-//! Why something cannot be had from, or given to, a registry.
+//! The reasons why a pull or a push fails, or a client cannot be set up.
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -25,7 +25,7 @@ pub enum Stage {
     Tags,
     /// Reading an archive of files.
     Files,
-    /// Checking what is to be pushed.
+    /// Checking the content to push.
     Check,
     /// Uploading the component.
     UploadComponent,
@@ -74,28 +74,28 @@ impl fmt::Display for Stage {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {stage} `{reference}`")]
 pub struct RegistryError {
-    /// Which artifact.
+    /// The reference to the artifact.
     pub reference: Reference,
     /// What was being done.
     pub stage: Stage,
-    /// Why it failed.
+    /// The reason why it failed.
     #[source]
     pub cause: Cause,
 }
 
 impl RegistryError {
-    /// Says whether the same call may succeed later without any change on this side.
+    /// Returns whether the same call may succeed later without any change on this side.
     pub const fn is_retryable(&self) -> bool {
         self.cause.is_retryable()
     }
 
-    /// Returns after what time whoever answered said that it may be asked again.
+    /// Returns how long the host that answered wants callers to wait before they ask it again, if it said so.
     pub const fn retry_after(&self) -> Option<Duration> {
         self.cause.retry_after()
     }
 }
 
-/// What of an artifact is meant.
+/// The content that an error is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Part {
     /// The manifest.
@@ -104,7 +104,7 @@ pub enum Part {
     Config,
     /// The component.
     Component,
-    /// An answer of a token service.
+    /// A response of a token service.
     Token,
     /// An archive of files, such as a chart.
     Archive,
@@ -128,16 +128,16 @@ impl fmt::Display for Part {
     }
 }
 
-/// What was wrong with TLS.
+/// What went wrong with TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TlsProblem {
-    /// The certificate is signed by nobody who is trusted here.
+    /// The certificate is not signed by an authority that is trusted here.
     UnknownAuthority,
     /// The certificate is for other names.
     WrongName,
-    /// The certificate's time is over.
+    /// The certificate has expired.
     Expired,
-    /// The other side does not speak TLS.
+    /// The server does not speak TLS.
     PlainHttp,
     /// Something else, in the words of the TLS library.
     Other(String),
@@ -160,160 +160,160 @@ impl fmt::Display for TlsProblem {
     }
 }
 
-/// What was shown to a registry that did not accept it.
+/// The kind of credentials shown to a registry that did not accept them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Shown {
     /// Nothing: there are no credentials for it.
     Nothing,
-    /// User name and password.
+    /// A user name and password.
     Password,
     /// A bearer token.
     Token,
-    /// An identity token, which only token services take.
+    /// An identity token, which only token services accept.
     Identity,
 }
 
-/// Why a request to a registry has no result. `host` is who answered, or did not: the registry, its token service, or
-/// where it redirected to.
+/// The reason why a request to a registry has no result. `host` is the host that answered, or did not answer: the registry, its
+/// token service, or a host that it redirected to.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Cause {
-    /// It does not accept the credentials, or wants some.
+    /// The host does not accept the credentials, or requires some.
     #[error("{}", unauthorized(host, *shown, message.as_deref()))]
     Unauthorized {
-        /// Who answered.
+        /// The host that answered.
         host: String,
-        /// What it was shown.
+        /// The kind of credentials it was shown.
         shown: Shown,
-        /// Its words.
+        /// The host's message.
         message: Option<String>,
     },
-    /// It knows who asks, and says no.
+    /// The host knows the caller, and denies access.
     #[error("{host} denies it{}; the credentials may lack the right to do this, or the repository may not exist", said(message.as_deref()))]
     Denied {
-        /// Who answered.
+        /// The host that answered.
         host: String,
-        /// Its words.
+        /// The host's message.
         message: Option<String>,
     },
-    /// It, or its token service, takes the credentials, and they are not good for this.
+    /// The host, or its token service, accepts the credentials, but they do not permit the action.
     #[error("{host} denies it{}: the credentials give no right to {action} `{repository}`, or there is no such repository; ask for the right, and check that they are the credentials that you mean", said(message.as_deref()))]
     NoRight {
-        /// Who answered.
+        /// The host that answered.
         host: String,
-        /// What was to be done: `pull from`, `list the tags of` or `push to`.
+        /// The action that was not permitted: `pull from`, `list the tags of` or `push to`.
         action: &'static str,
         /// The repository.
         repository: String,
-        /// Its words.
+        /// The host's message.
         message: Option<String>,
     },
-    /// It has no such repository, tag or blob.
+    /// The host has no such repository, tag or blob.
     #[error("{host} has no such {part}{}", said(message.as_deref()))]
     NotFound {
-        /// Who answered.
+        /// The host that answered.
         host: String,
         /// What was asked for.
         part: &'static str,
-        /// Its words.
+        /// The host's message.
         message: Option<String>,
     },
-    /// It wants to be asked less often.
+    /// The host limits the rate of requests.
     #[error("{host} asks for fewer requests{}", said(message.as_deref()))]
     RateLimited {
-        /// Who answered.
+        /// The host that answered.
         host: String,
-        /// When it may be asked again.
+        /// How long the host wants callers to wait before they ask it again.
         retry_after: Option<Duration>,
-        /// Its words.
+        /// The host's message.
         message: Option<String>,
     },
-    /// It has a problem of its own.
+    /// The host has a problem of its own.
     #[error("{host} answered with status {status}{}", said(message.as_deref()))]
     Server {
-        /// Who answered.
+        /// The host that answered.
         host: String,
-        /// Status of 500 or more, or 408.
+        /// The status: 500 or more, or 408.
         status: u16,
-        /// When it may be asked again.
+        /// How long the host wants callers to wait before they ask it again.
         retry_after: Option<Duration>,
-        /// Its words.
+        /// The host's message.
         message: Option<String>,
     },
-    /// It does not take the request.
+    /// The host refuses the request.
     #[error("{host} refuses the request with status {status}{}", said(message.as_deref()))]
     Refused {
-        /// Who answered.
+        /// The host that answered.
         host: String,
-        /// Status.
+        /// The status.
         status: u16,
-        /// Its words.
+        /// The host's message.
         message: Option<String>,
     },
-    /// There is no connection to it.
+    /// No connection to the host can be opened.
     #[error("{host} cannot be reached: {reason}")]
     Unreachable {
-        /// Who was called.
+        /// The host that cannot be reached.
         host: String,
-        /// Why, in the words of the system.
+        /// The reason, in the words of the system.
         reason: String,
     },
     /// The connection broke.
     #[error("the connection to {host} broke: {reason}")]
     Interrupted {
-        /// The other side.
+        /// The other side of the connection.
         host: String,
-        /// Why, in the words of the system.
+        /// The reason, in the words of the system.
         reason: String,
     },
-    /// It did not answer, or not fast enough.
+    /// The host did not answer, or not fast enough.
     #[error("{host} {}", silence(*total, *limit))]
     Timeout {
-        /// The other side.
+        /// The other side of the connection.
         host: String,
-        /// Whether the whole took too long, rather than one answer.
+        /// Whether the whole call took too long, rather than one response.
         total: bool,
         /// The limit.
         limit: Duration,
     },
-    /// So many others ask it that there was no turn.
+    /// So many other callers ask the host that this one did not get a turn in time.
     #[error("{host} was not asked: those who asked it before took longer than {limit:?}")]
     Busy {
-        /// Whom they ask.
+        /// The host that they ask.
         host: String,
-        /// How long it waited.
+        /// How long this caller waited.
         limit: Duration,
     },
-    /// There is no secure connection to it.
+    /// There is no secure connection to the host.
     #[error("no secure connection to {host}: {problem}")]
     Tls {
-        /// The other side.
+        /// The other side of the connection.
         host: String,
-        /// What is wrong.
+        /// What went wrong.
         problem: TlsProblem,
     },
-    /// It sends us, or our credentials, somewhere that is not safe.
+    /// The host sends us, or our credentials, to a place that is not safe.
     #[error("{host} sends us to {to}, which is not followed: {reason}")]
     Redirect {
-        /// Who answered.
+        /// The host that answered.
         host: String,
-        /// Where to.
+        /// Where it sends us.
         to: String,
-        /// Why not.
+        /// Why that is not followed.
         reason: &'static str,
     },
-    /// Content is not what its digest says.
+    /// Content does not match its digest.
     #[error(
         "the {part} is not what its digest says: expected {expected}, got {got}; the registry, or something between, has changed it"
     )]
     Digest {
-        /// Of what.
+        /// The content.
         part: Part,
-        /// The digest asked for.
+        /// The digest that was asked for.
         expected: Digest,
-        /// The digest of what came.
+        /// The digest of the content that was received.
         got: Digest,
     },
-    /// What is to be pushed has another digest than the reference says.
+    /// The manifest to push has a digest other than the one in the reference.
     #[error(
         "the reference asks for {expected}, but what is pushed is {got}; push to a tag, or correct the digest"
     )]
@@ -323,98 +323,98 @@ pub enum Cause {
         /// The digest of the manifest.
         got: Digest,
     },
-    /// Something is larger than is taken.
+    /// Content is larger than the limit.
     #[error("{}", too_large(*part, *limit, *size))]
     TooLarge {
-        /// What.
+        /// The content.
         part: Part,
         /// The limit, in bytes.
         limit: u64,
         /// Its size, if it is known.
         size: Option<u64>,
     },
-    /// A list of tags goes on after as much as is read of one.
+    /// A list of tags continues after the most that is read of one.
     #[error(
         "the list of tags goes on after {limit} {unit}, and no more are read; name the tag itself, or a digest, in place of a range"
     )]
     TooManyTags {
-        /// The limit that was met.
+        /// The limit that was reached.
         limit: u64,
-        /// Of what: `versions`, `pages` or `bytes`.
+        /// The unit of the limit: `versions`, `pages` or `bytes`.
         unit: &'static str,
     },
-    /// An index lists more than is taken.
+    /// An index lists more versions of charts than the limit.
     #[error(
-        "the index lists more than the limit of {limit} versions of charts, which none that is known comes near; see what writes it"
+        "the index lists more than the limit of {limit} versions of charts, which no known index comes near; check what generates it"
     )]
     TooManyVersions {
         /// The limit.
         limit: usize,
     },
-    /// Content has another size than the manifest says.
-    #[error("the {part} should have {declared} bytes by the manifest, but {}", came(*got, *more))]
+    /// The size of content is not the one in the manifest.
+    #[error("the {part} should have {declared} bytes according to the manifest, but {}", came(*got, *more))]
     Size {
-        /// What.
+        /// The content.
         part: Part,
-        /// Size by the manifest, in bytes.
+        /// The size according to the manifest, in bytes.
         declared: u64,
-        /// What came until it was clear, in bytes.
+        /// How many bytes were received before the mismatch was clear.
         got: u64,
         /// Whether there was more to come.
         more: bool,
     },
-    /// The artifact is something else.
+    /// The artifact is not a Wasm component.
     #[error("it is {is}; expected a Wasm component (config {CONFIG_V0}, one layer {LAYER})", CONFIG_V0 = crate::manifest::CONFIG_V0, LAYER = crate::manifest::LAYER)]
     NotWasm {
-        /// What it is.
+        /// What it is instead.
         is: String,
     },
-    /// The artifact is something else.
+    /// The artifact is neither a Helm chart nor another artifact whose one layer is an archive of files.
     #[error(
         "it is {is}; expected a Helm chart (one layer {CHART_LAYER}), or another artifact whose one layer is an archive of files",
         CHART_LAYER = crate::manifest::CHART_LAYER
     )]
     NotFiles {
-        /// What it is.
+        /// What it is instead.
         is: String,
     },
-    /// An archive of files is not taken.
-    #[error("the archive is not taken")]
+    /// An archive of files is rejected.
+    #[error("the archive is rejected")]
     Archive(#[from] ArchiveError),
-    /// What comes cannot be written to the disk of this machine, or finds no room there.
-    #[error("the {part} cannot be put down in {} while it comes: {reason}", dir.display())]
+    /// A download cannot be written to the disk of this machine, or there is no room for it there.
+    #[error("the {part} cannot be stored in {} during its download: {reason}", dir.display())]
     Disk {
-        /// What comes.
+        /// The content that is downloaded.
         part: Part,
-        /// Where it is put.
+        /// The folder that it should be stored in.
         dir: PathBuf,
-        /// Why it cannot, in the words of the system, and what to do.
+        /// Why that is not possible, in the words of the system, and what to do.
         reason: String,
     },
-    /// What comes, or is in the cache, finds no room beside the others that are held.
+    /// There is no room for content that is downloaded, or is in the cache, in addition to what is held already.
     #[error(
-        "there is no room for the {part}: those in use and those on their way share {limit} bytes, a quarter of which is only for those on their way; use fewer or smaller ones, or, for an agent, set a larger `--cache-size`"
+        "there is no room for the {part}: those in use and those being downloaded share {limit} bytes, a quarter of which is reserved for downloads; use fewer or smaller ones, or, for an agent, set a larger `--cache-size`"
     )]
     NoRoom {
-        /// What.
+        /// The content.
         part: Part,
-        /// How many bytes all may have.
+        /// How many bytes all may have together.
         limit: u64,
     },
-    /// An answer cannot be understood.
+    /// A response cannot be understood.
     #[error("the {part} cannot be understood: {reason}")]
     Malformed {
-        /// What.
+        /// The content.
         part: Part,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// The registry does not follow the protocol.
     #[error("{host} does not follow the OCI distribution specification: {reason}")]
     Protocol {
-        /// Who answered.
+        /// The host that answered.
         host: String,
-        /// What is wrong.
+        /// What the host does wrong.
         reason: String,
     },
     /// The bytes are not a component.
@@ -423,7 +423,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// Says whether the same call may succeed later without any change on this side.
+    /// Returns whether the same call may succeed later without any change on this side.
     pub const fn is_retryable(&self) -> bool {
         matches!(
             self,
@@ -438,7 +438,7 @@ impl Cause {
         )
     }
 
-    /// Returns after what time whoever answered said that it may be asked again.
+    /// Returns how long the host that answered wants callers to wait before they ask it again, if it said so.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimited { retry_after, .. } | Self::Server { retry_after, .. } => {
@@ -448,7 +448,7 @@ impl Cause {
         }
     }
 
-    /// Returns it with what is left of the time.
+    /// Returns the cause with the time that is left of the pause that the host asked for.
     pub(crate) fn with_retry_after(mut self, left: Duration) -> Self {
         if let Self::RateLimited { retry_after, .. } | Self::Server { retry_after, .. } = &mut self
         {
@@ -520,7 +520,7 @@ fn too_large(part: Part, limit: u64, size: Option<u64>) -> String {
         Part::Component => Some("build it without debug information, or split it"),
         Part::Archive => Some(ARCHIVE_ADVICE),
         Part::Index => Some("take old versions off it, or split the repository"),
-        // Nothing that is meant well comes near these limits.
+        // Legitimate content does not come near these limits.
         Part::Manifest | Part::Config | Part::Token | Part::Tags => None,
     };
     let advice = advice.map_or_else(String::new, |advice| format!("; {advice}"));
@@ -529,7 +529,7 @@ fn too_large(part: Part, limit: u64, size: Option<u64>) -> String {
 
 fn came(got: u64, more: bool) -> String {
     if more {
-        "goes on after them".to_owned()
+        "has more".to_owned()
     } else {
         format!("ends after {got}")
     }
@@ -543,29 +543,29 @@ fn silence(total: bool, limit: Duration) -> String {
     }
 }
 
-/// Why a [`Registry`](crate::Registry) cannot be made.
+/// The reason why a [`Registry`](crate::Registry) cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// A CA file holds no certificate.
+    /// A CA file does not contain a certificate.
     #[error(
         "registry CA number {number} holds no PEM certificate: expected `-----BEGIN CERTIFICATE-----`"
     )]
     NoCertificate {
-        /// Which one, from 1.
+        /// The number of the file, starting at 1.
         number: usize,
     },
     /// A CA certificate cannot be read.
     #[error("registry CA number {number} cannot be read: {reason}")]
     Certificate {
-        /// Which one, from 1.
+        /// The number of the file, starting at 1.
         number: usize,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The HTTP client cannot be made.
+    /// The HTTP client cannot be set up.
     #[error("the HTTP client cannot be set up: {reason}")]
     Client {
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }

@@ -460,7 +460,7 @@ mod tests {
         let mut spool = spool(below_a_file(dir.path()), None);
         let error = spool.add(b"a large index").unwrap_err().to_string();
         let error = error.replace(&dir.path().display().to_string(), "DIR");
-        insta::assert_snapshot!(error, @"the index cannot be put down in DIR/file/cache while it comes: Not a directory (os error 20)");
+        insta::assert_snapshot!(error, @"the index cannot be stored in DIR/file/cache during its download: Not a directory (os error 20)");
     }
 
     #[test]
@@ -470,13 +470,13 @@ mod tests {
         spool.make_room(half).unwrap();
         let error = spool.make_room(1).unwrap_err();
         assert!(error.is_retryable());
-        insta::assert_snapshot!(error, @"the index cannot be put down in /cache while it comes: other large indexes come as well, or wait to be read, and leave too little of the 268435456 bytes for all; try again when they have been read");
+        insta::assert_snapshot!(error, @"the index cannot be stored in /cache during its download: other large indexes come as well, or wait to be read, and leave too little of the 268435456 bytes for all; try again when they have been read");
 
         let mut spool = Archives::default().spool(None);
         spool.make_room(100 << 20).unwrap();
         let error = spool.make_room(100 << 20).unwrap_err();
         assert!(error.is_retryable());
-        insta::assert_snapshot!(error, @"there is no room for the archive: those in use and those on their way share 268435456 bytes, a quarter of which is only for those on their way; use fewer or smaller ones, or, for an agent, set a larger `--cache-size`");
+        insta::assert_snapshot!(error, @"there is no room for the archive: those in use and those being downloaded share 268435456 bytes, a quarter of which is reserved for downloads; use fewer or smaller ones, or, for an agent, set a larger `--cache-size`");
     }
 
     #[tokio::test]

@@ -180,7 +180,7 @@ async fn large_charts_that_are_held_have_a_bound_together() {
         assert!(is_retried, "{error:?}");
         let text = said(&error, &liar.address());
         insta::allow_duplicates! {
-            insta::assert_snapshot!(text, @"cannot read a chart from the chart repository http://REGISTRY/ (web 1.0.1): there is no room for the archive: those in use and those on their way share 700000 bytes, a quarter of which is only for those on their way; use fewer or smaller ones, or, for an agent, set a larger `--cache-size`");
+            insta::assert_snapshot!(text, @"cannot read a chart from the chart repository http://REGISTRY/ (web 1.0.1): there is no room for the archive: those in use and those being downloaded share 700000 bytes, a quarter of which is reserved for downloads; use fewer or smaller ones, or, for an agent, set a larger `--cache-size`");
         }
         fetch(&charts, &place, "1.0.2", &logins).await.unwrap();
         drop(one);

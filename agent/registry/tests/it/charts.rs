@@ -342,8 +342,8 @@ async fn archives_that_are_no_charts() {
         all.push(said(&error, &liar.address()));
     }
     insta::assert_snapshot!(all.join("\n"), @r"
-    cannot read a chart from the chart repository http://REGISTRY/ (web 1.2.0): the archive is not taken: it holds `web/../../etc/passwd`, which is no path within it
-    cannot read a chart from the chart repository http://REGISTRY/ (web 1.2.0): the archive is not taken: its files have more than 104857600 bytes together: leave files out of it, for a chart with `.helmignore`, or split it
+    cannot read a chart from the chart repository http://REGISTRY/ (web 1.2.0): the archive is rejected: it holds `web/../../etc/passwd`, which is no path within it
+    cannot read a chart from the chart repository http://REGISTRY/ (web 1.2.0): the archive is rejected: its files have more than 104857600 bytes together: leave files out of it, for a chart with `.helmignore`, or split it
     ");
 }
 

@@ -127,10 +127,10 @@ async fn blobs_that_are_not_what_was_announced() {
     }
     insta::assert_snapshot!(all.join("\n"), @r"
     cannot read the component of `REGISTRY/x:1`: the component is not what its digest says: expected sha256:00f7b305d02db388d24990b11ffb5411072ced758f3fb8cb625a503f77815d41, got sha256:16c2ccb55f996c1fae5acda50d2de691d8c11b84f764a884fa080d78ba1ca959; the registry, or something between, has changed it
-    cannot read the component of `REGISTRY/x:1`: the component should have 158 bytes by the manifest, but goes on after them
-    cannot read the component of `REGISTRY/x:1`: the component should have 158 bytes by the manifest, but ends after 157
-    cannot read the component of `REGISTRY/x:1`: the component should have 158 bytes by the manifest, but goes on after them
-    cannot read the component of `REGISTRY/x:1`: the component should have 158 bytes by the manifest, but ends after 5
+    cannot read the component of `REGISTRY/x:1`: the component should have 158 bytes according to the manifest, but has more
+    cannot read the component of `REGISTRY/x:1`: the component should have 158 bytes according to the manifest, but ends after 157
+    cannot read the component of `REGISTRY/x:1`: the component should have 158 bytes according to the manifest, but has more
+    cannot read the component of `REGISTRY/x:1`: the component should have 158 bytes according to the manifest, but ends after 5
     ");
 }
 
