@@ -1,8 +1,8 @@
-//! HTTP with a bound on everything, and failures put into words.
+//! HTTP with a limit on everything, and failures described in words.
 //!
-//! `oci-client` is not used here. It reads manifests, error messages and token answers into memory whole, whatever their
-//! size, panics on a token with a line break in it, sends credentials to a token service without TLS, and keeps the first
-//! credentials that it saw for a registry for all who ask later. The tests use it as an independent reader and writer.
+//! `oci-client` is not used here. It reads manifests, error messages and token responses into memory as a whole, whatever their
+//! size. It panics on a token with a line break in it, sends credentials to a token service without TLS, and uses the first
+//! credentials that it saw for a registry for all later callers. The tests use it as an independent reader and writer.
 
 use std::{
     collections::HashMap,
@@ -37,16 +37,16 @@ use crate::{
     turns::Turns,
 };
 
-/// Size of one piece of an upload, in bytes: small enough that a slow line moves one within the read timeout.
+/// The size of one piece of an upload, in bytes. It is small enough that a slow connection sends a piece within the read timeout.
 const PIECE: usize = 64 << 10;
 
-/// What is to be sent.
+/// A request to send.
 #[derive(Debug, Clone)]
 pub(crate) struct Outgoing {
     pub(crate) method: Method,
     pub(crate) url: Url,
     pub(crate) accept: Option<&'static str>,
-    /// The entity tag of what is here already.
+    /// The entity tag of the content that the caller already has.
     pub(crate) known: Option<HeaderValue>,
     pub(crate) content: Option<(&'static str, Bytes)>,
 }
@@ -62,30 +62,30 @@ impl Outgoing {
         }
     }
 
-    /// Says whether it sends nothing along and changes nothing, so that it may be redirected and repeated.
+    /// Returns whether the request has no content and changes nothing, so that it may be redirected and repeated.
     pub(crate) fn is_harmless(&self) -> bool {
         self.method == Method::GET || self.method == Method::HEAD
     }
 }
 
-/// Sends requests and reads answers, within the limits of [`Options`].
+/// A client that sends requests and reads responses, within the limits of [`Options`].
 #[derive(Debug)]
 pub(crate) struct Transport {
     pub(crate) options: Options,
-    /// Names who is trusted.
+    /// The digest of what the options trust.
     pub(crate) trust: Digest,
-    /// For tokens that were given out and are still good.
+    /// The tokens that were issued and are still valid.
     pub(crate) tokens: TokenCache,
-    /// Who may speak to a host now. Whoever sends something has a turn.
+    /// The turns with hosts. A caller that sends something has a turn.
     pub(crate) turns: Turns,
     client: Client,
-    /// For loopback, which no proxy can reach.
+    /// The client for loopback addresses, which no proxy can reach.
     direct: Client,
-    /// By host, whether it speaks TLS, for those that need not, as long as nothing speaks against it.
+    /// Whether each host that may be spoken to without TLS speaks it, as long as nothing suggests that this has changed.
     schemes: Mutex<HashMap<String, Scheme>>,
 }
 
-/// How a registry is spoken to.
+/// The protocol that a registry is spoken to with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scheme {
     Https,
@@ -101,10 +101,10 @@ impl Scheme {
     }
 }
 
-/// What was read of an answer.
+/// What was read of a response.
 pub(crate) struct Taken {
     pub(crate) bytes: Vec<u8>,
-    /// Whether there is more than was to be read.
+    /// Whether the response is larger than the limit.
     pub(crate) more: bool,
 }
 
@@ -118,9 +118,9 @@ impl Transport {
             let mut builder = Client::builder()
                 .user_agent(&options.user_agent)
                 .connect_timeout(options.connect_timeout)
-                // Redirects are followed by the session, which knows where credentials may go.
+                // The session follows redirects. It knows where credentials may go.
                 .redirect(Policy::none())
-                // Digests are of the bytes as they are stored; another crate may turn these features on.
+                // Digests are those of the bytes as stored. Another crate may turn these features on.
                 .no_gzip()
                 .no_brotli()
                 .no_zstd()
@@ -145,7 +145,7 @@ impl Transport {
         })
     }
 
-    /// Finds out how to speak to a host: with TLS, unless it may be spoken to without and does not speak TLS.
+    /// Determines how to speak to a host: with TLS, unless the host may be spoken to without it and does not support it.
     pub(crate) async fn scheme(&self, host: &str) -> Result<Scheme, Cause> {
         if !self.options.allows_plain_http(host) {
             return Ok(Scheme::Https);
@@ -156,7 +156,7 @@ impl Transport {
         }
         let (scheme, is_certain) = match self.probe(host, Scheme::Https).await {
             Ok(_) => (Scheme::Https, true),
-            // A server with TLS and a certificate that is not trusted must be reported, not spoken to in the clear.
+            // A server that uses TLS with an untrusted certificate must be reported, and must not be spoken to in plain text.
             Err(Cause::Tls { problem, .. }) if problem != TlsProblem::PlainHttp => {
                 (Scheme::Https, true)
             }
@@ -164,7 +164,7 @@ impl Transport {
                 let status = self.probe(host, Scheme::Http).await?;
                 let is_plain = matches!(cause, Cause::Tls { .. });
                 match plain_answer(status) {
-                    // A server with TLS may have been silent for a moment.
+                    // A server that uses TLS may have been unresponsive for a moment.
                     Plain::Registry => (Scheme::Http, is_plain),
                     Plain::Trouble => (Scheme::Http, false),
                     Plain::Other if is_plain => {
@@ -194,10 +194,10 @@ impl Transport {
             .map(|response| response.status())
     }
 
-    /// Forgets how to speak to a host that may have changed it, so that the next pull or push finds out anew.
+    /// Forgets how to speak to a host if that may have changed, so that the next pull or push determines it again.
     fn reconsider(&self, url: &Url, result: &Result<Response, Cause>) {
         let may_have_changed = match result {
-            // What a server with TLS says to who speaks without.
+            // A server that uses TLS answers this to a client that does not.
             Ok(response) => {
                 response.status() == StatusCode::BAD_REQUEST && url.scheme() == Scheme::Http.name()
             }
@@ -215,14 +215,14 @@ impl Transport {
     }
 
     fn schemes(&self) -> MutexGuard<'_, HashMap<String, Scheme>> {
-        // A map of words is whole whatever happened to whoever held it.
+        // A panic while the lock was held cannot leave the map in an inconsistent state.
         self.schemes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a request and waits for the head of its answer. No redirect is followed.
+    /// Sends a request and waits for the head of the response. Redirects are not followed.
     ///
-    /// A connection that was kept may turn out to be closed only when it is used again, so what changes nothing is asked
-    /// for once more when a connection breaks.
+    /// A kept connection may turn out to be closed only when it is used again. So if the connection breaks, a request that
+    /// changes nothing is sent once more.
     pub(crate) async fn send(
         &self,
         outgoing: &Outgoing,
@@ -273,21 +273,21 @@ impl Transport {
             &self.client
         };
         let mut answer = std::pin::pin!(client.execute(request));
-        // Opening the connection has its own limit, which comes first when it is the shorter one.
+        // Opening the connection has its own limit, which applies first if it is shorter.
         let limit = self.options.read_timeout.max(self.options.connect_timeout);
         loop {
             let before = sent.load(Ordering::Relaxed);
             match time::timeout(limit, &mut answer).await {
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err(error)) => return Err(cause(&error, &host, &self.options)),
-                // A long upload is no silence as long as it goes on.
+                // A long upload is not a timeout while it makes progress.
                 Err(_) if sent.load(Ordering::Relaxed) != before => {}
                 Err(_) => return Err(silent(host, limit)),
             }
         }
     }
 
-    /// Reads an answer up to a limit, and no further.
+    /// Reads a response up to a limit, and no further.
     pub(crate) async fn take(&self, mut response: Response, limit: u64) -> Result<Taken, Cause> {
         let announced = response.content_length().unwrap_or_default();
         if announced > limit {
@@ -304,7 +304,7 @@ impl Transport {
         })
     }
 
-    /// Reads on in an answer until there is more of it than a limit, or it has ended, and says whether it has.
+    /// Continues to read a response until it exceeds a limit or has ended, and returns whether it has ended.
     pub(crate) async fn read_on(
         &self,
         response: &mut Response,
@@ -326,14 +326,14 @@ impl Transport {
     }
 }
 
-/// What the answer to `GET /v2/` without TLS says of who gave it.
+/// What the response to `GET /v2/` without TLS says about the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Plain {
-    /// It is a registry, and speaks http.
+    /// It is a registry that speaks http.
     Registry,
-    /// It is something with a trouble that may pass.
+    /// It has a problem that may be temporary.
     Trouble,
-    /// It is something else: a server with TLS answers 400, and one that wants TLS redirects there.
+    /// It is something else: a server that uses TLS answers 400, and one that requires TLS redirects to it.
     Other,
 }
 
@@ -345,12 +345,12 @@ fn plain_answer(status: StatusCode) -> Plain {
     }
 }
 
-/// Checks that what [`Options::certificate_authorities`] may hold once can be used there.
+/// Checks that PEM text can be used as an item of [`Options::certificate_authorities`].
 pub fn check_authorities(pem: &[u8]) -> Result<(), SetupError> {
     read_authorities(1, pem).map(drop)
 }
 
-/// Reads certificates, and checks that authorities can be made of them: the HTTP client would only say that one of all is
+/// Reads certificates, and checks that each can be used as an authority. The HTTP client would only say that one of them all is
 /// wrong.
 fn read_authorities(number: usize, pem: &[u8]) -> Result<Vec<Certificate>, SetupError> {
     let unreadable = |reason: String| SetupError::Certificate { number, reason };
@@ -370,7 +370,7 @@ fn read_authorities(number: usize, pem: &[u8]) -> Result<Vec<Certificate>, Setup
     Ok(found)
 }
 
-/// Cuts bytes into the body of a request, and counts what was asked for of it.
+/// Creates a request body that provides bytes in pieces, and counts the bytes that were requested from it.
 fn pieces(bytes: Bytes, sent: Arc<AtomicUsize>) -> Body {
     Body::wrap_stream(stream::unfold(bytes, move |mut rest| {
         let piece = rest.split_to(PIECE.min(rest.len()));
@@ -379,7 +379,7 @@ fn pieces(bytes: Bytes, sent: Arc<AtomicUsize>) -> Body {
     }))
 }
 
-/// Is the root of a host.
+/// Returns the root URL of a host.
 pub(crate) fn base(host: &str, scheme: Scheme) -> Result<Url, Cause> {
     Url::parse(&format!("{}://{host}", scheme.name())).map_err(|error| Cause::Unreachable {
         host: host.to_owned(),
@@ -387,7 +387,7 @@ pub(crate) fn base(host: &str, scheme: Scheme) -> Result<Url, Cause> {
     })
 }
 
-/// Resolves what a host gave as a place.
+/// Resolves a location that a host gave, relative to another URL.
 pub(crate) fn join(host: &str, from: &Url, to: &str) -> Result<Url, Cause> {
     from.join(to).map_err(|error| Cause::Protocol {
         host: host.to_owned(),
@@ -395,7 +395,7 @@ pub(crate) fn join(host: &str, from: &Url, to: &str) -> Result<Url, Cause> {
     })
 }
 
-/// Shows whom a URL is for.
+/// Returns the host that a URL is for, as `HOST[:PORT]`.
 pub(crate) fn host_of(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port()
@@ -446,7 +446,7 @@ fn tls_problem(error: &rustls::Error) -> TlsProblem {
     }
 }
 
-/// Goes from an error to what caused it, also through [`io::Error`], whose `source` skips the error that it wraps.
+/// Returns the cause of an error. This includes the error that an [`io::Error`] wraps, which its `source` skips.
 fn next<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     match error
         .downcast_ref::<io::Error>()
@@ -461,7 +461,7 @@ fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
     std::iter::successors(Some(error), |error| next(*error)).find_map(|error| error.downcast_ref())
 }
 
-/// The others say that a request failed, and this one why.
+/// Returns the innermost cause of an error. The outer errors say that a request failed, and this one says why.
 fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     std::iter::successors(Some(error), |error| next(*error))
         .last()

@@ -1,4 +1,4 @@
-//! Packed archives that are held: where they are, and how many there may be.
+//! Packed archives that are held: where they are stored, and how many can be held.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -17,10 +17,10 @@ use crate::{
     support::{reference, said},
 };
 
-/// Bytes for all archives: one large chart can be held, and beside it another one can come, but not be held.
+/// The room for all archives, in bytes: one large chart can be held, and then another one can be downloaded, but not held.
 const ROOM: u64 = 700_000;
 
-/// A packed chart that is large: some 206,000 bytes.
+/// Packs a large chart: about 206,000 bytes.
 fn large(fill: u8) -> Bytes {
     let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::none()));
     let content = vec![fill; 200 << 10];
@@ -33,7 +33,7 @@ fn large(fill: u8) -> Bytes {
     builder.into_inner().unwrap().finish().unwrap().into()
 }
 
-/// A repository with charts, the versions of which are 1.0.0, 1.0.1 and so on.
+/// Starts a repository with these charts, as the versions 1.0.0, 1.0.1 and so on.
 async fn repository(charts: &[Bytes]) -> Liar {
     let listed = charts.iter().enumerate().map(|(number, bytes)| {
         let digest = Digest::of(bytes).hex();
@@ -57,7 +57,7 @@ fn place_of(liar: &Liar) -> Place {
     place(&format!("http://{}", liar.address()))
 }
 
-/// The manifest of a chart with this archive.
+/// Returns the manifest of a chart with this archive.
 fn manifest(digest: Digest, size: u64) -> String {
     let manifest = json!({
         "schemaVersion": 2,
@@ -70,13 +70,13 @@ fn manifest(digest: Digest, size: u64) -> String {
     manifest.to_string()
 }
 
-/// Returns how often archives were asked for.
+/// Returns how many requests for archives there were.
 fn downloads(liar: &Liar) -> usize {
     let asked = liar.asked();
     asked.iter().filter(|one| one.line.contains(".tgz")).count()
 }
 
-/// A client as one has it who has just started, with so much room.
+/// Creates a client like that of a process that has just started, with this much room.
 fn anew(folder: Option<&Path>, room: u64) -> Charts {
     with_cache(folder.map(CacheOptions::new), room)
 }
@@ -92,7 +92,7 @@ fn with_cache(cache: Option<CacheOptions>, room: u64) -> Charts {
     Charts::new(Registry::sharing(options, shared).unwrap())
 }
 
-/// Lists the names of what is in a cache.
+/// Lists the names of the files in a cache.
 fn kept(folder: &Path) -> Vec<String> {
     let files = fs::read_dir(folder.join("sha256")).unwrap();
     let name = |file: fs::DirEntry| file.file_name().into_string().unwrap();
@@ -104,7 +104,7 @@ async fn a_large_chart_stays_with_who_has_it_when_it_leaves_the_cache() {
     let liar = repository(&[large(1)]).await;
     let (place, logins) = (place_of(&liar), Logins::default());
     let folder = tempfile::tempdir().unwrap();
-    // The second one finds it in the cache.
+    // The second client finds the chart in the cache.
     for _ in 0..2 {
         let charts = anew(Some(folder.path()), ROOM);
         let fetched = fetch(&charts, &place, "1.0.0", &logins).await;
@@ -170,7 +170,7 @@ async fn large_charts_that_are_held_have_a_bound_together() {
         let charts = anew(Some(folder.path()), 10 * ROOM);
         fetch(&charts, &place, version, &logins).await.unwrap();
     }
-    // They come from the repository, or from the cache.
+    // The charts come from the repository, and then from the cache.
     for cache in [None, Some(folder.path())] {
         let charts = anew(cache, ROOM);
         let one = fetch(&charts, &place, "1.0.0", &logins).await.unwrap();

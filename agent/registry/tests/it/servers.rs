@@ -1,4 +1,4 @@
-//! Roundtrips through the project's registry for tests, in each way that it may ask for credentials.
+//! Round trips through the project's test registry, in each way that it can ask for credentials.
 
 use std::fs;
 
@@ -345,7 +345,7 @@ async fn user_and_password_are_asked_for_by_its_token_service() {
     insta::assert_snapshot!(failed_pull(&registry, &tag, &wrong).await, @"cannot read the manifest of `REGISTRY/x:1`: REGISTRY does not accept the token (UNAUTHORIZED: authentication required)");
 }
 
-/// Gives what is said without credentials and with wrong ones.
+/// Returns the errors without credentials and with wrong ones.
 async fn asks_for_user_and_password(servers: &Servers) -> String {
     let (registry, tag) = (registry(), reference(servers.registry(), "x:1"));
     let right = Credentials::basic("user", "secret");
@@ -357,7 +357,7 @@ async fn asks_for_user_and_password(servers: &Servers) -> String {
         registry.pull(&tag, &right).await.unwrap().bytes,
         component()
     );
-    // What one has shown is not used for another.
+    // The credentials of one caller are not used for another.
     let without = failed_pull(&registry, &tag, &ANONYMOUS).await;
     let wrong = failed_pull(&registry, &tag, &Credentials::basic("user", "wrong")).await;
     let error = registry

@@ -1,4 +1,4 @@
-//! A cache that tenants share: to know a digest is no right to read what it is of.
+//! A cache that tenants share: knowing a digest does not give the right to read the content.
 
 use std::{
     path::Path,
@@ -22,7 +22,7 @@ use crate::{
     support::reference,
 };
 
-/// A registry for one user, with a chart.
+/// Starts a registry that only one user may use, with a chart.
 async fn private() -> Servers {
     let options = ServersOptions {
         user: Some(("me".to_owned(), "hunter2".to_owned())),
@@ -34,7 +34,7 @@ async fn private() -> Servers {
     servers
 }
 
-/// A client as an agent has it that has just started.
+/// Creates a client like that of an agent that has just started.
 fn anew(folder: &Path) -> Registry {
     let options = Options {
         cache: Some(CacheOptions::new(folder)),
@@ -117,7 +117,7 @@ async fn who_names_the_layer_of_another_has_to_have_it() {
     assert!(matches!(error.cause, Cause::NotFound { .. }), "{error:?}");
 }
 
-/// Gives why a chart repository did not give a chart.
+/// Returns the reason why a chart repository did not provide a chart.
 fn cause(error: ChartError) -> Cause {
     match error {
         ChartError::Repository { cause, .. } => *cause,
@@ -133,7 +133,7 @@ async fn what_a_chart_repository_gave_for_credentials_is_for_them_alone() {
     let is_gone = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&is_gone);
     let listing = text.clone();
-    // Whoever wants to may read what there is, and the archives are for those with credentials.
+    // Anybody may read the index, but the archives require credentials.
     let owner = Liar::start(move |asked: &Asked| {
         if asked.line.ends_with("index.yaml") {
             ok(listing.clone())
@@ -158,7 +158,7 @@ async fn what_a_chart_repository_gave_for_credentials_is_for_them_alone() {
         .unwrap_err();
     let refused = cause(error);
     assert!(matches!(refused, Cause::Unauthorized { .. }), "{refused:?}");
-    // An index of one's own can name any digest.
+    // The index of a tenant's own repository can name any digest.
     let thief = Liar::start(move |asked: &Asked| {
         if asked.line.ends_with("index.yaml") {
             ok(text.clone())
