@@ -19,17 +19,18 @@ use crate::{content::Content, credentials::Credentials, options::CacheOptions};
 
 /// The prefix for the name of a file that is being written.
 const UNFINISHED: &str = ".new-";
-/// The age from which an unfinished file counts as left by a crash. A download takes five minutes at most.
+/// The age from which an unfinished file counts as left by a crash. By default a download takes five
+/// minutes at most.
 const ABANDONED: Duration = Duration::from_mins(10);
 
 /// The prefix for the name of a file that belongs to an archive. Earlier versions did not use one.
 const ARCHIVE: &str = "archive-";
 
-/// A folder of files that may be evicted at any time, the least recently used first.
+/// A folder of files that may be evicted at any time, the least recently used of a kind first.
 ///
 /// Newer archives keep arriving, while a plugin is read at startup and then no more: by time alone, archives would evict all
-/// plugins. So while archives take more than three quarters of the limit, only they are evicted, and an archive that is larger
-/// than that is not kept.
+/// plugins. So archives are evicted while they take more than three quarters of the limit, and other files while they do not;
+/// one kind goes on to the other only when none of it is left. An archive that is larger than three quarters is not kept.
 #[derive(Debug, Clone)]
 pub(crate) struct Folder {
     dir: PathBuf,
@@ -82,7 +83,8 @@ impl Folder {
         self.max_bytes - self.max_bytes / 4
     }
 
-    /// Removes the least recently used files until the rest is within the limit, but never the file that was just written.
+    /// Removes files until the rest is within the limit, in the order that the folder describes, but never the file that was just
+    /// written.
     fn evict(&self, keep: &str) -> io::Result<()> {
         let (mut archives, mut others) = self.list(keep)?;
         while archives.bytes + others.bytes > self.max_bytes {

@@ -187,7 +187,7 @@ pub enum Cause {
         /// The host's message.
         message: Option<String>,
     },
-    /// The host knows the caller, and denies access.
+    /// The host denies access, to a caller that it knows or to an anonymous one.
     #[error("{host} denies it{}; the credentials may lack the right to do this, or the repository may not exist", said(message.as_deref()))]
     Denied {
         /// The host that answered.

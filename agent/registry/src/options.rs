@@ -89,8 +89,9 @@ impl Options {
 pub struct CacheOptions {
     /// The folder. It is created when the first file is kept.
     pub dir: PathBuf,
-    /// The maximum size of what is kept, in bytes. The least recently used files are evicted first, but archives of files leave a
-    /// quarter to components, and an archive that would not is not kept.
+    /// The maximum size of what is kept, in bytes. Once it is exceeded, archives of files are evicted while they
+    /// take more than three quarters of it, and otherwise components, each the least recently used first. An archive that is
+    /// larger than three quarters is not kept.
     pub max_bytes: u64,
     /// The maximum size of the indexes of chart repositories that are kept in addition, in bytes. The least recently used indexes
     /// are evicted first.
