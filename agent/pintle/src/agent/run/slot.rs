@@ -7,6 +7,7 @@ use std::{
 };
 
 use pintle_cluster::{Progress, Step};
+use pintle_core::{names::GROUP, object::ObjectId};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time,
@@ -22,7 +23,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 /// For each run that may work, the number of runs that may wait without a slot, either for a host or for the results of their
 /// apply. Each of these holds its unpacked render, or its objects and its plan. A run that waits for health after everything is
-/// applied holds neither.
+/// applied holds neither. A run that waits for other Applications is not counted, because they have to run for it to end.
 const WAITING: usize = 12;
 /// How many of them may belong to one namespace. Runs that hang there, for as long as its specs allow, leave room for the others.
 const WAITING_OF_ONE: usize = 8;
@@ -163,15 +164,21 @@ pub(super) async fn resting<T>(
 }
 
 impl Progress for Slot {
-    /// Gives up the right to work as soon as the apply waits for a hook or an object. It is not taken again before the end.
+    /// Gives up the right to work as soon as the apply waits for a hook or an object. It is not taken again before the end. While
+    /// another Application is waited for, the places are given up as well: its run needs them, and so do the runs that it waits
+    /// for in turn.
     fn step(&self, step: Step<'_>) {
-        if matches!(
-            step,
-            Step::Hooks { .. } | Step::Settling { .. } | Step::Waiting { .. }
-        ) {
-            self.rest();
+        match step {
+            Step::Settling { object } if is_application(&object.id) => self.leave(),
+            Step::Waiting { id, .. } if is_application(id) => self.leave(),
+            Step::Hooks { .. } | Step::Settling { .. } | Step::Waiting { .. } => self.rest(),
+            _ => {}
         }
     }
+}
+
+fn is_application(id: &ObjectId) -> bool {
+    id.is(GROUP, "Application")
 }
 
 #[cfg(test)]
@@ -179,7 +186,11 @@ mod tests {
     use std::future::{pending, ready};
 
     use futures::FutureExt as _;
-    use pintle_core::{hook::HookEvent, object::ObjectId};
+    use pintle_cluster::Unsettled;
+    use pintle_core::{
+        health::{Assessment, Status},
+        hook::HookEvent,
+    };
     use tokio::{join, sync::oneshot};
 
     use super::*;
@@ -303,6 +314,33 @@ mod tests {
             });
             assert!(taken(&slots, SHOP).is_none(), "it waits for nothing");
             slot.step(step);
+            assert!(taken(&slots, SHOP).is_some());
+        }
+    }
+
+    #[test]
+    fn applications_that_wait_for_others_let_them_begin() {
+        let child = ObjectId {
+            group: GROUP.into(),
+            kind: "Application".into(),
+            namespace: Some(SHOP.into()),
+            name: "child".into(),
+        };
+        let object = Unsettled {
+            id: child.clone(),
+            assessment: Assessment::new(Status::Progressing, "has not converged yet"),
+            explanation: None,
+        };
+        let unhealthy = Step::Settling { object: &object };
+        let gone = Step::Waiting {
+            id: &child,
+            what: "to be gone",
+        };
+        for step in [unhealthy, gone] {
+            let slots = Slots::new(1);
+            let parents = all_waiting(&slots, SHOP);
+            assert!(taken(&slots, SHOP).is_none());
+            parents[0].step(step);
             assert!(taken(&slots, SHOP).is_some());
         }
     }
